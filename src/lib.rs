@@ -1,0 +1,12 @@
+//! dlite: one local delegate between CI managers and runners in any language.
+
+pub mod admin;
+pub mod cli;
+pub mod config;
+pub mod core;
+pub mod doubles;
+pub mod journal;
+pub mod proto;
+pub mod runners;
+pub mod sdk;
+pub mod upstreams;

@@ -1,0 +1,3 @@
+//! The `dlite` binary.
+
+fn main() {}

@@ -1,0 +1,59 @@
+//! Generated contracts: what travels between delegate, runners and operators. See `proto/` for every field's bounds.
+
+use std::fmt;
+
+/// The runner protocol.
+pub mod runner {
+    #[allow(clippy::all, clippy::pedantic, missing_docs, rustdoc::all)]
+    pub mod v1 {
+        tonic::include_proto!("dlite.runner.v1");
+    }
+}
+
+/// Typed additions of upstream adapters.
+pub mod upstream {
+    /// Those of the Harness adapter.
+    pub mod harness {
+        #[allow(clippy::all, clippy::pedantic, missing_docs, rustdoc::all)]
+        pub mod v1 {
+            tonic::include_proto!("dlite.upstream.harness.v1");
+        }
+    }
+}
+
+/// The operator's service.
+pub mod admin {
+    #[allow(clippy::all, clippy::pedantic, missing_docs, rustdoc::all)]
+    pub mod v1 {
+        tonic::include_proto!("dlite.admin.v1");
+    }
+}
+
+/// All contracts as a serialized `FileDescriptorSet`, for gRPC reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+// === Debug of what must not be printed: sizes and names, never content ===
+
+impl fmt::Debug for runner::v1::Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Payload({}, {} bytes)", self.content_type, self.inline.len())
+    }
+}
+
+impl fmt::Debug for runner::v1::Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret({})", self.name)
+    }
+}
+
+impl fmt::Debug for runner::v1::Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Output({})", self.name)
+    }
+}
+
+impl fmt::Debug for runner::v1::Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Progress({}, {} details bytes)", self.phase, self.details.len())
+    }
+}
