@@ -1,1 +1,310 @@
-//! Not written yet.
+//! The core: every decision of the delegate, as one synchronous value.
+//!
+//! It owns tasks, leases, credits, waits and the order of records and effects. It never reads a clock, opens a channel, does
+//! I/O or waits: it is told what happened (`Input`) and when (`Now`), changes durable state only through
+//! [`ledger::Ledger::apply`], and answers with records for the journal and effects for the shells.
+//!
+//! ```text
+//!  Input ─► handle(now) ─┐            ┌─► next_entry()   records, in order, to the journal
+//!  deadline ─► handle_timeout(now) ─► ┤
+//!  journal: Durable(n) ─► handle ─────┴─► next_effect()  what needed no record, or whose record is durable
+//! ```
+//!
+//! Architecture invariant: nothing in this module uses `tokio`, `std::{fs, net, thread, sync::mpsc}` or reads a clock; the lint
+//! settings below and the crate's `clippy.toml` refuse it.
+
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+pub mod config;
+pub mod effect;
+pub mod id;
+pub mod input;
+pub mod ledger;
+pub mod record;
+pub mod status;
+pub mod task;
+pub mod time;
+
+mod cancel;
+mod finish;
+mod intake;
+mod link;
+mod outbox;
+pub mod planted;
+mod random;
+mod report;
+mod roster;
+mod schedule;
+mod timer;
+mod upstream;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use self::{
+    config::Config,
+    effect::{Effect, Note, Order, Wake},
+    id::{DelegateId, Ids, LeaseId, LinkId, UpstreamName},
+    input::Input,
+    ledger::{Ledger, Misfit},
+    outbox::Outbox,
+    planted::planted,
+    random::Random,
+    record::{Entry, Record},
+    roster::Roster,
+    schedule::Waiting,
+    task::{Report, State},
+    time::{Mono, Now, Wall},
+    timer::{Timer, Timers},
+    upstream::Upstream,
+};
+
+/// The delegate's whole mind.
+#[derive(Debug)]
+pub struct Core {
+    config: Config,
+    ledger: Ledger,
+    ids: Ids,
+    random: Random,
+    timers: Timers,
+    outbox: Outbox,
+    upstreams: BTreeMap<UpstreamName, Upstream>,
+    roster: Roster,
+    waiting: Waiting,
+    /// The latest word of a handler, per lease; never journalled.
+    progress: BTreeMap<LeaseId, Arc<str>>,
+    /// Why nothing is taken; absent: the journal writes.
+    store_failing: Option<Arc<str>>,
+    last_turn: Mono,
+    started: Wall,
+}
+
+/// A journal that is no journal of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoadError {
+    /// A row is no record of this version.
+    Undecodable {
+        scope: u64,
+        number: u32,
+    },
+    Misfit(Misfit),
+}
+
+/// Rebuilds the durable state from the journal's rows, which come by scope and number.
+///
+/// # Errors
+/// If a row is not a record, or can't follow the ones before it.
+pub fn rebuild<'a>(rows: impl IntoIterator<Item = (u64, u32, &'a [u8])>) -> Result<Ledger, LoadError> {
+    let mut ledger = Ledger::default();
+    for (scope, number, body) in rows {
+        let record = Record::decode(body).map_err(|_| LoadError::Undecodable { scope, number })?;
+        ledger.apply(scope, &record).map_err(LoadError::Misfit)?;
+    }
+    Ok(ledger)
+}
+
+// === impl Core ===
+
+impl Core {
+    /// Takes up where `ledger` left off. `entropy` seeds the jitter and, at the very first start, is the delegate's id.
+    pub fn new(config: Config, ledger: Ledger, now: Now, entropy: u128) -> Self {
+        let ids = Ids::resume(ledger.highest(), now.wall);
+        let upstreams = config.upstreams.iter().map(|up| (up.name.clone(), Upstream::new(up.clone()))).collect();
+        let mut core = Self {
+            config,
+            ledger,
+            ids,
+            random: Random::new(u64::try_from(entropy & u128::from(u64::MAX)).unwrap_or_default()),
+            timers: Timers::default(),
+            outbox: Outbox::new(),
+            upstreams,
+            roster: Roster::default(),
+            waiting: Waiting::default(),
+            progress: BTreeMap::new(),
+            store_failing: None,
+            last_turn: now.mono,
+            started: now.wall,
+        };
+        if core.ledger.delegate().is_none() {
+            let scope = core.ids.allot();
+            core.record(scope, Record::DelegateCreated { delegate: DelegateId(entropy) });
+        }
+        core.resume(now);
+        core
+    }
+
+    /// Arms what the journal says is under way. Every lease gets a full ttl from here.
+    fn resume(&mut self, now: Now) {
+        for name in self.upstreams.keys().cloned().collect::<Vec<_>>() {
+            self.resume_upstream(now, &name);
+        }
+        let tasks: Vec<_> = self.ledger.tasks().map(|task| task.id).collect();
+        self.waiting.unfinished = self.ledger.tasks().filter(|task| !task.is_finished()).count();
+        for id in tasks {
+            let Some(task) = self.ledger.task(id) else { continue };
+            match &task.state {
+                State::Waiting { .. } => {
+                    self.arm_deadline(now, id);
+                    self.wait(now, id);
+                }
+                State::Assigned(lease) => {
+                    let lease = lease.id;
+                    self.timers.set(Timer::AcceptExpiry(lease), now.mono + self.config.accept_timeout);
+                    self.arm_deadline(now, id);
+                }
+                State::Accepted(lease) => {
+                    let (lease, idempotent, cancelled) = (lease.id, lease.idempotent, task.cancel.is_some());
+                    self.renew(now, lease, idempotent);
+                    if cancelled {
+                        self.arm_cancel_expiry(now, id);
+                    } else {
+                        self.arm_deadline(now, id);
+                    }
+                }
+                State::Finished { report: Report::Owed | Report::OwedMinimal { .. }, .. } => self.owe(id),
+                State::Finished { report: Report::Dead { .. }, .. } => {}
+            }
+        }
+        for name in self.upstreams.keys().cloned().collect::<Vec<_>>() {
+            self.send_reports(&name);
+        }
+    }
+
+    /// Takes in one fact. Afterwards call [`next_entry`](Self::next_entry) and [`next_effect`](Self::next_effect) until both
+    /// are empty, and [`poll_timeout`](Self::poll_timeout) for the next deadline.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        self.begin_turn(now);
+        match input {
+            Input::Answered { upstream, answer } => self.answered(now, &upstream, answer),
+            Input::Attached { link, hello, peer } => self.attached(now, link, hello, peer),
+            Input::Received { link, sequence, frame } => self.received(now, link, sequence, frame),
+            Input::Detached { link } => self.detached(now, link),
+            Input::Durable(lsn) => self.outbox.durable(lsn),
+            Input::StoreFailing { reason } => {
+                if self.store_failing.is_none() {
+                    self.note(Note::StoreFailing { reason: reason.clone() });
+                }
+                self.store_failing = Some(reason);
+            }
+            Input::StoreRecovered => {
+                if self.store_failing.take().is_some() {
+                    self.note(Note::StoreRecovered);
+                    self.assign_waiting(now);
+                }
+            }
+        }
+        self.end_turn(now);
+    }
+
+    /// Fires what is due. Call it when [`poll_timeout`](Self::poll_timeout) has passed and every input that arrived before is
+    /// handled: a frame that is here already beats the timer it would have stopped.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.begin_turn(now);
+        while let Some(timer) = self.timers.expired(now.mono) {
+            self.fire(now, timer);
+        }
+        self.end_turn(now);
+    }
+
+    /// When the next timer is due; changes with every turn.
+    pub fn poll_timeout(&self) -> Wake {
+        self.timers.next()
+    }
+
+    /// The next record for the journal, in order.
+    pub fn next_entry(&mut self) -> Option<Entry> {
+        self.outbox.next_entry()
+    }
+
+    /// The next effect that may leave.
+    pub fn next_effect(&mut self) -> Option<Effect> {
+        let effect = self.outbox.next_effect();
+        if let Some(Effect::Send { link, order: Order::Acknowledge { sequence } }) = &effect
+            && let Some(link) = self.roster.get_mut(*link)
+        {
+            link.acknowledged = link.acknowledged.max(*sequence);
+        }
+        effect
+    }
+
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Named so that every text id a peer sees is unique over state directories.
+    pub fn delegate(&self) -> DelegateId {
+        self.ledger.delegate().expect("the constructor made sure of it")
+    }
+
+    fn fire(&mut self, now: Now, timer: Timer) {
+        match timer {
+            Timer::AcceptExpiry(lease) => self.accept_expired(now, lease),
+            Timer::LeaseExpiry(lease) => self.lease_expired(now, lease),
+            Timer::Deadline(task) => self.deadline_passed(now, task),
+            Timer::CancelExpiry(task) => self.cancel_expired(now, task),
+            Timer::RunnerExpiry(task) => self.runner_expired(now, task),
+            Timer::Retry(task) => self.assign(now, task),
+            Timer::Report(task) => self.report_due(task),
+            Timer::IntentionExpiry(task) => self.intention_expired(now, task),
+            Timer::Silence(link) => self.fell_silent(now, link),
+            Timer::Register(upstream) => self.register(&upstream),
+            Timer::Heartbeat(upstream) => self.heartbeat(now, &upstream),
+            Timer::Poll(upstream) => self.poll(now, &upstream),
+            Timer::Tick => {}
+        }
+    }
+
+    /// A gap between two turns while leases are open means that the process stood still; the runners did not, and their
+    /// renewals are still unread.
+    fn begin_turn(&mut self, now: Now) {
+        let gap = now.mono.since(self.last_turn);
+        if gap > self.config.heartbeat_interval && self.ledger.has_leases() {
+            self.timers.extend_leases(gap);
+        }
+        self.last_turn = now.mono;
+    }
+
+    fn end_turn(&mut self, now: Now) {
+        if !self.ledger.has_leases() {
+            self.timers.clear(&Timer::Tick);
+        } else if self.timers.get(&Timer::Tick).is_none() {
+            self.timers.set(Timer::Tick, now.mono + self.config.heartbeat_interval / 2);
+        }
+    }
+
+    // === records and effects ===
+
+    /// Makes a fact part of the state and queues it for the journal.
+    fn record(&mut self, scope: u64, record: Record) {
+        let ended = matches!(record, Record::ScopeEnded);
+        let number = self.ledger.rows(scope);
+        if let Err(misfit) = self.ledger.apply(scope, &record) {
+            panic!("the core made a record that does not fit its own state: {misfit:?}");
+        }
+        self.outbox.append(scope, number, (!ended).then(|| record.encode()));
+    }
+
+    /// An effect that leaves once all records made so far are durable.
+    fn promise(&mut self, effect: Effect) {
+        if planted!(self, AcknowledgeBeforeSync) {
+            return self.outbox.now(effect);
+        }
+        self.outbox.hold(self.outbox.last(), effect);
+    }
+
+    /// An order to a runner that leaves once all records made so far are durable.
+    fn send(&mut self, link: LinkId, order: Order) {
+        self.promise(Effect::Send { link, order });
+    }
+
+    fn note(&mut self, note: Note) {
+        self.outbox.now(Effect::Note(note));
+    }
+
+    /// What is left of a span that began at `from` by the wall clock; never more than the span, whatever the clock did.
+    fn remaining(now: Now, from: Wall, span: Duration) -> Duration {
+        if now.wall < from {
+            return span;
+        }
+        span.saturating_sub(now.wall.since(from))
+    }
+}

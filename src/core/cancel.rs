@@ -1,0 +1,95 @@
+//! Stopping a task: by an abort or by its deadline, whatever state it is in.
+
+use super::{
+    Core,
+    effect::{Note, Order},
+    finish::outcome_of,
+    id::{LeaseId, LinkId, TaskId},
+    planted::planted,
+    record::{Record, scope_of},
+    task::{Blame, Cancel, CancelReason, Error, Finish, Retry, State},
+    time::Now,
+    timer::Timer,
+};
+
+/// The google.rpc.Codes this module answers with.
+const CANCELLED: i32 = 1;
+const DEADLINE_EXCEEDED: i32 = 4;
+
+impl Core {
+    /// Stops a task: at once if no handler can have started, else by asking its runner.
+    pub(super) fn cancel(&mut self, now: Now, id: TaskId, reason: CancelReason, message: &str) {
+        let Some(task) = self.ledger.task(id) else { return };
+        let external_id = task.external_id.clone();
+        match &task.state {
+            State::Finished { .. } => return,
+            State::Accepted(_) if task.cancel.is_some() => return,
+            State::Accepted(lease) => {
+                let lease = lease.id;
+                let cancel = Cancel { reason, message: message.into(), at: now.wall };
+                self.record(scope_of(id), Record::CancelRequested { cancel });
+                self.timers.clear(&Timer::Deadline(id));
+                self.arm_cancel_expiry(now, id);
+                if let Some(link) = self.link_of(lease) {
+                    self.cancel_again(link, lease);
+                }
+            }
+            State::Waiting { .. } | State::Assigned(_) => {
+                // A runner that was asked already is told by the refusal of its accept.
+                let finish = Finish::of(outcome_of(reason), Some(stopped(reason, message, false)));
+                self.finish(now, id, None, finish);
+            }
+        }
+        self.note(Note::Cancelled { task: id, external_id, reason });
+    }
+
+    /// Tells the runner that holds the lease; said again after each attach.
+    pub(super) fn cancel_again(&mut self, link: LinkId, lease: LeaseId) {
+        let Some(cancel) = self.ledger.task_of(lease).and_then(|task| task.cancel.clone()) else { return };
+        let order =
+            Order::Cancel { lease, reason: cancel.reason, message: cancel.message, grace: self.config.cancel_grace };
+        self.send(link, order);
+    }
+
+    fn link_of(&self, lease: LeaseId) -> Option<LinkId> {
+        let runner = self.ledger.task_of(lease)?.lease()?.runner.clone();
+        Some(self.roster.of_runner(&runner)?.id)
+    }
+
+    pub(super) fn arm_cancel_expiry(&mut self, now: Now, id: TaskId) {
+        if planted!(self, GraceIgnored) {
+            return;
+        }
+        let patience = self.config.cancel_grace + self.config.revoke_margin;
+        self.timers.set(Timer::CancelExpiry(id), now.mono + patience);
+    }
+
+    pub(super) fn deadline_passed(&mut self, now: Now, id: TaskId) {
+        self.cancel(now, id, CancelReason::Deadline, "the task's time is over");
+    }
+
+    /// The runner had its grace: the delegate revokes the lease and answers itself.
+    pub(super) fn cancel_expired(&mut self, now: Now, id: TaskId) {
+        let Some(cancel) = self.ledger.task(id).and_then(|task| task.cancel.clone()) else { return };
+        let finish = Finish::of(outcome_of(cancel.reason), Some(stopped(cancel.reason, &cancel.message, true)));
+        self.finish(now, id, None, finish);
+    }
+}
+
+fn stopped(reason: CancelReason, message: &str, started: bool) -> Error {
+    let (code, word) = match reason {
+        CancelReason::Deadline => (DEADLINE_EXCEEDED, "DEADLINE"),
+        CancelReason::User => (CANCELLED, "CANCELLED"),
+        CancelReason::Drain => (CANCELLED, "DRAIN"),
+        CancelReason::UpstreamGone => (CANCELLED, "UPSTREAM_GONE"),
+    };
+    Error {
+        code,
+        reason: word.into(),
+        message: message.into(),
+        blame: Blame::Upstream,
+        retry: Retry::Never,
+        retry_delay: None,
+        side_effects_possible: Some(started),
+    }
+}

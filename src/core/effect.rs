@@ -1,0 +1,304 @@
+//! What the core wants done: orders to the shells, in the imperative.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    id::{ExternalId, LeaseId, LinkId, RunnerId, TaskId, TaskType, TraceId, UpstreamName},
+    record::Host,
+    task::{CancelReason, Finish, Identity, Outcome, Spec, Times},
+    time::{Mono, Wall},
+};
+
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Ask an upstream; it comes back as `Input::Answered`.
+    Call { upstream: UpstreamName, call: Call },
+    /// Tell a runner.
+    Send { link: LinkId, order: Order },
+    /// Tell the operator's log.
+    Note(Note),
+}
+
+/// One request to an upstream.
+#[derive(Clone, Debug)]
+pub enum Call {
+    /// `host` as registered before; absent: this is the first time.
+    Register {
+        task_types: Vec<TaskType>,
+        host: Option<Host>,
+    },
+    Heartbeat {
+        delegate_id: Arc<str>,
+        host: Host,
+        running: Vec<ExternalId>,
+    },
+    Poll {
+        delegate_id: Arc<str>,
+    },
+    Acquire {
+        task: TaskId,
+        external_id: ExternalId,
+        identity: Arc<Identity>,
+    },
+    Report {
+        task: TaskId,
+        report: Arc<Answerable>,
+    },
+}
+
+/// All an adapter needs to answer for a task; the same value gives the same bytes.
+#[derive(Debug)]
+pub struct Answerable {
+    pub external_id: ExternalId,
+    pub identity: Arc<Identity>,
+    pub spec: Arc<Spec>,
+    pub finish: Arc<Finish>,
+    /// Set: the upstream refused the result for this; send the smallest failure that says so.
+    pub refusal: Option<Arc<str>>,
+}
+
+/// One message to an attached runner.
+#[derive(Clone, Debug)]
+pub enum Order {
+    Welcome {
+        decisions: Vec<(LeaseId, Decision)>,
+    },
+    Assign(Box<Assignment>),
+    Cancel {
+        lease: LeaseId,
+        reason: CancelReason,
+        message: Arc<str>,
+        grace: Duration,
+    },
+    /// All counted frames up to here are durable or were refused.
+    Acknowledge {
+        sequence: u64,
+    },
+    HeartbeatAck {
+        id: u64,
+        lost: Vec<LeaseId>,
+    },
+    Refuse {
+        sequence: u64,
+        lease: Option<LeaseId>,
+        frame: &'static str,
+        reason: &'static str,
+        message: String,
+    },
+    /// End the stream.
+    Close(Close),
+}
+
+/// Work for one runner under one lease.
+#[derive(Clone, Debug)]
+pub struct Assignment {
+    pub task: TaskId,
+    pub lease: LeaseId,
+    pub upstream: UpstreamName,
+    pub external_id: ExternalId,
+    pub spec: Arc<Spec>,
+    pub trace_id: TraceId,
+    pub attempt: u32,
+    pub attempts_max: u32,
+    pub acquired: Wall,
+    pub deadline: Option<Wall>,
+    pub time_remaining: Option<Duration>,
+    pub cancel_grace: Duration,
+    /// Names of the extensions the handler asked for.
+    pub extensions: Vec<Arc<str>>,
+}
+
+/// What becomes of a task that a runner held when it attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    Keep,
+    ResendDecision,
+    ResendResult,
+    Acknowledged,
+    Abandon,
+}
+
+/// Why a stream ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Close {
+    /// A newer instance holds the runner id.
+    Replaced,
+    /// Too many instances fight for one runner id.
+    RunnerIdInUse { holder: Arc<str>, retry_after: Duration },
+    /// A newer stream of the same instance took over.
+    Superseded,
+    /// Nothing was heard for three heartbeat intervals.
+    Silent,
+    /// More unacknowledged frames than the protocol allows.
+    Overrun,
+}
+
+/// Something an operator may want to know.
+#[derive(Clone, Debug)]
+pub enum Note {
+    NotAcquired {
+        upstream: UpstreamName,
+        external_id: ExternalId,
+        task_type: TaskType,
+        reason: NotAcquired,
+    },
+    Acquired {
+        task: TaskId,
+        upstream: UpstreamName,
+        external_id: ExternalId,
+        task_type: TaskType,
+        trace_id: TraceId,
+    },
+    AcquireEnded {
+        upstream: UpstreamName,
+        external_id: ExternalId,
+        reason: Arc<str>,
+    },
+    LeaseLost {
+        task: TaskId,
+        lease: LeaseId,
+        runner: RunnerId,
+        reason: &'static str,
+        repeats: bool,
+    },
+    AssignmentEnded {
+        task: TaskId,
+        lease: LeaseId,
+        runner: RunnerId,
+        reason: Arc<str>,
+    },
+    Cancelled {
+        task: TaskId,
+        external_id: ExternalId,
+        reason: CancelReason,
+    },
+    /// The upstream said abort, and this delegate has no such task yet.
+    AbortNoted {
+        upstream: UpstreamName,
+        external_id: ExternalId,
+    },
+    Finished {
+        task: TaskId,
+        outcome: Outcome,
+        reason: Arc<str>,
+    },
+    ReportFailed {
+        task: TaskId,
+        upstream: UpstreamName,
+        tries: u32,
+        reason: Arc<str>,
+    },
+    DeadLetter {
+        task: TaskId,
+        upstream: UpstreamName,
+        external_id: ExternalId,
+        reason: Arc<str>,
+    },
+    Reported(Box<Summary>),
+    UpstreamFailing {
+        upstream: UpstreamName,
+        reason: Arc<str>,
+    },
+    UpstreamRecovered {
+        upstream: UpstreamName,
+    },
+    Registered {
+        upstream: UpstreamName,
+        delegate_id: Arc<str>,
+    },
+    /// The upstream forgot or deleted this delegate.
+    Forgotten {
+        upstream: UpstreamName,
+    },
+    RunnerAttached {
+        runner: RunnerId,
+        link: LinkId,
+        held: usize,
+    },
+    RunnerDetached {
+        runner: RunnerId,
+        link: LinkId,
+    },
+    RunnerReplaced {
+        runner: RunnerId,
+        by: Arc<str>,
+    },
+    FrameRefused {
+        link: LinkId,
+        frame: &'static str,
+        reason: &'static str,
+    },
+    /// A runner holds an acknowledgement this journal lacks.
+    JournalRolledBack {
+        task: TaskId,
+        lease: LeaseId,
+    },
+    StoreFailing {
+        reason: Arc<str>,
+    },
+    StoreRecovered,
+}
+
+/// Why a listed task is left to others.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NotAcquired {
+    NoRunner,
+    NoSlot {
+        class: super::id::SlotClass,
+    },
+    TasksMax {
+        max: usize,
+    },
+    StoreFailing,
+    /// The upstream handed it out without assigning it; tried again later.
+    SetAside,
+    Aborted,
+}
+
+/// The life of a task that is over.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    pub task: TaskId,
+    pub upstream: UpstreamName,
+    pub external_id: ExternalId,
+    pub task_type: TaskType,
+    pub runner: Option<RunnerId>,
+    pub outcome: Outcome,
+    pub attempt: u32,
+    pub trace_id: TraceId,
+    pub times: Times,
+    pub finished: Wall,
+    pub reported: Wall,
+}
+
+/// When the core wants a turn although nothing happened.
+pub type Wake = Option<Mono>;
+
+// === impl NotAcquired ===
+
+impl NotAcquired {
+    /// A stable word for logs and metrics.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoRunner => "NO_RUNNER",
+            Self::NoSlot { .. } => "NO_SLOT",
+            Self::TasksMax { .. } => "TASKS_MAX",
+            Self::StoreFailing => "STORE_FAILING",
+            Self::SetAside => "HANDED_OUT_UNASSIGNED",
+            Self::Aborted => "ABORTED",
+        }
+    }
+}
+
+impl std::fmt::Display for NotAcquired {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoRunner => f.write_str("no attached runner has a handler for this type"),
+            Self::NoSlot { class } => write!(f, "all slots of class {class} are in use"),
+            Self::TasksMax { max } => write!(f, "{max} tasks are open already (tasks_max)"),
+            Self::StoreFailing => f.write_str("the journal can't write"),
+            Self::SetAside => f.write_str("the upstream handed it out without assigning it"),
+            Self::Aborted => f.write_str("the upstream aborted it"),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Names of things. Numbers are the delegate's own and never used twice; texts are somebody else's.
+
+use std::{fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! number {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub struct $name(pub u64);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "{:x}"), self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+    };
+}
+
+macro_rules! text {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub struct $name(pub Arc<str>);
+
+        impl $name {
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                Self(text.into())
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(text: String) -> Self {
+                Self(text.into())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+number!(
+    /// One acquisition of one upstream task: allotted with the intention to acquire, kept for all attempts.
+    TaskId, "t-"
+);
+number!(
+    /// One assignment of one task; the fencing token of every frame about it.
+    LeaseId, "l-"
+);
+number!(
+    /// One attached stream, in this process only.
+    LinkId, "link-"
+);
+number!(
+    /// A position in the journal: the records up to it are durable or not.
+    Lsn, "#"
+);
+
+text!(
+    /// An upstream's name in the configuration.
+    UpstreamName
+);
+text!(
+    /// The upstream's own id of a task.
+    ExternalId
+);
+text!(
+    /// The operator's name for a runner.
+    RunnerId
+);
+text!(
+    /// One process of a runner.
+    InstanceId
+);
+text!(
+    /// Chooses the handler.
+    TaskType
+);
+text!(
+    /// Class whose slots a handler uses.
+    SlotClass
+);
+
+/// Names one state directory; random, made at its first start.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DelegateId(pub u128);
+
+/// Trace of a task, derived from delegate, upstream, external id and acquisition, so that it needs no store to be known.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TraceId(pub u128);
+
+/// Hands out the numbers: tasks, leases and the delegate's own scopes share one sequence.
+#[derive(Debug)]
+pub struct Ids {
+    next: u64,
+}
+
+// === impl DelegateId ===
+
+impl fmt::Display for DelegateId {
+    /// As a UUID.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let h = format!("{:032x}", self.0);
+        write!(f, "{}-{}-{}-{}-{}", &h[..8], &h[8..12], &h[12..16], &h[16..20], &h[20..])
+    }
+}
+
+impl fmt::Debug for DelegateId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+// === impl TraceId ===
+
+impl fmt::Display for TraceId {
+    /// 32 hex digits, as in a `traceparent`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+// === impl Ids ===
+
+impl Ids {
+    /// Goes on above everything the journal names and, since a journal may have lost its tail, above every number an earlier
+    /// process can have handed out: each second of the wall clock is worth 2^29 numbers, more than a process uses in it.
+    /// The result stays below 2^63, the store's largest key, until the year 2500.
+    pub fn resume(highest: u64, wall: super::time::Wall) -> Self {
+        let seconds = u64::try_from(wall.0 / 1_000_000).unwrap_or(0);
+        Self { next: (highest + 1).max(seconds << 29) }
+    }
+
+    pub fn allot(&mut self) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        id
+    }
+}

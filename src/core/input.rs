@@ -1,0 +1,216 @@
+//! What the core is told: facts, in the past.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use super::{
+    id::{ExternalId, InstanceId, LeaseId, LinkId, Lsn, RunnerId, SlotClass, TaskId, TaskType, UpstreamName},
+    task::{Error, Finish, Output, Spec},
+};
+
+#[derive(Debug)]
+pub enum Input {
+    /// An upstream answered a call, or did not.
+    Answered { upstream: UpstreamName, answer: Answer },
+    /// A runner said hello on a new stream.
+    Attached { link: LinkId, hello: Hello, peer: Arc<str> },
+    /// A runner's frame arrived. `sequence` as the runner numbered it.
+    Received { link: LinkId, sequence: u64, frame: Frame },
+    /// A stream is gone, whoever ended it.
+    Detached { link: LinkId },
+    /// The records up to here are durable.
+    Durable(Lsn),
+    /// The journal can't write, and goes on trying; or has little room left.
+    StoreFailing { reason: Arc<str> },
+    /// The journal writes again.
+    StoreRecovered,
+}
+
+// === upstreams ===
+
+/// The answer to one `Call`.
+#[derive(Debug)]
+pub enum Answer {
+    Register(Result<Registered, CallError>),
+    Heartbeat(Result<Standing, CallError>),
+    Poll(Result<Listing, CallError>),
+    Acquire { task: TaskId, result: Result<Box<Spec>, AcquireError> },
+    Report { task: TaskId, result: Result<(), ReportError> },
+}
+
+/// A registration that was granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registered {
+    pub delegate_id: Arc<str>,
+    /// The host as it was named; the same is named ever after.
+    pub host: super::record::Host,
+}
+
+/// What an upstream thinks of this delegate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    Known,
+    /// It does not know the delegate any more: register again.
+    Forgotten,
+}
+
+/// What an upstream offers.
+#[derive(Clone, Debug, Default)]
+pub struct Listing {
+    pub tasks: Vec<Listed>,
+    /// Tasks that are to be stopped; each is said once.
+    pub aborts: Vec<ExternalId>,
+}
+
+/// One task on offer; listing it assigned nothing.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    pub external_id: ExternalId,
+    pub task_type: TaskType,
+}
+
+/// Why a call brought nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallError {
+    /// The credentials were refused.
+    Unauthorized(Arc<str>),
+    /// It wants this delegate gone.
+    Deleted(Arc<str>),
+    /// Anything else; tried again.
+    Failed(Arc<str>),
+}
+
+/// Why an acquire brought no task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AcquireError {
+    /// A well-formed no; two of them end the intention.
+    Refused(Arc<str>),
+    /// It gave the data and assigned nothing.
+    Unassigned,
+    /// Nobody knows whether it was assigned.
+    Unanswered(Arc<str>),
+}
+
+/// Why a result is not known to be reported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReportError {
+    /// The upstream does not take this body.
+    Refused(Arc<str>),
+    /// It fails on its side; the text tells two failures apart.
+    Fault(Arc<str>),
+    /// It does not know the task any more.
+    Gone(Arc<str>),
+    Unauthorized(Arc<str>),
+    Unanswered(Arc<str>),
+}
+
+// === runners ===
+
+/// A runner's introduction.
+#[derive(Clone, Debug)]
+pub struct Hello {
+    pub runner: RunnerId,
+    pub instance: InstanceId,
+    /// Name and version of its SDK, for display.
+    pub sdk: Arc<str>,
+    pub handlers: Vec<Handler>,
+    pub slots: BTreeMap<SlotClass, u32>,
+    pub held: Vec<Held>,
+}
+
+/// One task type a runner executes.
+#[derive(Clone, Debug)]
+pub struct Handler {
+    pub task_type: TaskType,
+    pub class: SlotClass,
+    pub idempotent: bool,
+    pub default_timeout: Option<Duration>,
+    /// Names of the extensions it wants.
+    pub extensions: Vec<Arc<str>>,
+    pub match_labels: BTreeMap<String, String>,
+}
+
+/// One task in a runner's hands when it attaches.
+#[derive(Clone, Copy, Debug)]
+pub struct Held {
+    pub lease: LeaseId,
+    pub accept_acknowledged: bool,
+    pub acknowledged_number: u64,
+    pub finished: bool,
+}
+
+/// What a runner says on an attached stream.
+#[derive(Clone, Debug)]
+pub enum Frame {
+    Heartbeat {
+        id: u64,
+        leases: Vec<LeaseId>,
+        healthy: bool,
+    },
+    Capacity {
+        slots: BTreeMap<SlotClass, u32>,
+    },
+    Accepted {
+        lease: LeaseId,
+    },
+    Rejected {
+        lease: LeaseId,
+        error: Error,
+    },
+    Started {
+        lease: LeaseId,
+        number: u64,
+    },
+    Outputs {
+        lease: LeaseId,
+        number: u64,
+        outputs: Vec<Output>,
+    },
+    Progress {
+        lease: LeaseId,
+        progress: Arc<str>,
+    },
+    Result {
+        lease: LeaseId,
+        finish: Box<Finish>,
+    },
+    DrainNotice,
+    /// A frame that broke a bound; `name` as in the contract.
+    Invalid {
+        name: &'static str,
+        lease: Option<LeaseId>,
+        reason: &'static str,
+        message: String,
+    },
+}
+
+// === impl Frame ===
+
+impl Frame {
+    /// Whether a frame of this kind carries a sequence number.
+    pub fn is_counted(&self) -> bool {
+        match self {
+            Frame::Accepted { .. }
+            | Frame::Rejected { .. }
+            | Frame::Started { .. }
+            | Frame::Outputs { .. }
+            | Frame::Result { .. } => true,
+            Frame::Heartbeat { .. } | Frame::Capacity { .. } | Frame::Progress { .. } | Frame::DrainNotice => false,
+            Frame::Invalid { name, .. } => matches!(*name, "decision" | "update" | "result"),
+        }
+    }
+
+    /// The field name in the contract, and the lease it speaks of.
+    pub fn subject(&self) -> (&'static str, Option<LeaseId>) {
+        match self {
+            Frame::Heartbeat { .. } => ("heartbeat", None),
+            Frame::Capacity { .. } => ("capacity", None),
+            Frame::Accepted { lease } | Frame::Rejected { lease, .. } => ("decision", Some(*lease)),
+            Frame::Started { lease, .. } | Frame::Outputs { lease, .. } | Frame::Progress { lease, .. } => {
+                ("update", Some(*lease))
+            }
+            Frame::Result { lease, .. } => ("result", Some(*lease)),
+            Frame::DrainNotice => ("drain", None),
+            Frame::Invalid { name, lease, .. } => (name, *lease),
+        }
+    }
+}

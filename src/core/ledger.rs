@@ -1,0 +1,364 @@
+//! The durable state. It changes in one function, live and in replay, so "rebuilt equals live" is one assertion.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{
+    id::{DelegateId, ExternalId, LeaseId, TaskId, TraceId, UpstreamName},
+    record::{Host, Record},
+    task::{Identity, Lease, Output, Report, State, Task, Times},
+    time::Wall,
+};
+
+/// Everything that survives a crash.
+#[derive(Debug, Default, PartialEq)]
+pub struct Ledger {
+    /// None until the first record.
+    delegate: Option<DelegateId>,
+    scopes: BTreeMap<u64, Scope>,
+    registrations: BTreeMap<UpstreamName, u64>,
+    /// The open acquisition of each upstream task: an intention, or a task that is not reported.
+    open: BTreeMap<(UpstreamName, ExternalId), TaskId>,
+    aborts: BTreeMap<(UpstreamName, ExternalId), u64>,
+    leases: BTreeMap<LeaseId, TaskId>,
+    intentions: BTreeSet<TaskId>,
+    dead: BTreeSet<TaskId>,
+}
+
+/// What one scope holds, and how many rows say so.
+#[derive(Debug, PartialEq)]
+struct Scope {
+    rows: u32,
+    content: Content,
+}
+
+#[derive(Debug, PartialEq)]
+enum Content {
+    Delegate,
+    Registration { upstream: UpstreamName, delegate_id: Arc<str>, host: Host },
+    Abort { upstream: UpstreamName, external_id: ExternalId, at: Wall },
+    Intention(Intention),
+    Task(Box<Task>),
+}
+
+/// An acquire that has left or is about to, and has no answer in the journal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Intention {
+    pub upstream: UpstreamName,
+    pub external_id: ExternalId,
+    pub identity: Arc<Identity>,
+    pub at: Wall,
+}
+
+/// A record that does not fit the state it is applied to: a bug when live, a damaged journal in replay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    pub scope: u64,
+    pub what: &'static str,
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// Makes `record` part of the state.
+    ///
+    /// # Errors
+    /// If the record can't follow what the scope holds; the ledger is unchanged then.
+    pub fn apply(&mut self, scope: u64, record: &Record) -> Result<(), Misfit> {
+        let misfit = |what| Misfit { scope, what };
+        match record {
+            Record::DelegateCreated { delegate } => {
+                self.delegate = Some(*delegate);
+                self.open_scope(scope, Content::Delegate)
+            }
+            Record::DelegateRegistered { upstream, delegate_id, host } => {
+                self.registrations.insert(upstream.clone(), scope);
+                let (upstream, delegate_id, host) = (upstream.clone(), delegate_id.clone(), host.clone());
+                self.open_scope(scope, Content::Registration { upstream, delegate_id, host })
+            }
+            Record::AbortNoted { upstream, external_id, at } => {
+                self.aborts.insert((upstream.clone(), external_id.clone()), scope);
+                let (upstream, external_id) = (upstream.clone(), external_id.clone());
+                self.open_scope(scope, Content::Abort { upstream, external_id, at: *at })
+            }
+            Record::IntentionOpened { upstream, external_id, identity, at } => {
+                self.open.insert((upstream.clone(), external_id.clone()), TaskId(scope));
+                self.intentions.insert(TaskId(scope));
+                let intention = Intention {
+                    upstream: upstream.clone(),
+                    external_id: external_id.clone(),
+                    identity: identity.clone(),
+                    at: *at,
+                };
+                self.open_scope(scope, Content::Intention(intention))
+            }
+            Record::TaskTaken { spec, at } => {
+                let delegate = self.delegate.ok_or(misfit("a task before its delegate"))?;
+                let held = self.scopes.get_mut(&scope).ok_or(misfit("a task without an intention"))?;
+                let Content::Intention(intention) = &held.content else {
+                    return Err(misfit("a task without an intention"));
+                };
+                let task = Task {
+                    id: TaskId(scope),
+                    upstream: intention.upstream.clone(),
+                    external_id: intention.external_id.clone(),
+                    acquired_as: intention.identity.clone(),
+                    spec: spec.clone(),
+                    trace_id: trace_id(delegate, intention, TaskId(scope)),
+                    intended: intention.at,
+                    deadline: spec.timeout.map(|timeout| intention.at + timeout),
+                    attempt: 1,
+                    cancel: None,
+                    outputs: Vec::new(),
+                    state: State::Waiting { since: *at },
+                    times: Times { acquired: *at, assigned: None, started: None },
+                    runner: None,
+                };
+                held.content = Content::Task(Box::new(task));
+                held.rows += 1;
+                self.intentions.remove(&TaskId(scope));
+                Ok(())
+            }
+            Record::ScopeEnded => self.close_scope(scope).ok_or(misfit("the end of nothing")),
+            Record::LeaseCut { .. }
+            | Record::AssignmentEnded { .. }
+            | Record::LeaseAccepted { .. }
+            | Record::HandlerStarted { .. }
+            | Record::OutputsAdded { .. }
+            | Record::AttemptEnded { .. }
+            | Record::CancelRequested { .. }
+            | Record::TaskFinished { .. }
+            | Record::ReportMinimized { .. }
+            | Record::ReportAbandoned { .. } => {
+                let held = self.scopes.get_mut(&scope).ok_or(misfit("news of an unknown task"))?;
+                let Content::Task(task) = &mut held.content else {
+                    return Err(misfit("news of a task that was not taken"));
+                };
+                let before = task.lease().map(|lease| lease.id);
+                apply_to_task(task, record).map_err(misfit)?;
+                let after = task.lease().map(|lease| lease.id);
+                held.rows += 1;
+                if before != after {
+                    before.map(|lease| self.leases.remove(&lease));
+                    after.map(|lease| self.leases.insert(lease, TaskId(scope)));
+                }
+                if matches!(record, Record::ReportAbandoned { .. }) {
+                    self.dead.insert(TaskId(scope));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn open_scope(&mut self, scope: u64, content: Content) -> Result<(), Misfit> {
+        if self.scopes.contains_key(&scope) {
+            return Err(Misfit { scope, what: "a scope that is open already" });
+        }
+        self.scopes.insert(scope, Scope { rows: 1, content });
+        Ok(())
+    }
+
+    fn close_scope(&mut self, scope: u64) -> Option<()> {
+        match self.scopes.remove(&scope)?.content {
+            Content::Delegate => {}
+            Content::Registration { upstream, .. } => {
+                // A newer registration took the place before this scope ended.
+                if self.registrations.get(&upstream) == Some(&scope) {
+                    self.registrations.remove(&upstream);
+                }
+            }
+            Content::Abort { upstream, external_id, .. } => {
+                self.aborts.remove(&(upstream, external_id));
+            }
+            Content::Intention(intention) => {
+                self.open.remove(&(intention.upstream, intention.external_id));
+                self.intentions.remove(&TaskId(scope));
+            }
+            Content::Task(task) => {
+                if let Some(lease) = task.lease() {
+                    self.leases.remove(&lease.id);
+                }
+                self.dead.remove(&task.id);
+                // A dead letter no longer stands in the way of the same upstream task.
+                let key = (task.upstream, task.external_id);
+                if self.open.get(&key) == Some(&TaskId(scope)) {
+                    self.open.remove(&key);
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// How many rows `scope` has: the number of its next one.
+    pub fn rows(&self, scope: u64) -> u32 {
+        self.scopes.get(&scope).map_or(0, |scope| scope.rows)
+    }
+
+    /// The highest number in use.
+    pub fn highest(&self) -> u64 {
+        let scope = self.scopes.last_key_value().map_or(0, |(scope, _)| *scope);
+        let lease = self.leases.last_key_value().map_or(0, |(lease, _)| lease.0);
+        scope.max(lease)
+    }
+
+    pub fn delegate(&self) -> Option<DelegateId> {
+        self.delegate
+    }
+
+    /// Scope, id and host of the registration in force.
+    pub fn registration(&self, upstream: &UpstreamName) -> Option<(u64, &Arc<str>, &Host)> {
+        let scope = *self.registrations.get(upstream)?;
+        match &self.scopes.get(&scope)?.content {
+            Content::Registration { delegate_id, host, .. } => Some((scope, delegate_id, host)),
+            _ => None,
+        }
+    }
+
+    pub fn task(&self, id: TaskId) -> Option<&Task> {
+        match &self.scopes.get(&id.0)?.content {
+            Content::Task(task) => Some(task),
+            _ => None,
+        }
+    }
+
+    pub fn intention(&self, id: TaskId) -> Option<&Intention> {
+        match &self.scopes.get(&id.0)?.content {
+            Content::Intention(intention) => Some(intention),
+            _ => None,
+        }
+    }
+
+    /// The task whose lease in force this is.
+    pub fn task_of(&self, lease: LeaseId) -> Option<&Task> {
+        self.task(*self.leases.get(&lease)?)
+    }
+
+    /// The open acquisition of an upstream task.
+    pub fn open(&self, upstream: &UpstreamName, external_id: &ExternalId) -> Option<TaskId> {
+        let id = *self.open.get(&(upstream.clone(), external_id.clone()))?;
+        (!self.dead.contains(&id)).then_some(id)
+    }
+
+    pub fn abort(&self, upstream: &UpstreamName, external_id: &ExternalId) -> Option<u64> {
+        self.aborts.get(&(upstream.clone(), external_id.clone())).copied()
+    }
+
+    /// Scopes of the noted aborts, the oldest first, with the time of each.
+    pub fn aborts(&self) -> impl Iterator<Item = (u64, Wall)> {
+        let mut scopes: Vec<u64> = self.aborts.values().copied().collect();
+        scopes.sort_unstable();
+        scopes.into_iter().filter_map(|scope| match &self.scopes.get(&scope)?.content {
+            Content::Abort { at, .. } => Some((scope, *at)),
+            _ => None,
+        })
+    }
+
+    pub fn abort_count(&self) -> usize {
+        self.aborts.len()
+    }
+
+    pub fn intentions(&self) -> impl Iterator<Item = (TaskId, &Intention)> {
+        self.intentions.iter().filter_map(|id| Some((*id, self.intention(*id)?)))
+    }
+
+    pub fn tasks(&self) -> impl Iterator<Item = &Task> {
+        self.scopes.values().filter_map(|scope| match &scope.content {
+            Content::Task(task) => Some(&**task),
+            _ => None,
+        })
+    }
+
+    /// Leases in force, by number.
+    pub fn leases(&self) -> impl Iterator<Item = (LeaseId, TaskId)> {
+        self.leases.iter().map(|(lease, task)| (*lease, *task))
+    }
+
+    pub fn has_leases(&self) -> bool {
+        !self.leases.is_empty()
+    }
+
+    /// Results that are not sent any more, the oldest first.
+    pub fn dead_letters(&self) -> &BTreeSet<TaskId> {
+        &self.dead
+    }
+}
+
+fn apply_to_task(task: &mut Task, record: &Record) -> Result<(), &'static str> {
+    match (record, &mut task.state) {
+        (Record::LeaseCut { lease, runner, class, idempotent, at }, State::Waiting { .. }) => {
+            task.times.assigned = Some(*at);
+            task.runner = Some(runner.clone());
+            task.state = State::Assigned(Lease {
+                id: *lease,
+                runner: runner.clone(),
+                class: class.clone(),
+                idempotent: *idempotent,
+                updates: 0,
+                cut: *at,
+                accepted: None,
+                started: None,
+            });
+        }
+        (Record::AssignmentEnded { lease, at }, State::Assigned(held)) if held.id == *lease => {
+            task.state = State::Waiting { since: *at };
+        }
+        (Record::LeaseAccepted { lease, at }, State::Assigned(held)) if held.id == *lease => {
+            held.accepted = Some(*at);
+            task.times.started = Some(*at);
+            task.state = State::Accepted(held.clone());
+        }
+        (Record::HandlerStarted { lease, number, at }, State::Accepted(held)) if held.id == *lease => {
+            held.updates = *number;
+            held.started = Some(*at);
+            task.times.started = Some(*at);
+        }
+        (Record::OutputsAdded { lease, number, outputs }, State::Accepted(held)) if held.id == *lease => {
+            held.updates = *number;
+            merge(&mut task.outputs, outputs);
+        }
+        (Record::AttemptEnded { lease, at }, State::Accepted(held)) if held.id == *lease => {
+            task.attempt += 1;
+            task.outputs.clear();
+            task.state = State::Waiting { since: *at };
+        }
+        (Record::CancelRequested { cancel }, State::Accepted(_)) => task.cancel = Some(cancel.clone()),
+        (Record::TaskFinished { lease, finish, at }, state) if !matches!(state, State::Finished { .. }) => {
+            merge(&mut task.outputs, &finish.outputs);
+            task.spec = Arc::new(task.spec.without_content());
+            task.state = State::Finished { finish: finish.clone(), lease: *lease, at: *at, report: Report::Owed };
+        }
+        (Record::ReportMinimized { refusal }, State::Finished { report, .. }) => {
+            *report = Report::OwedMinimal { refusal: refusal.clone() };
+        }
+        (Record::ReportAbandoned { reason }, State::Finished { report, .. }) => {
+            *report = Report::Dead { reason: reason.clone() };
+        }
+        _ => return Err("news that does not fit the task's state"),
+    }
+    Ok(())
+}
+
+/// A later output of the same name replaces an earlier one.
+fn merge(outputs: &mut Vec<Output>, more: &[Output]) {
+    for output in more {
+        outputs.retain(|earlier| earlier.name != output.name);
+        outputs.push(output.clone());
+    }
+}
+
+/// SHA-256 over who, where, what and which acquisition, cut to the 128 bits of a trace id; never zero, which means none.
+fn trace_id(delegate: DelegateId, intention: &Intention, task: TaskId) -> TraceId {
+    let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
+    digest.update(&delegate.0.to_be_bytes());
+    for text in [intention.upstream.as_str(), intention.external_id.as_str()] {
+        digest.update(&u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
+        digest.update(text.as_bytes());
+    }
+    digest.update(&task.0.to_be_bytes());
+    let digest = digest.finish();
+    let (head, _) = digest.as_ref().split_at(16);
+    let head: [u8; 16] = head.try_into().expect("a SHA-256 has 32 bytes");
+    TraceId(u128::from_be_bytes(head).max(1))
+}

@@ -1,0 +1,424 @@
+//! One attached runner: hello and its answer, numbered frames, heartbeats, and the end of the stream.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use super::{
+    Core,
+    effect::{Close, Decision, Effect, Note, Order},
+    id::{LeaseId, LinkId, TaskId},
+    input::{Frame, Held, Hello},
+    planted::planted,
+    record::{Record, scope_of},
+    roster::Link,
+    task::{Error, Outcome, Retry, State},
+    time::Now,
+    timer::Timer,
+};
+
+/// Heartbeat intervals without any frame after which a link is dead.
+const SILENT_INTERVALS: u32 = 3;
+/// Reason of a frame about a lease that is not in force.
+const LEASE_LOST: &str = "LEASE_LOST";
+
+impl Core {
+    pub(super) fn attached(&mut self, now: Now, id: LinkId, hello: Hello, peer: Arc<str>) {
+        let holder =
+            self.roster.of_runner(&hello.runner).map(|link| (link.id, link.instance.clone(), link.peer.clone()));
+        if self.roster.was_replaced(&hello, now.mono) {
+            return self.close(id, Close::Replaced);
+        }
+        if let Some((old, instance, holder)) = holder {
+            if instance == hello.instance {
+                self.close(old, Close::Superseded);
+            } else if self.roster.is_contended(&hello.runner, now.mono) {
+                return self.close(id, Close::RunnerIdInUse { holder, retry_after: self.config.lease_ttl });
+            } else {
+                self.roster.replace(&hello.runner, &instance, now.mono);
+                self.note(Note::RunnerReplaced { runner: hello.runner.clone(), by: peer.clone() });
+                self.close(old, Close::Replaced);
+            }
+            self.detach(now, old);
+        }
+
+        let mut link = Link {
+            id,
+            runner: hello.runner.clone(),
+            instance: hello.instance,
+            peer,
+            sdk: hello.sdk,
+            handlers: hello.handlers,
+            slots: hello.slots,
+            held: BTreeMap::new(),
+            reserved: BTreeMap::new(),
+            healthy: true,
+            draining: false,
+            last_seen: now.wall,
+            received: 0,
+            acknowledged: 0,
+            welcomed: self.outbox.last(),
+        };
+        let mut decisions = Vec::new();
+        for held in &hello.held {
+            let decision = self.decide(now, &link, held);
+            if decision != Decision::Acknowledged {
+                let (task, class) = self.account(&link, held.lease);
+                link.held.insert(held.lease, (task, class));
+            }
+            decisions.push((held.lease, decision));
+        }
+        // What this runner was given and does not hold: sent again if nothing of it can have started, else lost.
+        let theirs: Vec<(LeaseId, TaskId, bool)> = self
+            .ledger
+            .leases()
+            .filter_map(|(lease, task)| {
+                let held = self.ledger.task(task)?.lease()?;
+                (held.runner == link.runner).then_some((lease, task, held.accepted.is_some()))
+            })
+            .filter(|(lease, ..)| !hello.held.iter().any(|held| held.lease == *lease))
+            .collect();
+        let mut again = Vec::new();
+        let mut lost = Vec::new();
+        for (lease, task, accepted) in theirs {
+            let served = self.ledger.task(task).is_some_and(|task| link.handler_for(task).is_some());
+            if accepted {
+                lost.push(task);
+            } else if served {
+                let (task, class) = self.account(&link, lease);
+                link.held.insert(lease, (task, class));
+                again.push((lease, task));
+            }
+        }
+        let held = link.held.len();
+        let runner = link.runner.clone();
+        self.roster.insert(link);
+        self.note(Note::RunnerAttached { runner, link: id, held });
+        self.timers.set(Timer::Silence(id), now.mono + self.config.heartbeat_interval * SILENT_INTERVALS);
+
+        self.send(id, Order::Welcome { decisions: decisions.clone() });
+        let welcomed = self.outbox.last();
+        if let Some(link) = self.roster.get_mut(id) {
+            link.welcomed = welcomed;
+        }
+        for (lease, task) in again {
+            self.timers.set(Timer::AcceptExpiry(lease), now.mono + self.config.accept_timeout);
+            self.send_assignment(now, id, task);
+        }
+        for (lease, decision) in decisions {
+            if decision == Decision::Keep {
+                self.cancel_again(id, lease);
+            }
+        }
+        for task in lost {
+            self.lose_lease(now, task, "the runner came back without it");
+        }
+        self.announce_types(now);
+        self.assign_waiting(now);
+    }
+
+    /// The table of `HeldTaskDisposition`: what the journal says against what the runner holds.
+    fn decide(&mut self, now: Now, link: &Link, held: &Held) -> Decision {
+        let Some(task) = self.ledger.task_of(held.lease) else {
+            let journalled = self
+                .ledger
+                .tasks()
+                .any(|task| matches!(&task.state, State::Finished { lease: Some(lease), .. } if *lease == held.lease));
+            return if journalled { Decision::Acknowledged } else { Decision::Abandon };
+        };
+        let (id, lease) = match task.lease() {
+            Some(lease) if lease.runner == link.runner => (task.id, lease.clone()),
+            _ => return Decision::Abandon,
+        };
+        let rolled_back = held.acknowledged_number > lease.updates
+            || (held.accept_acknowledged && matches!(task.state, State::Assigned(_)));
+        let decision = match &task.state {
+            State::Assigned(_) => Decision::ResendDecision,
+            State::Accepted(_) if held.finished => Decision::ResendResult,
+            State::Accepted(_) => Decision::Keep,
+            State::Waiting { .. } | State::Finished { .. } => Decision::Abandon,
+        };
+        if rolled_back {
+            self.note(Note::JournalRolledBack { task: id, lease: lease.id });
+        }
+        if matches!(decision, Decision::Keep | Decision::ResendResult) {
+            self.renew(now, lease.id, lease.idempotent);
+        }
+        decision
+    }
+
+    /// What a lease counts for: the class it was cut in, else of no class the roster knows.
+    fn account(&self, link: &Link, lease: LeaseId) -> (TaskId, super::id::SlotClass) {
+        match self.ledger.task_of(lease) {
+            Some(task) => (
+                task.id,
+                task.lease().map_or_else(|| super::id::SlotClass::from("default"), |lease| lease.class.clone()),
+            ),
+            // An abandoned task works on until it has stopped; which class it was is forgotten.
+            None => {
+                (TaskId(0), link.handlers.first().map_or_else(|| "default".into(), |handler| handler.class.clone()))
+            }
+        }
+    }
+
+    pub(super) fn detached(&mut self, now: Now, id: LinkId) {
+        self.detach(now, id);
+    }
+
+    /// The link is gone; its leases live on, its credits do not.
+    fn detach(&mut self, now: Now, id: LinkId) {
+        let Some(link) = self.roster.remove(id) else { return };
+        self.timers.clear(&Timer::Silence(id));
+        for task in link.reserved.keys() {
+            for up in self.upstreams.values_mut() {
+                if let Some(acquire) = up.acquires.get_mut(task) {
+                    acquire.reserved = None;
+                }
+            }
+        }
+        self.note(Note::RunnerDetached { runner: link.runner, link: id });
+        // Those that wait may have lost their only runner.
+        self.assign_waiting(now);
+    }
+
+    fn close(&mut self, link: LinkId, close: Close) {
+        self.send(link, Order::Close(close));
+    }
+
+    pub(super) fn fell_silent(&mut self, now: Now, link: LinkId) {
+        self.close(link, Close::Silent);
+        self.detach(now, link);
+    }
+
+    pub(super) fn received(&mut self, now: Now, id: LinkId, sequence: u64, frame: Frame) {
+        let silence = now.mono + self.config.heartbeat_interval * SILENT_INTERVALS;
+        let Some(link) = self.roster.get_mut(id) else { return };
+        link.last_seen = now.wall;
+        self.timers.set(Timer::Silence(id), silence);
+        if !frame.is_counted() {
+            if sequence != 0 {
+                return self.refuse(id, sequence, &frame, "SEQUENCE_INVALID", "a frame of this kind has sequence 0");
+            }
+            return self.receive(now, id, sequence, frame);
+        }
+        let expected = link.received + 1;
+        if sequence != expected {
+            link.received = link.received.max(sequence);
+            let text = format!("sequence {sequence} where {expected} was next");
+            return self.refuse(id, sequence, &frame, "SEQUENCE_INVALID", &text);
+        }
+        link.received = sequence;
+        if link.received - link.acknowledged > link.unacknowledged_max() {
+            self.close(id, Close::Overrun);
+            return self.detach(now, id);
+        }
+        let accepts = matches!(frame, Frame::Accepted { .. });
+        self.receive(now, id, sequence, frame);
+        self.acknowledge(id, sequence, accepts);
+    }
+
+    /// Once what the frame caused is durable. Acknowledged means let out or waiting only for the journal.
+    fn acknowledge(&mut self, id: LinkId, sequence: u64, accepts: bool) {
+        let order = Order::Acknowledge { sequence };
+        if accepts && planted!(self, StartBeforeDurable) {
+            return self.outbox.now(Effect::Send { link: id, order });
+        }
+        self.send(id, order);
+    }
+
+    fn receive(&mut self, now: Now, id: LinkId, sequence: u64, frame: Frame) {
+        match frame {
+            Frame::Heartbeat { id: heartbeat, leases, healthy } => {
+                self.heartbeat_received(now, id, heartbeat, &leases, healthy);
+            }
+            Frame::Capacity { slots } => {
+                if let Some(link) = self.roster.get_mut(id) {
+                    link.slots = slots;
+                }
+                self.fill(now, id);
+            }
+            Frame::Accepted { lease } => self.accepted(now, id, sequence, lease),
+            Frame::Rejected { lease, error } => self.rejected(now, id, sequence, lease, error),
+            Frame::Started { lease, number } => {
+                let record = Record::HandlerStarted { lease, number, at: now.wall };
+                self.updated(id, sequence, lease, number, record);
+            }
+            Frame::Outputs { lease, number, ref outputs } => {
+                let record = Record::OutputsAdded { lease, number, outputs: outputs.clone() };
+                self.updated(id, sequence, lease, number, record);
+            }
+            Frame::Progress { lease, progress } => {
+                if self.ledger.task_of(lease).is_some() {
+                    self.progress.insert(lease, progress);
+                }
+            }
+            Frame::Result { lease, finish } => self.result_received(now, id, sequence, lease, *finish),
+            Frame::DrainNotice => {
+                if let Some(link) = self.roster.get_mut(id) {
+                    link.draining = true;
+                }
+            }
+            Frame::Invalid { reason, ref message, .. } => self.refuse(id, sequence, &frame, reason, message),
+        }
+    }
+
+    /// A refused frame counts as received and is not sent again as it is.
+    fn refuse(&mut self, id: LinkId, sequence: u64, frame: &Frame, reason: &'static str, message: &str) {
+        let (name, lease) = frame.subject();
+        self.refuse_named(id, sequence, name, lease, reason, message);
+    }
+
+    fn refuse_named(
+        &mut self,
+        id: LinkId,
+        sequence: u64,
+        frame: &'static str,
+        lease: Option<LeaseId>,
+        reason: &'static str,
+        message: &str,
+    ) {
+        self.note(Note::FrameRefused { link: id, frame, reason });
+        self.send(id, Order::Refuse { sequence, lease, frame, reason, message: message.to_owned() });
+    }
+
+    fn heartbeat_received(&mut self, now: Now, id: LinkId, heartbeat: u64, leases: &[LeaseId], healthy: bool) {
+        let Some(link) = self.roster.get_mut(id) else { return };
+        let recovered = healthy && !link.healthy;
+        link.healthy = healthy;
+        let runner = link.runner.clone();
+        let held: Vec<LeaseId> = link.held.keys().copied().collect();
+        let mut lost = Vec::new();
+        for lease in leases {
+            let in_force = self
+                .ledger
+                .task_of(*lease)
+                .and_then(|task| task.lease().map(|held| (held, &task.state)))
+                .filter(|(held, _)| held.runner == runner)
+                .map(|(held, state)| (held.idempotent, matches!(state, State::Accepted(_))));
+            match in_force {
+                Some((idempotent, true)) => self.renew(now, *lease, idempotent),
+                // Its accept is under way.
+                Some((_, false)) => {}
+                None => lost.push(*lease),
+            }
+        }
+        for lease in held.into_iter().filter(|lease| !leases.contains(lease)) {
+            let task = self.ledger.task_of(lease).map(|task| (task.id, matches!(task.state, State::Accepted(_))));
+            match task {
+                // Accepted on this stream, and left out without a result.
+                Some((task, true)) => {
+                    self.lose_lease(now, task, "missing in the runner's heartbeat");
+                    self.return_credit(now, id, lease);
+                }
+                Some((_, false)) => {}
+                None => self.return_credit(now, id, lease),
+            }
+        }
+        let order = Order::HeartbeatAck { id: heartbeat, lost: lost.clone() };
+        if lost.is_empty() {
+            let welcomed = self.roster.get(id).map_or_else(|| self.outbox.last(), |link| link.welcomed);
+            self.outbox.hold(welcomed, Effect::Send { link: id, order });
+        } else {
+            self.send(id, order);
+        }
+        if recovered {
+            self.fill(now, id);
+        }
+    }
+
+    fn accepted(&mut self, now: Now, id: LinkId, sequence: u64, lease: LeaseId) {
+        let runner = self.roster.get(id).map(|link| link.runner.clone());
+        let found =
+            self.ledger.task_of(lease).filter(|task| task.lease().map(|lease| &lease.runner) == runner.as_ref()).map(
+                |task| (task.id, matches!(task.state, State::Assigned(_)), task.lease().is_some_and(|l| l.idempotent)),
+            );
+        match found {
+            Some((task, true, idempotent)) => {
+                self.timers.clear(&Timer::AcceptExpiry(lease));
+                self.record(scope_of(task), Record::LeaseAccepted { lease, at: now.wall });
+                self.renew(now, lease, idempotent);
+            }
+            // Said again after a cut: the first one is in the journal.
+            Some((_, false, _)) => {}
+            None => {
+                let text = "the assignment was withdrawn; the handler must not start";
+                self.refuse_named(id, sequence, "decision", Some(lease), "ASSIGNMENT_WITHDRAWN", text);
+                self.return_credit(now, id, lease);
+            }
+        }
+    }
+
+    fn rejected(&mut self, now: Now, id: LinkId, sequence: u64, lease: LeaseId, error: Error) {
+        let runner = self.roster.get(id).map(|link| link.runner.clone());
+        let found = self
+            .ledger
+            .task_of(lease)
+            .filter(|task| task.lease().map(|lease| &lease.runner) == runner.as_ref())
+            .map(|task| (task.id, matches!(task.state, State::Assigned(_))));
+        let (Some((task, true)), Some(runner)) = (found, runner) else {
+            let text = "there is no undecided assignment under this lease";
+            self.refuse_named(id, sequence, "decision", Some(lease), "ASSIGNMENT_WITHDRAWN", text);
+            return self.return_credit(now, id, lease);
+        };
+        self.end_assignment(now, task, &format!("rejected: {}: {}", error.reason, error.message));
+        if !planted!(self, CreditLeak) {
+            self.roster.get_mut(id).map(|link| link.held.remove(&lease));
+        }
+        if error.retry == Retry::Never {
+            let finish = super::task::Finish::of(Outcome::Errored, Some(error));
+            self.finish(now, task, None, finish);
+        } else {
+            let delay = error.retry_delay;
+            let pause = if error.retry == Retry::SameRunner { delay.or(Some(Duration::from_secs(1))) } else { delay };
+            self.waiting.avoid(task, runner, now.mono, pause);
+            self.wait(now, task);
+        }
+        self.fill(now, id);
+    }
+
+    /// Started or outputs: in the journal once, by its number within the lease.
+    fn updated(&mut self, id: LinkId, sequence: u64, lease: LeaseId, number: u64, record: Record) {
+        let runner = self.roster.get(id).map(|link| link.runner.clone());
+        let found = self.ledger.task_of(lease).and_then(|task| match &task.state {
+            State::Accepted(held) if Some(&held.runner) == runner.as_ref() => Some((task.id, held.updates)),
+            _ => None,
+        });
+        match found {
+            Some((task, updates)) if number > updates => self.record(scope_of(task), record),
+            // Sent again after a cut.
+            Some(_) => {}
+            None => self.refuse_named(
+                id,
+                sequence,
+                "update",
+                Some(lease),
+                LEASE_LOST,
+                "the lease is not in force or not accepted",
+            ),
+        }
+    }
+
+    fn result_received(&mut self, now: Now, id: LinkId, sequence: u64, lease: LeaseId, finish: super::task::Finish) {
+        let Some(link) = self.roster.get(id) else { return };
+        let found = self.ledger.task_of(lease).and_then(|task| match &task.state {
+            State::Accepted(held) if held.runner == link.runner => Some(task.id),
+            _ => None,
+        });
+        let unfenced = || {
+            let held = link.held.get(&lease).map(|(task, _)| *task)?;
+            self.ledger.task(held).filter(|task| !task.is_finished()).map(|task| task.id)
+        };
+        let found = if planted!(self, NoFencing) { found.or_else(unfenced) } else { found };
+        let Some(task) = found else {
+            let journalled = self
+                .ledger
+                .tasks()
+                .any(|task| matches!(&task.state, State::Finished { lease: Some(of), .. } if *of == lease));
+            if !journalled {
+                let text = "the lease is not in force or not accepted; the result is not wanted";
+                self.refuse_named(id, sequence, "result", Some(lease), LEASE_LOST, text);
+            }
+            return self.return_credit(now, id, lease);
+        };
+        self.take_result(now, task, lease, finish);
+        self.return_credit(now, id, lease);
+    }
+}

@@ -1,0 +1,45 @@
+//! Bugs on purpose, compiled into tests only: each breaks one promise, and the simulation must notice.
+
+macro_rules! planted {
+    ($core:expr, $bug:ident) => {{
+        #[cfg(test)]
+        {
+            $core.config.planted == Some($crate::core::planted::Bug::$bug)
+        }
+        #[cfg(not(test))]
+        {
+            false
+        }
+    }};
+}
+pub(super) use planted;
+
+/// A broken promise.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// Effects leave before the records they promise are durable.
+    AcknowledgeBeforeSync,
+    /// Only the acknowledgement of an accept leaves early: a handler may start for an assignment the journal never saw.
+    StartBeforeDurable,
+    /// A result counts whatever its lease.
+    NoFencing,
+    /// A rejection keeps its credit.
+    CreditLeak,
+    /// An acquire leaves without its intention in the journal.
+    ForgottenIntention,
+    /// An acquire that nobody answered is taken for a lost race.
+    AmbiguousAcquireClosed,
+    /// A task whose handler is not idempotent is assigned again after its lease was lost.
+    RepeatedStart,
+    /// A report that failed is not sent again.
+    ReportDropped,
+    /// A report sent again has another body.
+    ReportChanged,
+    /// An abort of a task that is being acquired is forgotten.
+    AbortForgotten,
+    /// A cancelled handler may take for ever.
+    GraceIgnored,
+    /// A runner that fell silent keeps its leases.
+    LeaseImmortal,
+}

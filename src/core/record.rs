@@ -1,0 +1,135 @@
+//! What the journal holds: facts that survive, in participles.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    id::{DelegateId, ExternalId, LeaseId, Lsn, RunnerId, SlotClass, TaskId, UpstreamName},
+    task::{Cancel, Finish, Identity, Output, Spec},
+    time::Wall,
+};
+
+/// The host as it was named at the first registration; the upstream derives the delegate's id from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    pub name: Arc<str>,
+    pub ip: Arc<str>,
+}
+
+/// One durable fact about its scope: a task, or something of the delegate's own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Record {
+    /// First record of a state directory.
+    DelegateCreated {
+        delegate: DelegateId,
+    },
+    /// An upstream knows this delegate under an id.
+    DelegateRegistered {
+        upstream: UpstreamName,
+        delegate_id: Arc<str>,
+        host: Host,
+    },
+    /// An upstream aborted a task that is not here (yet).
+    AbortNoted {
+        upstream: UpstreamName,
+        external_id: ExternalId,
+        at: Wall,
+    },
+    /// The scope's task is about to be acquired.
+    IntentionOpened {
+        upstream: UpstreamName,
+        external_id: ExternalId,
+        identity: Arc<Identity>,
+        at: Wall,
+    },
+    /// It is ours.
+    TaskTaken {
+        spec: Arc<Spec>,
+        at: Wall,
+    },
+    LeaseCut {
+        lease: LeaseId,
+        runner: RunnerId,
+        class: SlotClass,
+        idempotent: bool,
+        at: Wall,
+    },
+    /// The lease ended before its accept.
+    AssignmentEnded {
+        lease: LeaseId,
+        at: Wall,
+    },
+    LeaseAccepted {
+        lease: LeaseId,
+        at: Wall,
+    },
+    HandlerStarted {
+        lease: LeaseId,
+        number: u64,
+        at: Wall,
+    },
+    OutputsAdded {
+        lease: LeaseId,
+        number: u64,
+        outputs: Vec<Output>,
+    },
+    /// The lease ended after its accept and the task is tried again.
+    AttemptEnded {
+        lease: LeaseId,
+        at: Wall,
+    },
+    CancelRequested {
+        cancel: Cancel,
+    },
+    TaskFinished {
+        lease: Option<LeaseId>,
+        finish: Arc<Finish>,
+        at: Wall,
+    },
+    /// The upstream refused the result; a minimal failure takes its place on the way up.
+    ReportMinimized {
+        refusal: Arc<str>,
+    },
+    /// The result is not sent any more, and kept.
+    ReportAbandoned {
+        reason: Arc<str>,
+    },
+    /// The scope is over: reported, lost the race, forgotten. All its rows go.
+    ScopeEnded,
+}
+
+/// A record on its way to the journal.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Position; the core holds back what this record promises until it is durable.
+    pub lsn: Lsn,
+    /// `TaskId` or a number of the delegate's own.
+    pub scope: u64,
+    /// How many rows the scope had.
+    pub number: u32,
+    /// Empty for `ScopeEnded`.
+    pub body: Option<Bytes>,
+}
+
+/// A row that is no record of this version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undecodable;
+
+// === impl Record ===
+
+impl Record {
+    pub fn encode(&self) -> Bytes {
+        postcard::to_allocvec(self).expect("a record is plain data, which always has an encoding").into()
+    }
+
+    pub fn decode(body: &[u8]) -> Result<Self, Undecodable> {
+        postcard::from_bytes(body).map_err(|_| Undecodable)
+    }
+}
+
+/// The scope of a task's records.
+pub fn scope_of(task: TaskId) -> u64 {
+    task.0
+}

@@ -1,0 +1,211 @@
+//! The way back: every result is sent until the upstream's 2xx is durable, holding no slot meanwhile.
+//!
+//! ```text
+//!  owed ─► due ─► sent ─┬─ 2xx ─────────────► reported (all rows go)
+//!           ▲           ├─ no answer, 401, 5xx ► later, up to report_age_max ► dead letter
+//!           └───────────┤
+//!                       ├─ body refused ────► a minimal failure in its place, once; the original is kept as dead letter
+//!                       └─ task unknown ────► dead letter
+//! ```
+
+use std::sync::Arc;
+
+use super::{
+    Core,
+    effect::{Answerable, Call, Effect, Note, Summary},
+    id::{TaskId, UpstreamName},
+    input::ReportError,
+    planted::planted,
+    record::{Record, scope_of},
+    task::{Finish, Outcome, Report, State},
+    time::Now,
+    timer::Timer,
+    upstream::REPORTS_IN_FLIGHT_MAX,
+};
+
+/// The same fault so often, while other calls succeed, means that it is about the body.
+const FAULTS_MAX: u32 = 5;
+/// Dead letters kept; the oldest make room.
+const DEAD_LETTERS_MAX: usize = 1_000;
+
+impl Core {
+    /// The task's result is to be sent.
+    pub(super) fn owe(&mut self, id: TaskId) {
+        let Some(up) = self.ledger.task(id).and_then(|task| self.upstreams.get_mut(&task.upstream)) else { return };
+        up.reports.entry(id).or_default();
+        up.due.insert(id);
+    }
+
+    pub(super) fn report_due(&mut self, id: TaskId) {
+        let Some(upstream) = self.ledger.task(id).map(|task| task.upstream.clone()) else { return };
+        if let Some(up) = self.upstreams.get_mut(&upstream)
+            && up.reports.contains_key(&id)
+            && !up.reporting.contains(&id)
+        {
+            up.due.insert(id);
+        }
+        self.send_reports(&upstream);
+    }
+
+    pub(super) fn send_reports(&mut self, name: &UpstreamName) {
+        loop {
+            let Some(up) = self.upstreams.get_mut(name) else { return };
+            if up.reporting.len() >= REPORTS_IN_FLIGHT_MAX {
+                return;
+            }
+            let Some(id) = up.due.pop_first() else { return };
+            let Some(task) = self.ledger.task(id) else { continue };
+            let State::Finished { finish, report, .. } = &task.state else { continue };
+            let refusal = match report {
+                Report::Owed => None,
+                Report::OwedMinimal { refusal } => Some(refusal.clone()),
+                Report::Dead { .. } => continue,
+            };
+            let tries = up.reports.get(&id).map_or(0, |clock| clock.tries);
+            let finish = if tries > 0 && planted!(self, ReportChanged) {
+                Arc::new(Finish::of(Outcome::Errored, None))
+            } else {
+                finish.clone()
+            };
+            up.reporting.insert(id);
+            let report = Answerable {
+                external_id: task.external_id.clone(),
+                identity: task.acquired_as.clone(),
+                spec: task.spec.clone(),
+                finish,
+                refusal,
+            };
+            let call = Call::Report { task: id, report: Arc::new(report) };
+            self.promise(Effect::Call { upstream: name.clone(), call });
+        }
+    }
+
+    pub(super) fn report_answered(
+        &mut self,
+        now: Now,
+        name: &UpstreamName,
+        id: TaskId,
+        result: Result<(), ReportError>,
+    ) {
+        let Some(up) = self.upstreams.get_mut(name) else { return };
+        up.reporting.remove(&id);
+        let Some(task) = self.ledger.task(id) else { return };
+        let State::Finished { report, at, .. } = &task.state else { return };
+        let (minimal, at) = (matches!(report, Report::OwedMinimal { .. }), *at);
+        match result {
+            Ok(()) => self.reported(now, id),
+            Err(ReportError::Gone(text)) => self.bury(now, id, &format!("TASK_GONE: {text}")),
+            Err(ReportError::Refused(text)) if minimal => self.bury(now, id, &format!("RESULT_REFUSED: {text}")),
+            Err(ReportError::Refused(text)) => self.minimize(name, id, text),
+            Err(error @ (ReportError::Fault(_) | ReportError::Unauthorized(_) | ReportError::Unanswered(_))) => {
+                let (fault, text) = match error {
+                    ReportError::Fault(text) => (true, text),
+                    ReportError::Unauthorized(text) | ReportError::Unanswered(text) => (false, text),
+                    ReportError::Refused(_) | ReportError::Gone(_) => unreachable!("matched above"),
+                };
+                let (pause, persistent) = self.note_failure(name, id, &text, fault);
+                if planted!(self, ReportDropped) {
+                    self.bury(now, id, "planted");
+                } else if persistent && minimal {
+                    self.bury(now, id, &format!("RESULT_REFUSED: {text}"));
+                } else if persistent {
+                    self.minimize(name, id, text);
+                } else if now.wall.since(at) >= self.upstreams[name].config.report_age_max {
+                    self.bury(now, id, &format!("REPORT_AGE_MAX: {text}"));
+                } else {
+                    self.timers.set(Timer::Report(id), now.mono + pause);
+                }
+            }
+        }
+        self.send_reports(name);
+    }
+
+    /// Counts a failed try; says how long to wait, and whether the same fault came so often that it must be about the body.
+    fn note_failure(
+        &mut self,
+        name: &UpstreamName,
+        id: TaskId,
+        text: &Arc<str>,
+        fault: bool,
+    ) -> (std::time::Duration, bool) {
+        let Some(up) = self.upstreams.get_mut(name) else { return (std::time::Duration::ZERO, false) };
+        let successes = up.successes;
+        let clock = up.reports.entry(id).or_default();
+        clock.tries += 1;
+        clock.last_error = Some(text.clone());
+        let mut persistent = false;
+        if fault {
+            let (count, since) = match &clock.fault {
+                Some((same, count, since)) if same == text => (count + 1, *since),
+                _ => (1, successes),
+            };
+            persistent = count >= FAULTS_MAX && successes > since;
+            clock.fault = Some((text.clone(), count, since));
+        } else {
+            clock.fault = None;
+        }
+        let tries = clock.tries;
+        let pause = self.random.back_off(tries - 1, up.config.report_retry_min, up.config.report_retry_max);
+        self.note(Note::ReportFailed { task: id, upstream: name.clone(), tries, reason: text.clone() });
+        (pause, persistent)
+    }
+
+    fn minimize(&mut self, name: &UpstreamName, id: TaskId, refusal: Arc<str>) {
+        self.record(scope_of(id), Record::ReportMinimized { refusal });
+        if let Some(up) = self.upstreams.get_mut(name) {
+            up.reports.insert(id, super::upstream::ReportClock::default());
+        }
+        self.report_due(id);
+    }
+
+    fn reported(&mut self, now: Now, id: TaskId) {
+        let Some(task) = self.ledger.task(id) else { return };
+        let State::Finished { finish, at, report, .. } = &task.state else { return };
+        let minimal = matches!(report, Report::OwedMinimal { .. });
+        let outcome = if minimal { Outcome::Errored } else { finish.outcome };
+        let summary = Summary {
+            task: id,
+            upstream: task.upstream.clone(),
+            external_id: task.external_id.clone(),
+            task_type: task.spec.task_type.clone(),
+            runner: task.runner.clone(),
+            outcome,
+            attempt: task.attempt,
+            trace_id: task.trace_id,
+            times: task.times,
+            finished: *at,
+            reported: now.wall,
+        };
+        if minimal {
+            self.bury(now, id, "RESULT_REFUSED: a minimal failure was reported in its place");
+        } else {
+            self.forget_report(now, id);
+            self.record(scope_of(id), Record::ScopeEnded);
+        }
+        // Reported means that the 2xx is durable, too.
+        self.promise(Effect::Note(Note::Reported(Box::new(summary))));
+    }
+
+    /// Ends the sending and keeps the result for the operator.
+    fn bury(&mut self, now: Now, id: TaskId, reason: &str) {
+        let Some(task) = self.ledger.task(id) else { return };
+        let (upstream, external_id) = (task.upstream.clone(), task.external_id.clone());
+        self.forget_report(now, id);
+        self.record(scope_of(id), Record::ReportAbandoned { reason: reason.into() });
+        self.note(Note::DeadLetter { task: id, upstream, external_id, reason: reason.into() });
+        while self.ledger.dead_letters().len() > DEAD_LETTERS_MAX {
+            let Some(oldest) = self.ledger.dead_letters().first().copied() else { break };
+            self.record(scope_of(oldest), Record::ScopeEnded);
+        }
+    }
+
+    fn forget_report(&mut self, now: Now, id: TaskId) {
+        self.timers.clear(&Timer::Report(id));
+        let Some(task) = self.ledger.task(id) else { return };
+        if let Some(up) = self.upstreams.get_mut(&task.upstream) {
+            up.reports.remove(&id);
+            up.due.remove(&id);
+            up.closed.insert(task.external_id.clone(), now.mono);
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! What the operator sees: a reading of the state, with a name for every wait.
+
+use std::sync::Arc;
+
+use super::{
+    Core,
+    id::{DelegateId, ExternalId, RunnerId, TaskId, TaskType, TraceId, UpstreamName},
+    task::{Report, State, Task},
+    time::{Now, Wall},
+    timer::Timer,
+};
+
+/// Tasks shown at once; the rest is counted.
+pub const TASKS_SHOWN_MAX: usize = 10_000;
+
+/// The delegate at a glance.
+#[derive(Clone, Debug)]
+pub struct Status {
+    pub delegate: DelegateId,
+    pub started: Wall,
+    /// Why nothing is taken; absent: serving.
+    pub store_failing: Option<Arc<str>>,
+    pub upstreams: Vec<UpstreamStatus>,
+    pub runners: Vec<RunnerStatus>,
+    /// Tasks without a result.
+    pub open: usize,
+    /// Results the upstream has not confirmed.
+    pub unreported: usize,
+    pub dead_letters: usize,
+}
+
+#[derive(Clone, Debug)]
+pub struct UpstreamStatus {
+    pub name: UpstreamName,
+    pub state: &'static str,
+    pub registered_id: Option<Arc<str>>,
+    pub last_success: Option<Wall>,
+    pub last_error: Option<Arc<str>>,
+}
+
+#[derive(Clone, Debug)]
+pub struct RunnerStatus {
+    pub runner: RunnerId,
+    pub instance: Arc<str>,
+    pub sdk: Arc<str>,
+    pub task_types: Vec<TaskType>,
+    pub slots_used: u32,
+    pub slots_total: u32,
+    pub attached: bool,
+    pub last_seen: Wall,
+}
+
+/// One open task and what it waits for.
+#[derive(Clone, Debug)]
+pub struct TaskStatus {
+    /// Absent: listed by the upstream and not taken.
+    pub task: Option<TaskId>,
+    pub upstream: UpstreamName,
+    pub external_id: ExternalId,
+    pub task_type: Option<TaskType>,
+    pub state: &'static str,
+    pub waiting_for: String,
+    pub since: Wall,
+    pub runner: Option<RunnerId>,
+    pub attempt: u32,
+    pub deadline: Option<Wall>,
+    pub acquired: Option<Wall>,
+    pub trace_id: Option<TraceId>,
+}
+
+impl Core {
+    pub fn status(&self) -> Status {
+        let finished = self.ledger.tasks().filter(|task| task.is_finished()).count();
+        let dead_letters = self.ledger.dead_letters().len();
+        Status {
+            delegate: self.delegate(),
+            started: self.started,
+            store_failing: self.store_failing.clone(),
+            upstreams: self
+                .upstreams
+                .iter()
+                .map(|(name, up)| UpstreamStatus {
+                    name: name.clone(),
+                    state: up.state(),
+                    registered_id: self.ledger.registration(name).map(|(_, id, _)| id.clone()),
+                    last_success: up.last_success,
+                    last_error: up.last_error.clone(),
+                })
+                .collect(),
+            runners: self
+                .roster
+                .links()
+                .map(|link| RunnerStatus {
+                    runner: link.runner.clone(),
+                    instance: link.instance.0.clone(),
+                    sdk: link.sdk.clone(),
+                    task_types: link.handlers.iter().map(|handler| handler.task_type.clone()).collect(),
+                    slots_used: u32::try_from(link.held.len()).unwrap_or(u32::MAX),
+                    slots_total: link.slots_total(),
+                    attached: true,
+                    last_seen: link.last_seen,
+                })
+                .collect(),
+            open: self.waiting.unfinished,
+            unreported: finished - dead_letters,
+            dead_letters,
+        }
+    }
+
+    /// Every open task with the one thing it waits for, the oldest first; those on offer and not taken come last.
+    pub fn task_list(&self, now: Now) -> Vec<TaskStatus> {
+        let tasks = self.ledger.tasks().map(|task| self.task_status(now, task));
+        let intentions = self.ledger.intentions().map(|(task, intention)| TaskStatus {
+            task: Some(task),
+            upstream: intention.upstream.clone(),
+            external_id: intention.external_id.clone(),
+            task_type: None,
+            state: "acquiring",
+            waiting_for: "a clear answer to the acquire".to_owned(),
+            since: intention.at,
+            runner: None,
+            attempt: 0,
+            deadline: None,
+            acquired: None,
+            trace_id: None,
+        });
+        let listed = self.upstreams.iter().flat_map(|(name, up)| {
+            up.listed.iter().map(|(external_id, listed)| TaskStatus {
+                task: None,
+                upstream: name.clone(),
+                external_id: external_id.clone(),
+                task_type: Some(listed.task_type.clone()),
+                state: "listed",
+                waiting_for: format!("{}: {}", listed.reason.code(), listed.reason),
+                since: listed.since,
+                runner: None,
+                attempt: 0,
+                deadline: None,
+                acquired: None,
+                trace_id: None,
+            })
+        });
+        tasks.chain(intentions).chain(listed).take(TASKS_SHOWN_MAX).collect()
+    }
+
+    fn task_status(&self, now: Now, task: &Task) -> TaskStatus {
+        let (state, waiting_for, since) = match &task.state {
+            State::Waiting { since } => ("waiting", self.wait_of(now, task), *since),
+            State::Assigned(lease) => ("assigned", format!("runner {} to accept it", lease.runner), lease.cut),
+            State::Accepted(lease) => {
+                let since = lease.started.or(lease.accepted).unwrap_or(lease.cut);
+                let lease_left = self.timers.get(&Timer::LeaseExpiry(lease.id)).map(|at| at.since(now.mono));
+                let text = match (&task.cancel, self.roster.of_runner(&lease.runner), lease_left) {
+                    (Some(cancel), ..) => format!("runner {} to stop it ({})", lease.runner, cancel.message),
+                    (None, None, Some(left)) => {
+                        format!("runner {} to come back (lease ends in {} s)", lease.runner, left.as_secs())
+                    }
+                    _ => match self.progress.get(&lease.id) {
+                        Some(progress) => format!("runner {}: {progress}", lease.runner),
+                        None => format!("runner {} to finish it", lease.runner),
+                    },
+                };
+                ("running", text, task.cancel.as_ref().map_or(since, |cancel| cancel.at))
+            }
+            State::Finished { report: Report::Dead { reason }, at, .. } => {
+                ("dead", format!("the operator: {reason}"), *at)
+            }
+            State::Finished { at, .. } => ("reporting", self.report_wait(now, task), *at),
+        };
+        TaskStatus {
+            task: Some(task.id),
+            upstream: task.upstream.clone(),
+            external_id: task.external_id.clone(),
+            task_type: Some(task.spec.task_type.clone()),
+            state,
+            waiting_for,
+            since,
+            runner: task.lease().map(|lease| lease.runner.clone()),
+            attempt: task.attempt,
+            deadline: task.deadline,
+            acquired: Some(task.times.acquired),
+            trace_id: Some(task.trace_id),
+        }
+    }
+
+    fn wait_of(&self, now: Now, task: &Task) -> String {
+        if self.store_failing.is_some() {
+            return "the journal to write again".to_owned();
+        }
+        let mut class = None;
+        for link in self.roster.with_type(&task.spec.task_type) {
+            let Some(handler) = link.handler_for(task) else { continue };
+            if let Some(at) = self.waiting.earliest(task.id, &link.runner, now.mono) {
+                return format!("another try in {} ms", at.since(now.mono).as_millis());
+            }
+            class = Some(handler.class.clone());
+        }
+        match class {
+            Some(class) => format!("a free slot of class {class}"),
+            None => format!("a runner with a handler for {}", task.spec.task_type),
+        }
+    }
+
+    fn report_wait(&self, now: Now, task: &Task) -> String {
+        let clock = self.upstreams.get(&task.upstream).and_then(|up| up.reports.get(&task.id));
+        match (clock, self.timers.get(&Timer::Report(task.id))) {
+            (None, _) => format!("upstream {} to be configured again", task.upstream),
+            (Some(clock), Some(at)) => format!(
+                "upstream {} to take the result (try {} in {} ms; last: {})",
+                task.upstream,
+                clock.tries + 1,
+                at.since(now.mono).as_millis(),
+                clock.last_error.as_deref().unwrap_or("no answer"),
+            ),
+            (Some(_), None) => format!("upstream {} to answer the report", task.upstream),
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! A task as the core knows it: what was asked, what came of it, and the state between.
+//!
+//! ```text
+//!            ┌───── rejected, accept timed out ◄──┐
+//!            ▼                                    │
+//!  taken ─ Waiting ─ lease cut ─► Assigned ───────┤
+//!            ▲                                    │ accepted
+//!            └── lost or failed, may repeat ── Accepted ── result ──► Finished ── reported ──► gone
+//! ```
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    id::{ExternalId, LeaseId, RunnerId, SlotClass, TaskId, TaskType, TraceId, UpstreamName},
+    time::Wall,
+};
+
+/// Content with its media type; never opened by the core. Printed as its size.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Payload {
+    pub content_type: Arc<str>,
+    pub content: Bytes,
+}
+
+/// A value that is never printed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret {
+    pub name: Arc<str>,
+    pub value: Bytes,
+    /// It stands in the payload already and is listed to be masked.
+    pub mask_only: bool,
+}
+
+/// A typed addition of an adapter, given to the handlers that ask for it by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extension {
+    /// Full message name.
+    pub name: Arc<str>,
+    pub value: Bytes,
+}
+
+/// Part of a stage's life that a task plays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Kind {
+    #[default]
+    Standalone,
+    SessionSetup,
+    SessionExecute,
+    SessionCleanup,
+    Pipeline,
+}
+
+/// Orders waiting tasks; the most urgent first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Priority {
+    High,
+    #[default]
+    Normal,
+    Low,
+}
+
+/// What the upstream asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spec {
+    pub task_type: TaskType,
+    pub kind: Kind,
+    pub priority: Priority,
+    pub payload: Option<Payload>,
+    pub labels: BTreeMap<String, String>,
+    pub secrets: Vec<Secret>,
+    pub extensions: Vec<Extension>,
+    /// Who owns it there; empty: the upstream has no such thing.
+    pub tenant: Arc<str>,
+    /// Counted from sending the acquire.
+    pub timeout: Option<Duration>,
+    /// The adapter's own note of how this task is to be answered; opaque here.
+    pub reply: Bytes,
+}
+
+/// How a task ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    Succeeded,
+    Failed,
+    Errored,
+    Cancelled,
+    TimedOut,
+    Skipped,
+}
+
+/// Where a task may be tried again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Retry {
+    #[default]
+    Never,
+    SameRunner,
+    OtherRunner,
+    OtherDelegate,
+}
+
+/// Who can mend an error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Blame {
+    UserCode,
+    TaskSpec,
+    #[default]
+    Runner,
+    Infrastructure,
+    Delegate,
+    Upstream,
+}
+
+/// An error that says what to do next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Error {
+    /// A google.rpc.Code.
+    pub code: i32,
+    /// A stable word, such as `LEASE_LOST`; empty: none was given.
+    pub reason: Arc<str>,
+    pub message: Arc<str>,
+    pub blame: Blame,
+    pub retry: Retry,
+    pub retry_delay: Option<Duration>,
+    pub side_effects_possible: Option<bool>,
+}
+
+/// A named value a task leaves. Printed as its name.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    pub name: Arc<str>,
+    pub value: OutputValue,
+    pub sensitive: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OutputValue {
+    Text(Arc<str>),
+    Data(Bytes),
+    /// Checked at the edge to be JSON.
+    Json(Bytes),
+}
+
+/// The end of a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finish {
+    pub outcome: Outcome,
+    pub exit_code: Option<i32>,
+    pub error: Option<Error>,
+    /// The answer in the upstream's own form, passed on byte for byte.
+    pub payload: Option<Payload>,
+    pub outputs: Vec<Output>,
+    pub extensions: Vec<Extension>,
+}
+
+/// The right of one runner to work on one task, until it is renewed no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    pub id: LeaseId,
+    pub runner: RunnerId,
+    pub class: SlotClass,
+    /// Of the handler, as declared when the lease was cut.
+    pub idempotent: bool,
+    /// Highest update number in the journal.
+    pub updates: u64,
+    pub cut: Wall,
+    pub accepted: Option<Wall>,
+    pub started: Option<Wall>,
+}
+
+/// Why a task is to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CancelReason {
+    User,
+    Deadline,
+    Drain,
+    UpstreamGone,
+}
+
+/// A stop that was asked for and is not over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cancel {
+    pub reason: CancelReason,
+    pub message: Arc<str>,
+    pub at: Wall,
+}
+
+/// What became of the way back to the upstream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Report {
+    /// The result is to be sent.
+    Owed,
+    /// The upstream refused it; a minimal failure is to be sent in its place.
+    OwedMinimal { refusal: Arc<str> },
+    /// It is not sent any more; kept for the operator.
+    Dead { reason: Arc<str> },
+}
+
+/// Where a task stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    Waiting { since: Wall },
+    Assigned(Lease),
+    Accepted(Lease),
+    Finished { finish: Arc<Finish>, lease: Option<LeaseId>, at: Wall, report: Report },
+}
+
+/// When the phases of a task began, for people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    pub acquired: Wall,
+    pub assigned: Option<Wall>,
+    pub started: Option<Wall>,
+}
+
+/// One open task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    pub id: TaskId,
+    pub upstream: UpstreamName,
+    pub external_id: ExternalId,
+    /// Sent along with the acquire; the answer goes out under the same.
+    pub acquired_as: Arc<Identity>,
+    pub spec: Arc<Spec>,
+    pub trace_id: TraceId,
+    /// When the intention to acquire became a record; the timeout counts from here.
+    pub intended: Wall,
+    pub deadline: Option<Wall>,
+    /// Number of the current try, from 1.
+    pub attempt: u32,
+    pub cancel: Option<Cancel>,
+    pub outputs: Vec<Output>,
+    pub state: State,
+    pub times: Times,
+    /// Who had it last.
+    pub runner: Option<RunnerId>,
+}
+
+/// The delegate as an upstream knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The upstream's id for this delegate.
+    pub delegate_id: Arc<str>,
+    /// Ours, the same for the life of the state directory.
+    pub instance_id: Arc<str>,
+}
+
+// === impl Payload, Secret, Output: sizes and names, never content ===
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Payload({}, {} bytes)", self.content_type, self.content.len())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret({})", self.name)
+    }
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Output({})", self.name)
+    }
+}
+
+// === impl Spec ===
+
+impl Spec {
+    /// The same without what only a runner needs; a finished task keeps no more in memory.
+    pub fn without_content(&self) -> Self {
+        Self { payload: None, secrets: Vec::new(), ..self.clone() }
+    }
+}
+
+// === impl Finish ===
+
+impl Finish {
+    /// An end the delegate itself decides on.
+    pub fn of(outcome: Outcome, error: Option<Error>) -> Self {
+        Self { outcome, exit_code: None, error, payload: None, outputs: Vec::new(), extensions: Vec::new() }
+    }
+}
+
+// === impl Task ===
+
+impl Task {
+    /// The lease in force, if a runner has the task.
+    pub fn lease(&self) -> Option<&Lease> {
+        match &self.state {
+            State::Assigned(lease) | State::Accepted(lease) => Some(lease),
+            State::Waiting { .. } | State::Finished { .. } => None,
+        }
+    }
+
+    pub fn is_finished(&self) -> bool {
+        matches!(self.state, State::Finished { .. })
+    }
+}

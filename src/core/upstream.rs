@@ -1,0 +1,139 @@
+//! What is known of one upstream in this process: registration, poll, acquisitions under way, reports under way.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    config,
+    effect::NotAcquired,
+    id::{ExternalId, LinkId, TaskId, TaskType},
+    time::{Mono, Wall},
+};
+
+/// Reports to one upstream that may be under way at once.
+pub const REPORTS_IN_FLIGHT_MAX: usize = 64;
+/// Between two refusals that together end an intention.
+pub const REFUSALS_APART: Duration = Duration::from_secs(5);
+/// How long a task that was handed out without being assigned is left alone.
+pub const SET_ASIDE_FOR: Duration = Duration::from_secs(30);
+/// Task types grow in bursts when runners attach; one registration serves a burst.
+pub const REGISTER_DEBOUNCE: Duration = Duration::from_secs(1);
+/// Pauses between registrations that failed.
+pub const REGISTER_RETRY_MIN: Duration = Duration::from_millis(500);
+pub const REGISTER_RETRY_MAX: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+pub struct Upstream {
+    pub config: config::Upstream,
+    pub standing: Standing,
+    /// Task types it was told; they never shrink within a process.
+    pub told: BTreeSet<TaskType>,
+    /// Task types it is to be told.
+    pub wanted: BTreeSet<TaskType>,
+    pub registering: bool,
+    pub register_tries: u32,
+    /// It forgot the delegate; a refusal of the next registration is final.
+    pub forgotten: bool,
+    /// When the poll under way was sent.
+    pub polling: Option<Mono>,
+    pub heartbeating: bool,
+    /// On offer and not acquired, from the last listing.
+    pub listed: BTreeMap<ExternalId, Listed>,
+    pub acquires: BTreeMap<TaskId, Acquire>,
+    /// Acquires of the last listing that have no answer yet, and whether one succeeded.
+    pub batch_open: usize,
+    pub batch_won: bool,
+    /// When an acquisition ended: a listing asked for before that is old news.
+    pub closed: BTreeMap<ExternalId, Mono>,
+    pub set_aside: BTreeMap<ExternalId, Mono>,
+    pub reporting: BTreeSet<TaskId>,
+    pub due: BTreeSet<TaskId>,
+    pub reports: BTreeMap<TaskId, ReportClock>,
+    pub last_success: Option<Wall>,
+    pub successes: u64,
+    pub last_error: Option<Arc<str>>,
+    pub unauthorized: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    Unregistered,
+    Registered,
+    /// It wants this delegate gone: nothing more is taken, what is owed is reported.
+    Deleted,
+}
+
+#[derive(Clone, Debug)]
+pub struct Listed {
+    pub task_type: TaskType,
+    pub reason: NotAcquired,
+    pub since: Wall,
+}
+
+/// One intention as seen by this process.
+#[derive(Clone, Copy, Debug)]
+pub struct Acquire {
+    pub in_flight: bool,
+    /// When its last answer, or silence, came in.
+    pub concluded: Mono,
+    /// The first of two refusals.
+    pub refused: Option<Mono>,
+    /// Who has a slot for it.
+    pub reserved: Option<LinkId>,
+    /// Counts in the batch that decides on polling again at once.
+    pub in_batch: bool,
+}
+
+/// One unreported result as seen by this process.
+#[derive(Clone, Debug, Default)]
+pub struct ReportClock {
+    pub tries: u32,
+    /// The same fault so many times in a row, the first one after so many successes of other calls.
+    pub fault: Option<(Arc<str>, u32, u64)>,
+    pub last_error: Option<Arc<str>>,
+}
+
+// === impl Upstream ===
+
+impl Upstream {
+    pub fn new(config: config::Upstream) -> Self {
+        Self {
+            wanted: config.task_types.iter().cloned().collect(),
+            config,
+            standing: Standing::Unregistered,
+            told: BTreeSet::new(),
+            registering: false,
+            register_tries: 0,
+            forgotten: false,
+            polling: None,
+            heartbeating: false,
+            listed: BTreeMap::new(),
+            acquires: BTreeMap::new(),
+            batch_open: 0,
+            batch_won: false,
+            closed: BTreeMap::new(),
+            set_aside: BTreeMap::new(),
+            reporting: BTreeSet::new(),
+            due: BTreeSet::new(),
+            reports: BTreeMap::new(),
+            last_success: None,
+            successes: 0,
+            last_error: None,
+            unauthorized: false,
+        }
+    }
+
+    /// One word for the operator.
+    pub fn state(&self) -> &'static str {
+        match self.standing {
+            _ if self.unauthorized => "unauthorized",
+            Standing::Deleted => "deleted",
+            _ if self.last_error.is_some() => "unreachable",
+            Standing::Registered => "registered",
+            Standing::Unregistered => "unregistered",
+        }
+    }
+}
