@@ -1,0 +1,75 @@
+//! A full disk stops the journal, costs nothing that was acknowledged, and passes on the same handle.
+
+use std::time::Duration;
+
+use dlite::journal::{Batch, Error, Event, Pace, Store, Writer};
+
+use crate::support::{PATIENCE, Place, append, end, events, row};
+
+/// Larger than what is free in the pages of a small database.
+const LARGE: usize = 200_000;
+
+#[test]
+fn a_batch_without_room_is_kept_out_whole_and_fits_later() {
+    let place = Place::with(&[vec![append(1, 0, "before")]]);
+    let mut held = place.open();
+    let limit = held.store.page_limit();
+    limit.set(Some(1));
+    let batch = [append(2, 0, "small"), append(1, 1, vec![7; LARGE])];
+    for _ in 0..3 {
+        assert!(matches!(held.store.commit(&batch), Err(Error::Full)));
+    }
+    limit.set(None);
+    held.store.commit(&batch).unwrap();
+    drop(held);
+    assert_eq!(place.open().rows, [row(1, 0, "before"), row(1, 1, vec![7; LARGE]), row(2, 0, "small")]);
+}
+
+#[test]
+fn the_writer_fails_once_keeps_everything_in_order_and_recovers() {
+    let place = Place::new();
+    let held = place.open();
+    let limit = held.store.page_limit();
+    let (on_event, events) = events();
+    let pace = Pace { retry_pause: Duration::from_millis(5), ..Pace::default() };
+    let writer = Writer::start(held.store, pace, on_event).unwrap();
+    writer.submit(Batch { changes: vec![append(1, 0, "acknowledged")], last: 1 }).unwrap();
+    assert_eq!(events.next(), Event::Durable(1));
+
+    limit.set(Some(1));
+    writer.submit(Batch { changes: vec![append(2, 0, vec![7; LARGE])], last: 2 }).unwrap();
+    assert_eq!(events.next(), Event::Failing { reason: "the disk is full".to_owned() });
+    writer.submit(Batch { changes: vec![append(2, 1, "behind it")], last: 3 }).unwrap();
+    writer.submit(Batch { changes: vec![end(1)], last: 4 }).unwrap();
+    // What was acknowledged is there meanwhile, and nothing else.
+    assert_eq!(place.copy().open().rows, [row(1, 0, "acknowledged")]);
+
+    limit.set(None);
+    assert_eq!(events.next(), Event::Recovered);
+    assert!(matches!(events.next(), Event::Durable(2 | 4)));
+    writer.stop().unwrap();
+    drop(held.lock);
+    assert_eq!(place.open().rows, [row(2, 0, vec![7; LARGE]), row(2, 1, "behind it")]);
+}
+
+#[test]
+fn a_stop_on_a_full_disk_ends_in_bounded_time_and_says_what_is_lost() {
+    let place = Place::new();
+    let held = place.open();
+    let limit = held.store.page_limit();
+    let (on_event, events) = events();
+    let pace = Pace { retry_pause: Duration::from_millis(5), stop_grace: Duration::from_millis(50), ..Pace::default() };
+    let writer = Writer::start(held.store, pace, on_event).unwrap();
+    writer.submit(Batch { changes: vec![append(1, 0, "acknowledged")], last: 1 }).unwrap();
+    assert_eq!(events.next(), Event::Durable(1));
+    limit.set(Some(1));
+    writer.submit(Batch { changes: vec![append(2, 0, vec![7; LARGE])], last: 2 }).unwrap();
+    assert!(matches!(events.next(), Event::Failing { .. }));
+    writer.submit(Batch { changes: vec![append(2, 1, "behind it"), end(1)], last: 3 }).unwrap();
+    let started = std::time::Instant::now();
+    assert_eq!(writer.stop().unwrap_err().changes, 3);
+    assert!(started.elapsed() < PATIENCE);
+    assert_eq!(events.rest(), []);
+    drop(held.lock);
+    assert_eq!(place.open().rows, [row(1, 0, "acknowledged")]);
+}
