@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dlite::journal::{Batch, Error, Event, Pace, Store, Writer};
 
-use crate::support::{PATIENCE, Place, append, end, events, row};
+use crate::support::{PATIENCE, Place, append, end, events, row, spacious};
 
 /// Larger than what is free in the pages of a small database.
 const LARGE: usize = 200_000;
@@ -31,7 +31,7 @@ fn the_writer_fails_once_keeps_everything_in_order_and_recovers() {
     let held = place.open();
     let limit = held.store.page_limit();
     let (on_event, events) = events();
-    let pace = Pace { retry_pause: Duration::from_millis(5), ..Pace::default() };
+    let pace = Pace { retry_pause: Duration::from_millis(5), ..spacious() };
     let writer = Writer::start(held.store, pace, on_event).unwrap();
     writer.submit(Batch { changes: vec![append(1, 0, "acknowledged")], last: 1 }).unwrap();
     assert_eq!(events.next(), Event::Durable(1));
@@ -46,7 +46,7 @@ fn the_writer_fails_once_keeps_everything_in_order_and_recovers() {
 
     limit.set(None);
     assert_eq!(events.next(), Event::Recovered);
-    assert!(matches!(events.next(), Event::Durable(2 | 4)));
+    assert_eq!(events.next(), Event::Durable(2));
     writer.stop().unwrap();
     drop(held.lock);
     assert_eq!(place.open().rows, [row(2, 0, vec![7; LARGE]), row(2, 1, "behind it")]);
@@ -58,7 +58,7 @@ fn a_stop_on_a_full_disk_ends_in_bounded_time_and_says_what_is_lost() {
     let held = place.open();
     let limit = held.store.page_limit();
     let (on_event, events) = events();
-    let pace = Pace { retry_pause: Duration::from_millis(5), stop_grace: Duration::from_millis(50), ..Pace::default() };
+    let pace = Pace { retry_pause: Duration::from_millis(5), stop_grace: Duration::from_millis(50), ..spacious() };
     let writer = Writer::start(held.store, pace, on_event).unwrap();
     writer.submit(Batch { changes: vec![append(1, 0, "acknowledged")], last: 1 }).unwrap();
     assert_eq!(events.next(), Event::Durable(1));

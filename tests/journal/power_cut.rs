@@ -35,12 +35,12 @@ fn a_cut_database_is_named_or_made_whole_by_its_log() {
     let place = Place::new();
     let mut held = place.open();
     // Enough for a checkpoint (1,000 pages), so that database and log both hold something.
-    let steps = 900;
+    let steps = 600;
     (0..steps).for_each(|step| held.store.commit(&history(step)).unwrap());
     let database = std::fs::read(place.path().join("journal.db")).unwrap();
     assert!(database.len() > 8 * 4096, "no checkpoint yet");
     let mut named = 0;
-    for cut in (0..database.len()).step_by(4001) {
+    for cut in (0..database.len()).step_by(4 * 4096 + 1999) {
         let copy = place.copy();
         std::fs::write(copy.path().join("journal.db"), &database[..cut]).unwrap();
         match copy.try_open() {

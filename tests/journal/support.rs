@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
-use dlite::journal::{self, Change, Event, Opened, Row, Sqlite, Store};
+use dlite::journal::{self, Change, Event, Opened, Pace, Row, Sqlite, Store};
 use dlite::state_dir::StateDir;
 use tempfile::TempDir;
 
@@ -143,6 +143,11 @@ pub fn history_steps(rows: &[Row]) -> Option<u64> {
     (history_rows(steps) == rows).then_some(steps)
 }
 
+/// The usual pace, on a disk whose real free space is no matter of the test.
+pub fn spacious() -> Pace {
+    Pace { space_low_bytes: 0, ..Pace::default() }
+}
+
 /// A writer's events, to wait for.
 pub struct Events(Receiver<Event>);
 
@@ -155,19 +160,6 @@ pub fn events() -> (impl FnMut(Event) + Send + 'static, Events) {
 impl Events {
     pub fn next(&self) -> Event {
         self.0.recv_timeout(PATIENCE).expect("an event was due")
-    }
-
-    /// Reads on until everything up to `last` is durable; gives the events before that.
-    pub fn until_durable(&self, last: u64) -> Vec<Event> {
-        let started = Instant::now();
-        let mut seen = Vec::new();
-        while started.elapsed() < PATIENCE {
-            match self.next() {
-                Event::Durable(durable) if durable >= last => return seen,
-                event => seen.push(event),
-            }
-        }
-        panic!("not durable in time: {seen:?}");
     }
 
     /// What is left once the writer is gone.
