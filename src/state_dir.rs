@@ -41,9 +41,6 @@ pub enum Error {
     /// Others could put files there.
     #[error("state directory {} may be written by others (mode {mode:04o}); run: chmod 700 {}", path.display(), path.display())]
     Exposed { path: PathBuf, mode: u32 },
-    /// Another user could change its mode at any time.
-    #[error("state directory {} belongs to user {owner}, not to user {user}; choose another or change its owner", path.display())]
-    ForeignOwner { path: PathBuf, owner: u32, user: u32 },
     /// Others could read the secret.
     #[error("secret file {} is open to others (mode {mode:04o}); run: chmod 600 {}", path.display(), path.display())]
     SecretExposed { path: PathBuf, mode: u32 },
@@ -215,11 +212,8 @@ fn make_dir(path: &Path) -> io::Result<()> {
 fn check_dir(path: &Path) -> Result<(), Error> {
     let metadata = fs::metadata(path).map_err(io_error("look at", path))?;
     let mode = metadata.mode() & 0o7777;
-    let user = rustix::process::geteuid().as_raw();
     if !metadata.is_dir() {
         Err(Error::NotADirectory { path: path.to_owned() })
-    } else if metadata.uid() != user {
-        Err(Error::ForeignOwner { path: path.to_owned(), owner: metadata.uid(), user })
     } else if mode & 0o022 != 0 {
         Err(Error::Exposed { path: path.to_owned(), mode })
     } else {

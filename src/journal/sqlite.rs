@@ -70,6 +70,32 @@ impl Sqlite {
         Ok(())
     }
 
+    fn transact(&mut self, batch: &[Change]) -> Result<(), Error> {
+        // A rollback that itself failed would leave its transaction open, and each later one could not begin.
+        if !self.connection.is_autocommit() {
+            self.connection.execute_batch("ROLLBACK").map_err(explain(&self.path, "roll back"))?;
+        }
+        self.apply_page_limit()?;
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(explain(&self.path, "begin a batch"))?;
+        if !self.sealing.committed {
+            self.sealing.commit(&transaction).map_err(explain(&self.path, "write the salt"))?;
+        }
+        let mut writing = Writing { path: &self.path, transaction: &transaction, sealing: &mut self.sealing };
+        writing.write(batch)?;
+        transaction.commit().map_err(explain(&self.path, "commit a batch"))?;
+        self.sealing.committed = true;
+        Ok(())
+    }
+
+    /// Where the log can't grow (a full disk, a quota), not even a delete fits. What it holds moves into the database, and the
+    /// next batch starts at the log's beginning, in room that is ours already. If that fails too, only free space helps.
+    fn reclaim_log(&self) {
+        let _ = self.connection.query_row("PRAGMA wal_checkpoint", [], |_| Ok(()));
+    }
+
     fn salts(&self) -> Result<HashMap<i64, RowKey>, Error> {
         let failed = || explain(&self.path, "read the salts");
         let mut statement = self.connection.prepare("SELECT id, salt FROM salts").map_err(failed())?;
@@ -138,23 +164,11 @@ impl Store for Sqlite {
         if batch.is_empty() {
             return Ok(());
         }
-        // A rollback that itself failed would leave its transaction open, and each later one could not begin.
-        if !self.connection.is_autocommit() {
-            self.connection.execute_batch("ROLLBACK").map_err(explain(&self.path, "roll back"))?;
+        let committed = self.transact(batch);
+        if matches!(committed, Err(Error::Full | Error::Failed { .. })) {
+            self.reclaim_log();
         }
-        self.apply_page_limit()?;
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(explain(&self.path, "begin a batch"))?;
-        if !self.sealing.committed {
-            self.sealing.commit(&transaction).map_err(explain(&self.path, "write the salt"))?;
-        }
-        let mut writing = Writing { path: &self.path, transaction: &transaction, sealing: &mut self.sealing };
-        writing.write(batch)?;
-        transaction.commit().map_err(explain(&self.path, "commit a batch"))?;
-        self.sealing.committed = true;
-        Ok(())
+        committed
     }
 
     fn space(&self) -> Space {

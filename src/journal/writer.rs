@@ -46,7 +46,8 @@ pub struct Batch {
 pub enum Event {
     /// Every batch up to the one with this `last` would survive a power cut now.
     Durable(u64),
-    /// A commit failed; it is tried again until it succeeds. Told once a spell.
+    /// A commit failed; it is tried again until it succeeds. Told once a spell. Take no new work meanwhile. A batch that breaks
+    /// the rules of [`Store::commit`] fails for ever: nothing behind it may be acknowledged.
     Failing { reason: String },
     /// The commit that failed has succeeded.
     Recovered,

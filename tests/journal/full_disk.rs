@@ -1,8 +1,10 @@
 //! A full disk stops the journal, costs nothing that was acknowledged, and passes on the same handle.
 
+use std::process::Command;
 use std::time::Duration;
 
 use dlite::journal::{Batch, Error, Event, Pace, Store, Writer};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::support::{PATIENCE, Place, append, end, events, row, spacious};
 
@@ -72,4 +74,42 @@ fn a_stop_on_a_full_disk_ends_in_bounded_time_and_says_what_is_lost() {
     assert_eq!(events.rest(), []);
     drop(held.lock);
     assert_eq!(place.open().rows, [row(1, 0, "acknowledged")]);
+}
+
+const CHILD: &str = "DLITE_TEST_JOURNAL_FILE_LIMIT";
+
+/// The system itself refuses writes beyond a size, in a process of its own, since the limit is the whole process's.
+#[test]
+fn scopes_still_end_where_the_log_can_not_grow() {
+    if std::env::var_os(CHILD).is_some() {
+        return end_scopes_under_a_file_limit();
+    }
+    // Without the trap the kernel would end the process instead of refusing the write.
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(std::env::current_exe().unwrap());
+    command.args(["--exact", "full_disk::scopes_still_end_where_the_log_can_not_grow", "--nocapture"]);
+    let output = command.env(CHILD, "1").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn end_scopes_under_a_file_limit() {
+    let scopes = 200;
+    let place = Place::with(&[(0..scopes).map(|scope| append(scope, 0, vec![7; 2000])).collect()]);
+    let mut held = place.open();
+    let bytes = std::fs::metadata(held.lock.database()).unwrap().len();
+    let unlimited = getrlimit(Resource::Fsize);
+    setrlimit(Resource::Fsize, Rlimit { current: Some(bytes), maximum: unlimited.maximum }).unwrap();
+    let mut refused = 0;
+    for scope in 0..scopes {
+        if held.store.commit(&[end(scope)]).is_err() {
+            refused += 1;
+            held.store.commit(&[end(scope)]).unwrap();
+        }
+    }
+    assert!(refused > 0, "the limit was never met");
+    assert!(held.store.commit(&[append(scopes, 0, vec![7; 4 * LARGE])]).is_err(), "larger than all there is");
+    setrlimit(Resource::Fsize, unlimited).unwrap();
+    held.store.commit(&[append(scopes, 0, "after")]).unwrap();
+    drop(held);
+    assert_eq!(place.open().rows, [row(scopes, 0, "after")]);
 }
