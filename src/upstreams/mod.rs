@@ -1,1 +1,4 @@
-//! Not written yet.
+//! Adapters to the servers that own tasks.
+
+pub mod harness;
+pub mod tls;
