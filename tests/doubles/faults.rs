@@ -24,7 +24,11 @@ async fn a_fault_is_for_its_route_and_its_number_of_calls() {
     }
     caller.manager.clear_faults();
     assert_eq!(caller.call(Method::GET, EVENTS, "").await.unwrap().text, r#"{"delegateTaskEvents":[]}"#);
-    assert_eq!(caller.manager.record().calls(Route::Events), 5);
+    let record = caller.manager.record();
+    assert_eq!(record.calls(Route::Events), 5);
+    assert_eq!(record.arrivals.iter().filter(|arrival| arrival.route == Route::Events).count(), 5);
+    // Faulted polls are no polls.
+    assert_eq!(record.polls.total(), 1);
 }
 
 #[tokio::test]
@@ -93,7 +97,9 @@ async fn a_manager_that_is_down_answers_nobody_and_comes_back_with_its_state() {
     for _ in 0..3 {
         assert!(caller.call(Method::GET, EVENTS, "").await.is_err());
     }
-    assert_eq!(caller.manager.record().calls(Route::Events), 0);
+    let record = caller.manager.record();
+    assert_eq!(record.calls(Route::Events), 0);
+    assert!(record.totals().hung_up >= 3);
     caller.manager.up();
     assert_eq!(caller.listed(&delegate).await, [task]);
 }

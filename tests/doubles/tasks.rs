@@ -272,6 +272,7 @@ async fn a_task_that_cannot_be_is_refused_by_name() {
     let submit = |task| caller.manager.submit(task).unwrap_err();
     assert!(matches!(submit(NewTask::new(TYPE, "{")), SubmitError::NotJson { line: 1, .. }));
     assert!(matches!(submit(NewTask { id: Some("a/b".into()), ..task() }), SubmitError::BadId { .. }));
+    assert!(matches!(submit(NewTask { timeout: Duration::MAX, ..task() }), SubmitError::TimeoutTooLong { .. }));
     caller.manager.submit(NewTask { id: Some("t".into()), ..task() }).unwrap();
     assert!(matches!(submit(NewTask { id: Some("t".into()), ..task() }), SubmitError::Exists { .. }));
 }

@@ -12,7 +12,10 @@
 //! | result, A | 204, also for unknown or finished tasks | 500 unreadable, `data` no object, unknown `type` or `code` |
 //! | result, B | 204, also for unknown or finished tasks | 400 unreadable |
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use axum::{
     extract::Query,
@@ -123,17 +126,10 @@ impl Shared {
     fn register(&self, body: &[u8]) -> Result<Reply, Reply> {
         let body = self.registration(body)?;
         let refusal = self.script().register.take();
-        let mut state = self.lock();
-        let mut delegate = None;
-        if refusal.is_none() {
-            let (id, was_known) = state.delegates.register(&body).map_err(|_| {
-                Reply::error(400, "USAGE_LIMITS_EXCEEDED", "The account has as many delegates as it may have")
-            })?;
-            if was_known && body.immutable == Some(true) {
-                state.fail_tasks_of(&id);
-            }
-            delegate = Some(id);
-        }
+        let delegate = match refusal {
+            Some(_) => None,
+            None => Some(self.enroll(&body)?),
+        };
         let reply = match &refusal {
             Some(RegisterAnswer::NoContent) => Reply::empty(),
             refusal => Reply::envelope(&Registered {
@@ -151,8 +147,21 @@ impl Shared {
                 delegate_random_token: delegate.as_ref().and(body.delegate_random_token.as_ref()),
             }),
         };
-        state.record.registers.push(Register { at: At::now(), body, delegate, refusal });
+        self.lock().record.registers.push(Register { at: At::now(), body, delegate, refusal });
         Ok(reply)
+    }
+
+    /// The delegate's id: the one it had, or a new one.
+    fn enroll(&self, body: &Registration) -> Result<Arc<str>, Reply> {
+        let mut state = self.lock();
+        let (id, was_known) = state.delegates.register(body).map_err(|_| {
+            Reply::error(400, "USAGE_LIMITS_EXCEEDED", "The account has as many delegates as it may have")
+        })?;
+        // 17.2, 12.
+        if was_known && body.immutable == Some(true) {
+            state.fail_tasks_of(&id);
+        }
+        Ok(id)
     }
 
     fn heartbeat(&self, body: &[u8]) -> Result<Reply, Reply> {

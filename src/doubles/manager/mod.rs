@@ -50,11 +50,14 @@ pub use self::{
     delegates::DELEGATES_MAX,
     dev::WAIT_MAX,
     faults::{Calls, Fault, Gate, RegisterAnswer},
-    options::{FINISHED_TASKS_MAX, HandBack, NewTask, OPEN_TASKS_MAX, Options, SubmitError, TASK_TIMEOUT, TimedOut},
+    options::{
+        FINISHED_TASKS_MAX, HandBack, NewTask, OPEN_TASKS_MAX, Options, SubmitError, TASK_TIMEOUT, TASK_TIMEOUT_MAX,
+        TimedOut,
+    },
     recent::Recent,
     record::{
-        Abort, Acquire, Acquired, Answer, At, CALLS_KEPT_MAX, Dialect, Failure, Heartbeat, POLLS_KEPT_MAX, Poll,
-        Record, Register, SEEN_PER_TASK_MAX, TaskRecord, TaskState, Totals,
+        Abort, Acquire, Acquired, Answer, Arrival, At, CALLS_KEPT_MAX, Dialect, Failure, Heartbeat, POLLS_KEPT_MAX,
+        Poll, Record, Register, SEEN_PER_TASK_MAX, TaskRecord, TaskState, Totals,
     },
     server::BODY_BYTES_MAX,
     wire::{Hidden, Registration},

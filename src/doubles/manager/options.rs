@@ -15,6 +15,9 @@ pub const OPEN_TASKS_MAX: u64 = 1_000_000;
 /// Run time of a task after its acquire, unless it says otherwise. The manager's usual one for CI steps.
 pub const TASK_TIMEOUT: Duration = Duration::from_secs(600);
 
+/// Longest run or queue time of a task; the real manager's are hours.
+pub const TASK_TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
 /// What kind of manager to be.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -53,7 +56,7 @@ pub struct NewTask {
     pub data: Bytes,
     /// None: made by the double. Must be safe in a URL path.
     pub id: Option<String>,
-    /// Run time after acquire.
+    /// Run time after acquire, at most [`TASK_TIMEOUT_MAX`].
     pub timeout: Duration,
     /// Time in the queue after which it fails as not assigned; none: it waits.
     pub queue_timeout: Option<Duration>,
@@ -72,6 +75,8 @@ pub enum SubmitError {
     NotJson { line: usize, column: usize },
     #[error("task id {id:?} does not fit into a url path: use letters, digits, '-', '_', '.', '~'")]
     BadId { id: String },
+    #[error("a task's run and queue times are at most {TASK_TIMEOUT_MAX:?}, not {timeout:?}")]
+    TimeoutTooLong { timeout: Duration },
     #[error("task {id} exists already")]
     Exists { id: String },
     #[error("{max} tasks are open already, which is the most this double keeps")]

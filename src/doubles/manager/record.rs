@@ -17,7 +17,7 @@ use super::{calls::Route, faults::RegisterAnswer, recent::Recent, wire::Registra
 
 /// Acquires, repeats and late answers kept per task; all are counted.
 pub const SEEN_PER_TASK_MAX: usize = 64;
-/// Polls kept.
+/// Arrivals and polls kept, of each kind.
 pub const POLLS_KEPT_MAX: usize = 10_000;
 /// Registrations, heartbeats and stray answers kept, of each kind.
 pub const CALLS_KEPT_MAX: usize = 1_000;
@@ -35,6 +35,8 @@ pub struct Record {
     pub(super) tasks: HashMap<Arc<str>, TaskRecord>,
     pub(super) calls: [u64; Route::ALL.len()],
     pub(super) totals: Totals,
+    /// Every call as it came in, faulted and refused ones included.
+    pub arrivals: Recent<Arrival, POLLS_KEPT_MAX>,
     /// Accepted polls.
     pub polls: Recent<Poll, POLLS_KEPT_MAX>,
     /// Readable heartbeats, also those answered `DELETED`.
@@ -62,6 +64,8 @@ pub struct Totals {
     pub failed: u64,
     /// Calls refused for their token.
     pub unauthorized: u64,
+    /// Connections and calls hung up on while the manager was down.
+    pub hung_up: u64,
     pub unregisters: u64,
     pub capacities: u64,
 }
@@ -126,6 +130,7 @@ pub struct Abort {
     pub listed_at: Option<At>,
 }
 
+/// An acquire, answered.
 #[derive(Clone, Debug)]
 pub struct Acquire {
     pub at: At,
@@ -170,6 +175,14 @@ pub enum Dialect {
     B,
 }
 
+/// A call came in.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    pub at: At,
+    pub route: Route,
+}
+
+/// A poll, answered.
 #[derive(Clone, Debug)]
 pub struct Poll {
     pub at: At,
@@ -180,6 +193,7 @@ pub struct Poll {
     pub aborts: usize,
 }
 
+/// A heartbeat, answered.
 #[derive(Clone, Debug)]
 pub struct Heartbeat {
     pub at: At,
@@ -188,6 +202,7 @@ pub struct Heartbeat {
     pub known: bool,
 }
 
+/// A registration, answered.
 #[derive(Clone, Debug)]
 pub struct Register {
     pub at: At,

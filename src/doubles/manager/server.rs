@@ -45,6 +45,7 @@ pub(super) async fn run(listener: TcpListener, shared: Arc<Shared>) -> io::Resul
 async fn call(State(shared): State<Arc<Shared>>, ConnectInfo(link): ConnectInfo<Link>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     if shared.is_down() {
+        shared.hung_up();
         return link.cut();
     }
     let Some(call) = Call::parse(parts.uri.path()) else { return respond(Reply::no_route(404)) };
@@ -116,7 +117,10 @@ impl Listener for Door {
         loop {
             match self.listener.accept().await {
                 // Keeping the port open keeps it ours. To a client, hanging up at once is as good as refusing.
-                Ok((stream, _)) if self.shared.is_down() => drop(stream),
+                Ok((stream, _)) if self.shared.is_down() => {
+                    drop(stream);
+                    self.shared.hung_up();
+                }
                 Ok((stream, peer)) => {
                     // Small answers must not wait for the peer's acknowledgement of the last one.
                     let _ = stream.set_nodelay(true);

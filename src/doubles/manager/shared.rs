@@ -17,8 +17,8 @@ use super::{
     calls::Route,
     delegates::Delegates,
     faults::{Fault, Faults, RegisterAnswer, Script},
-    options::{NewTask, OPEN_TASKS_MAX, Options, SubmitError, TimedOut},
-    record::{At, Record, Spec},
+    options::{NewTask, OPEN_TASKS_MAX, Options, SubmitError, TASK_TIMEOUT_MAX, TimedOut},
+    record::{Arrival, At, Record, Spec},
     tasks::State,
     wire::{Event, to_json},
 };
@@ -93,6 +93,7 @@ impl Shared {
         let holds_secret = self.secret_forms.iter().any(|form| contains(body, form) || query.contains(form.as_str()));
         let mut state = self.lock();
         state.record.calls[route as usize] += 1;
+        state.record.arrivals.push(Arrival { at: At::now(), route });
         if holds_secret {
             state.record.secret_seen.push(route);
         }
@@ -101,9 +102,19 @@ impl Shared {
         self.script().faults.take(route)
     }
 
+    /// Counts a connection or a call that is hung up on because the manager is down.
+    pub(super) fn hung_up(&self) {
+        self.lock().record.totals.hung_up += 1;
+        self.changed.notify_waiters();
+    }
+
     pub(super) fn submit(&self, task: NewTask) -> Result<String, SubmitError> {
         let data: Box<RawValue> = serde_json::from_slice(&task.data)
             .map_err(|error| SubmitError::NotJson { line: error.line(), column: error.column() })?;
+        let longest = task.timeout.max(task.queue_timeout.unwrap_or_default());
+        if longest > TASK_TIMEOUT_MAX {
+            return Err(SubmitError::TimeoutTooLong { timeout: longest });
+        }
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let id = task.id.unwrap_or_else(|| format!("{}{number}", self.task_prefix));
         if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte)) {

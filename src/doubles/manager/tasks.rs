@@ -292,7 +292,9 @@ impl State {
     }
 
     pub(super) fn hand_out_unassigned(&mut self, id: &str) {
-        *self.unassigned.entry(id.into()).or_default() += 1;
+        if let Some((id, _)) = self.record.tasks.get_key_value(id) {
+            *self.unassigned.entry(Arc::clone(id)).or_default() += 1;
+        }
     }
 
     fn takes_back(&self, spec: &Spec, holder: &Arc<str>) -> bool {
