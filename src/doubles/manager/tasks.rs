@@ -1,13 +1,13 @@
 //! A task's life at the manager: queued, assigned, answered. Every change of a task's state is made here, under the one lock.
 //!
 //! ```text
-//!             acquire               first answer
-//!   Queued ────────────► Assigned ────────────────► Reported
-//!     ▲  │  hand-back  │  │     │  abort               ▲
-//!     │  └─────────────┘  │     └────────► Aborted ────┘
-//!     │                   │ timeout, delegate gone
-//!     │ abort, expiry     ▼
-//!     └───────────────► Failed
+//!               acquire               first answer
+//!   Queued ──────────────────► Assigned ──────────────► Reported
+//!     │  ▲                      │ │ │                       ▲
+//!     │  └── hand-back ─────────┘ │ └─ abort ─► Aborted ────┘
+//!     │                           │
+//!     │ abort, not assigned       │ timed out, delegate gone
+//!     └───────────► Failed ◄──────┘
 //! ```
 
 use std::{
@@ -364,3 +364,6 @@ fn take_one(counts: &mut HashMap<Arc<str>, u32>, id: &str) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+mod tests;
