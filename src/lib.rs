@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod core;
 pub mod doubles;
+pub mod driver;
 pub mod journal;
 pub mod proto;
 pub mod runners;

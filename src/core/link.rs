@@ -193,7 +193,9 @@ impl Core {
         let Some(link) = self.roster.get_mut(id) else { return };
         link.last_seen = now.wall;
         self.timers.set(Timer::Silence(id), silence);
-        if !frame.is_counted() {
+        // A newer runner's frame counts if it says so.
+        let counted = frame.is_counted() || (sequence != 0 && matches!(frame, Frame::Invalid { name: "", .. }));
+        if !counted {
             if sequence != 0 {
                 return self.refuse(id, sequence, &frame, "SEQUENCE_INVALID", "a frame of this kind has sequence 0");
             }

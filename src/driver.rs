@@ -1,0 +1,295 @@
+//! The loop that owns the core: the first event, then whatever else is there, then records to the journal and effects to the
+//! shells.
+//!
+//! It never decides and never waits for a shell. Order within a turn: what arrived, then timers, so that a frame that is here
+//! already beats the timer it would have stopped.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::{
+    core::{
+        Core,
+        effect::{Close, Effect, Note, Order},
+        id::{LinkId, Lsn, UpstreamName},
+        input::{Hello, Input},
+        status::{Status, TaskStatus},
+        time::{Mono, Now, Wall},
+    },
+    journal::{self, Batch, Change, Writer},
+    runners::link::Orders,
+    upstreams::Upstream,
+};
+
+/// Events on their way to the driver; a sender waits when it is full, each its turn.
+pub const INBOX_MAX: usize = 1_024;
+/// Events taken in before records and effects go out.
+const TURN_EVENTS_MAX: usize = 256;
+
+/// What reaches the driver.
+pub enum Event {
+    Input(Input),
+    /// A runner said hello; orders for it go to `orders`.
+    Attach { link: LinkId, hello: Hello, peer: Arc<str>, orders: Orders },
+    Ask(Question),
+}
+
+/// A reading of the state, for the operator.
+pub enum Question {
+    Status(oneshot::Sender<Status>),
+    Tasks(oneshot::Sender<Vec<TaskStatus>>),
+}
+
+/// What the journal's thread last said; level-triggered, so that nothing queues.
+#[derive(Clone, Debug, Default)]
+pub struct JournalNews {
+    durable: u64,
+    /// Commits fail.
+    failing: Option<Arc<str>>,
+    /// Room runs out.
+    full: Option<Arc<str>>,
+}
+
+/// Reads both clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    origin: Instant,
+}
+
+/// Is told every note, in order; must not wait.
+pub type Observer = Box<dyn FnMut(&Note) + Send>;
+
+/// The one owner of the core.
+pub struct Driver {
+    core: Core,
+    clock: Clock,
+    writer: Writer,
+    inbox: mpsc::Receiver<Event>,
+    /// For the answers of upstreams.
+    sender: mpsc::Sender<Event>,
+    news: watch::Receiver<JournalNews>,
+    /// Why nothing is taken, as last told to the core.
+    failing: Option<Arc<str>>,
+    links: HashMap<LinkId, Orders>,
+    upstreams: BTreeMap<UpstreamName, Arc<dyn Upstream>>,
+    observer: Observer,
+}
+
+/// All a driver is made from.
+pub struct Parts {
+    pub core: Core,
+    pub clock: Clock,
+    pub writer: Writer,
+    pub news: watch::Receiver<JournalNews>,
+    pub inbox: mpsc::Receiver<Event>,
+    pub sender: mpsc::Sender<Event>,
+    pub upstreams: BTreeMap<UpstreamName, Arc<dyn Upstream>>,
+    pub observer: Observer,
+}
+
+/// The journal's thread died: nothing can be promised any more.
+#[derive(Debug, thiserror::Error)]
+#[error("the journal's thread stopped; nothing more can be made durable")]
+pub struct Error(#[from] journal::Stopped);
+
+// === impl Clock ===
+
+impl Clock {
+    pub fn start() -> Self {
+        Self { origin: Instant::now() }
+    }
+
+    pub fn now(&self) -> Now {
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Now {
+            // Not zero, so that "before everything" can be told from the first moment.
+            mono: Mono(u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX).saturating_add(1)),
+            wall: Wall(i64::try_from(wall.as_micros()).unwrap_or(i64::MAX)),
+        }
+    }
+
+    fn instant(&self, at: Mono) -> tokio::time::Instant {
+        tokio::time::Instant::from_std(self.origin + Duration::from_micros(at.0.saturating_sub(1)))
+    }
+}
+
+// === impl JournalNews ===
+
+/// The callback for [`Writer::start`] and where its news arrive.
+pub fn journal_news() -> (impl FnMut(journal::Event) + Send + 'static, watch::Receiver<JournalNews>) {
+    let (sender, receiver) = watch::channel(JournalNews::default());
+    let tell = move |event| {
+        sender.send_modify(|news| match event {
+            journal::Event::Durable(last) => news.durable = last,
+            journal::Event::Failing { reason } => news.failing = Some(reason.into()),
+            journal::Event::Recovered => news.failing = None,
+            journal::Event::SpaceLow { free_bytes } => {
+                news.full = Some(format!("{} MiB left on the journal's disk", free_bytes >> 20).into());
+            }
+            journal::Event::SpaceOk => news.full = None,
+        });
+    };
+    (tell, receiver)
+}
+
+// === impl Driver ===
+
+impl Driver {
+    pub fn new(parts: Parts) -> Self {
+        let Parts { core, clock, writer, news, inbox, sender, upstreams, observer } = parts;
+        Self {
+            core,
+            clock,
+            writer,
+            inbox,
+            sender,
+            news,
+            failing: None,
+            links: HashMap::new(),
+            upstreams,
+            observer,
+        }
+    }
+
+    /// Runs until `stop` turns true, then closes every link and makes durable what is recorded.
+    ///
+    /// # Errors
+    /// If the journal's thread died.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
+        self.flush()?;
+        while !*stop.borrow_and_update() {
+            let wake = self.core.poll_timeout().map(|at| self.clock.instant(at));
+            tokio::select! {
+                biased;
+                changed = stop.changed() => if changed.is_err() { break },
+                changed = self.news.changed() => if changed.is_err() { return Err(journal::Stopped.into()) },
+                event = self.inbox.recv() => if let Some(event) = event { self.take(event) },
+                () = sleep_until(wake) => {}
+            }
+            self.turn();
+            self.flush()?;
+        }
+        for (_, orders) in self.links.drain() {
+            orders.shut_down();
+        }
+        if let Err(unwritten) = self.writer.stop() {
+            tracing::error!(%unwritten, "stopped with records that are not durable; none of them was acknowledged");
+        }
+        Ok(())
+    }
+
+    /// Everything else that is here, then what is due.
+    fn turn(&mut self) {
+        self.take_news();
+        for _ in 0..TURN_EVENTS_MAX {
+            match self.inbox.try_recv() {
+                Ok(event) => self.take(event),
+                Err(_) => {
+                    let now = self.clock.now();
+                    if self.core.poll_timeout().is_some_and(|at| at <= now.mono) {
+                        self.core.handle_timeout(now);
+                    }
+                    break;
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        let now = self.clock.now();
+        match event {
+            Event::Input(input) => {
+                if let Input::Detached { link } = &input {
+                    self.links.remove(link);
+                }
+                self.core.handle(now, input);
+            }
+            Event::Attach { link, hello, peer, orders } => {
+                self.links.insert(link, orders);
+                self.core.handle(now, Input::Attached { link, hello, peer });
+            }
+            // Whoever asked may be gone.
+            Event::Ask(Question::Status(answer)) => drop(answer.send(self.core.status())),
+            Event::Ask(Question::Tasks(answer)) => drop(answer.send(self.core.task_list(now))),
+        }
+    }
+
+    fn take_news(&mut self) {
+        let news = self.news.borrow_and_update().clone();
+        let now = self.clock.now();
+        self.core.handle(now, Input::Durable(Lsn(news.durable)));
+        let failing = news.failing.or(news.full);
+        if failing.is_some() != self.failing.is_some() {
+            let input = match &failing {
+                Some(reason) => Input::StoreFailing { reason: reason.clone() },
+                None => Input::StoreRecovered,
+            };
+            self.core.handle(now, input);
+        }
+        self.failing = failing;
+    }
+
+    /// Hands out what the turn brought: records first, so that the disk works while effects leave.
+    fn flush(&mut self) -> Result<(), Error> {
+        let mut changes = Vec::new();
+        let mut last = 0;
+        while let Some(entry) = self.core.next_entry() {
+            last = entry.lsn.0;
+            changes.push(match entry.body {
+                Some(body) => Change::Append { scope: entry.scope, number: entry.number, body },
+                None => Change::End { scope: entry.scope },
+            });
+        }
+        if !changes.is_empty() {
+            self.writer.submit(Batch { changes, last })?;
+        }
+        while let Some(effect) = self.core.next_effect() {
+            self.perform(effect);
+        }
+        Ok(())
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Call { upstream: name, call } => {
+                let Some(upstream) = self.upstreams.get(&name).cloned() else { return };
+                let sender = self.sender.clone();
+                tokio::spawn(async move {
+                    let answer = upstream.perform(call).await;
+                    // The driver is gone when the process stops; the journal knows what was under way.
+                    let _ = sender.send(Event::Input(Input::Answered { upstream: name, answer })).await;
+                });
+            }
+            Effect::Send { link, order } => self.send(link, order),
+            Effect::Note(note) => (self.observer)(&note),
+        }
+    }
+
+    fn send(&mut self, link: LinkId, order: Order) {
+        let Some(orders) = self.links.get(&link) else { return };
+        let last = matches!(order, Order::Close(_));
+        let read = orders.give(order);
+        if !read {
+            // It does not read: the link goes, its leases stay.
+            if let Some(orders) = self.links.remove(&link) {
+                orders.cut(Close::Overrun);
+            }
+            self.core.handle(self.clock.now(), Input::Detached { link });
+        } else if last {
+            self.links.remove(&link);
+        }
+    }
+}
+
+async fn sleep_until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
