@@ -8,9 +8,12 @@ const WIDTH: usize = 100;
 const HEAD: &str = "\
 # Configuration of dlite.
 #
-# Every option is here. Those that begin with \"#\" show their default, or an example where there is none; remove the \"#\" to set
-# one. The environment overrides this file, and flags override both. Durations are whole numbers with a unit: ms, s, m or h.
-# `dlite config check` finds every mistake, `dlite config show --sources` tells where each value came from.
+# Every option is here. Those that begin with \"#\" show their default, or an example where there is
+# none; remove the \"#\" to set one. The environment overrides this file, and flags override both.
+# Durations are whole numbers with a unit: ms, s, m or h. A relative path starts at this directory.
+#
+# `dlite config check` finds every mistake; `dlite config show --sources` tells where each value
+# came from.
 ";
 
 /// A commented file with every option: its meaning, bounds, default and environment names. It is a valid configuration once the
@@ -25,7 +28,7 @@ pub fn example() -> String {
             text.push_str(&format!("\n{}\n", header(of)));
         }
         text.push('\n');
-        for line in wrap(&describe(option)) {
+        for line in wrap(&describe(option)).into_iter().chain(wrap(&environment(option))) {
             text.push_str(&format!("# {line}\n"));
         }
         text.push_str(&format!("{}\n", assignment(option, name)));
@@ -61,10 +64,13 @@ fn describe(option: &Opt) -> String {
         Default::Required(_) => text.push_str(" Required."),
         Default::Absent(meaning, _) => text.push_str(&format!(" Without it: {meaning}.")),
     }
+    text
+}
+
+fn environment(option: &Opt) -> String {
     let aliases = option.aliases.iter().map(|alias| alias.name.to_owned());
     let names: Vec<String> = std::iter::once(option.variable()).chain(aliases).collect();
-    text.push_str(&format!(" Environment: {}.", names.join(", ")));
-    text
+    format!("Environment: {}", names.join(", "))
 }
 
 fn assignment(option: &Opt, name: &str) -> String {

@@ -19,7 +19,7 @@ use super::{
     complaint::Complaint,
     layer::{Given, Layers, Scope, keys},
     nearest::nearest,
-    options,
+    options::{self, UPSTREAMS_MAX},
     source::Source,
     value::Raw,
 };
@@ -31,7 +31,7 @@ pub const FILE_BYTES_MAX: u64 = 1 << 20;
 pub(super) fn read(path: &Path, layers: &mut Layers, complaints: &mut Vec<Complaint>) {
     let file: Arc<Path> = path.into();
     match read_text(path, FILE_BYTES_MAX) {
-        Ok(text) => Reader { file, text: &text, complaints }.document(layers),
+        Ok(text) => Reader::new(file, &text, complaints).document(layers),
         Err(reason) => {
             layers.incomplete = true;
             complaints
@@ -57,10 +57,17 @@ pub(super) fn read_text(path: &Path, bytes_max: u64) -> Result<String, String> {
 struct Reader<'a> {
     file: Arc<Path>,
     text: &'a str,
+    /// Byte at which each line begins.
+    lines: Vec<usize>,
     complaints: &'a mut Vec<Complaint>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(file: Arc<Path>, text: &'a str, complaints: &'a mut Vec<Complaint>) -> Self {
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(newline, _)| newline + 1)).collect();
+        Self { file, text, lines, complaints }
+    }
+
     fn document(&mut self, layers: &mut Layers) {
         let (document, errors) = DeTable::parse_recoverable(self.text);
         layers.incomplete = !errors.is_empty();
@@ -90,7 +97,12 @@ impl Reader<'_> {
             layers.incomplete = true;
             return;
         };
-        for (span, table) in tables {
+        let count = tables.len();
+        if let Some((span, _)) = tables.get(UPSTREAMS_MAX) {
+            let fix = format!("use at most {UPSTREAMS_MAX} in one process");
+            self.complain("upstreams", span.clone(), &format!("{count} of them"), fix);
+        }
+        for (span, table) in tables.into_iter().take(UPSTREAMS_MAX) {
             let mut scope = Scope::at(self.source(span));
             self.table("upstreams[].", table, &mut scope);
             layers.upstreams.push(scope);
@@ -134,10 +146,9 @@ impl Reader<'_> {
     }
 
     fn source(&self, span: Range<usize>) -> Source {
-        let before = self.text.get(..span.start).unwrap_or(self.text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let line = before.matches('\n').count() + 1;
-        let column = before[line_start..].chars().count() + 1;
+        let line = self.lines.partition_point(|start| *start <= span.start);
+        let start = self.lines.get(line - 1).copied().unwrap_or(0);
+        let column = self.text.get(start..span.start).map_or(0, |before| before.chars().count()) + 1;
         Source::Line { file: self.file.clone(), line, column }
     }
 }

@@ -24,6 +24,7 @@ mod file;
 mod layer;
 mod meant;
 mod nearest;
+mod option;
 pub mod options;
 mod rules;
 mod secret;
@@ -33,6 +34,7 @@ mod value;
 
 use std::{
     collections::BTreeMap,
+    fmt,
     path::{Path, PathBuf},
 };
 
@@ -57,7 +59,7 @@ use self::{
 pub const DEFAULT_FILE: &str = "/etc/dlite/dlite.toml";
 
 /// All that a configuration depends on, the files it names excepted.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct LoadOptions {
     /// Without one there are only environment and flags.
     pub file: Option<PathBuf>,
@@ -109,16 +111,10 @@ pub fn admin_socket(options: &LoadOptions) -> Result<PathBuf, Complaints> {
     let (layers, mut complaints, _) = read(options);
     let defaults = Defaults { host: &options.host, environment: &options.environment };
     let settings = Settings::judge(&layers, &defaults, &mut complaints);
-    match settings.global.get("admin.socket") {
-        Some(socket) if !layers.incomplete => Ok(socket),
-        _ => {
-            // Of a broken file nobody knows what its lost part says about the socket.
-            complaints.retain(|complaint| {
-                complaint.key.as_deref().is_none_or(|key| matches!(key, "admin.socket" | "state_dir"))
-            });
-            Err(Complaints::new(complaints))
-        }
-    }
+    // Of a file whose syntax is broken nobody knows what the lost part says; such complaints belong to no key.
+    complaints
+        .retain(|complaint| complaint.key.as_deref().is_none_or(|key| matches!(key, "admin.socket" | "state_dir")));
+    if complaints.is_empty() { Ok(settings.global.need("admin.socket")) } else { Err(Complaints::new(complaints)) }
 }
 
 fn read(options: &LoadOptions) -> (Layers, Vec<Complaint>, Vec<Complaint>) {
@@ -146,6 +142,19 @@ impl LoadOptions {
     pub fn of_process(file: Option<PathBuf>) -> Self {
         let default = || Some(PathBuf::from(DEFAULT_FILE)).filter(|file| Path::exists(file));
         Self { file: file.or_else(default), environment: environment(), flags: Vec::new(), host: Host::of_process() }
+    }
+}
+
+/// Names without values: some of them are secrets.
+impl fmt::Debug for LoadOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let flags: Vec<&String> = self.flags.iter().map(|(key, _)| key).collect();
+        f.debug_struct("LoadOptions")
+            .field("file", &self.file)
+            .field("environment", &self.environment.keys())
+            .field("flags", &flags)
+            .field("host", &self.host)
+            .finish()
     }
 }
 

@@ -10,7 +10,6 @@ use std::{
 use super::{
     complaint::Complaint,
     file::read_text,
-    options::UPSTREAMS_MAX,
     settings::{Settings, Values},
     source::Source,
     value::{Value, account_secret, show_duration},
@@ -34,7 +33,7 @@ impl Rules<'_> {
     pub fn check(&mut self, settings: &mut Settings) {
         self.leases(&settings.global);
         self.sockets(&settings.global);
-        self.number_of_upstreams(settings);
+        self.something_to_do(settings);
         for upstream in &mut settings.upstreams {
             self.secret(upstream);
             self.retries(upstream);
@@ -67,19 +66,13 @@ impl Rules<'_> {
         }
     }
 
-    fn number_of_upstreams(&mut self, settings: &Settings) {
-        let count = settings.upstreams.len();
-        if count == 0 && !self.incomplete {
+    fn something_to_do(&mut self, settings: &Settings) {
+        if settings.upstreams.is_empty() && !self.incomplete {
             let complaint = Complaint::new(Source::Default, "upstreams", "none: there is nothing to take tasks from");
             self.complaints.push(complaint.fix(
                 "add [[upstreams]] with endpoint, account_id and account_secret_file to the file, or set \
                  DLITE_MANAGER_ENDPOINT, DLITE_ACCOUNT_ID and DLITE_ACCOUNT_SECRET",
             ));
-        }
-        if count > UPSTREAMS_MAX {
-            let place = settings.upstreams[UPSTREAMS_MAX].place_of("upstreams[].name");
-            let complaint = Complaint::new(place, "upstreams", format!("{count} of them"));
-            self.complaints.push(complaint.fix(format!("use at most {UPSTREAMS_MAX} in one process")));
         }
     }
 

@@ -68,6 +68,13 @@ fn a_set_flag_without_an_equals_sign_is_refused_and_not_repeated() {
 }
 
 #[test]
+fn arguments_print_without_their_values() {
+    let args = check_args(&["--set", "upstreams[].account_secret=0f1e2d3c", "--config", "a.toml"]);
+    let text = format!("{args:?}");
+    assert!(text.contains("upstreams[].account_secret") && !text.contains("0f1e2d3c"), "{text}");
+}
+
+#[test]
 fn check_says_ok_with_code_0() {
     assert_eq!(
         check(&Scene::new(UPSTREAM)),

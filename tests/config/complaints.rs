@@ -1,5 +1,7 @@
 //! What is refused, where it is said to be, and what to do about it.
 
+use dlite::config::options::UPSTREAMS_MAX;
+
 use crate::support::{OTHER_SECRET, SECRET, Scene, UPSTREAM, place};
 
 /// `(key, bad value as TOML, part of the reason)`, each in a file that is good otherwise.
@@ -202,6 +204,25 @@ fn sections_and_lists_of_the_wrong_shape_are_refused() {
 }
 
 #[test]
+fn more_upstreams_than_the_bound_are_refused_once() {
+    let scene = Scene::new(&"[[upstreams]]\n".repeat(UPSTREAMS_MAX + 1));
+    let refused = scene.refused();
+    let count: Vec<_> = refused.iter().filter(|complaint| complaint.key.as_deref() == Some("upstreams")).collect();
+    assert_eq!(count.iter().map(|c| place(c)).collect::<Vec<_>>(), ["dlite.toml:33:1"]);
+    assert!(count.iter().all(|complaint| complaint.reason == "33 of them"), "{refused}");
+}
+
+#[test]
+fn a_file_of_the_largest_size_made_of_mistakes_is_refused_and_nothing_worse() {
+    let len = dlite::config::FILE_BYTES_MAX as usize;
+    let keys: String = (0..20_000).map(|number| format!("k{number} = 1\n")).collect();
+    assert_eq!(Scene::new(&format!("{keys}{UPSTREAM}")).refused().iter().count(), 20_000);
+    for text in ["[".repeat(len), format!("a = {}", "[".repeat(len - 4)), "[[upstreams]]\n".repeat(len / 14)] {
+        assert!(Scene::new(&text).refused().iter().next().is_some());
+    }
+}
+
+#[test]
 fn broken_syntax_is_told_by_line_together_with_other_mistakes_and_nothing_is_said_to_be_missing() {
     let refused = Scene::new("tasks_max = 0\nname = \"open\n\n[[upstreams]]\n").refused();
     let places: Vec<_> = refused.iter().map(place).collect();
@@ -267,6 +288,10 @@ fn what_is_allowed_but_unsafe_is_a_warning() {
 fn an_admin_command_needs_no_more_than_the_sockets_path() {
     let scene = Scene::new("[admin]\nsocket = \"/srv/admin.sock\"\n[[upstreams]]\n");
     assert_eq!(dlite::config::admin_socket(&scene.options).expect("a path").to_str(), Some("/srv/admin.sock"));
+    let scene = Scene::new("upstreams = 3\n");
+    assert!(dlite::config::admin_socket(&scene.options).is_ok());
+    let scene = Scene::new("[admin\n");
+    assert!(dlite::config::admin_socket(&scene.options).is_err());
     let scene = Scene::new("nmae = \"a\"\n[admin]\nsocket = 7\n");
     let refused = dlite::config::admin_socket(&scene.options).expect_err("no path");
     let keys: Vec<_> = refused.iter().filter_map(|complaint| complaint.key.clone()).collect();

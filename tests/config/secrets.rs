@@ -72,6 +72,7 @@ fn no_complaint_holds_a_secret_however_it_is_misplaced() {
         let refused = load(&scene.options).expect_err("a mistake");
         let output = all_output(&scene);
         assert!(!output.contains(half), "{output}");
+        assert!(!format!("{:?}", scene.options).contains(half));
         assert!(!format!("{refused}{refused:?}").contains(half), "{refused}");
     }
 }
