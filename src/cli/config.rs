@@ -27,14 +27,14 @@ pub struct ConfigArgs {
     pub flags: Vec<(String, String)>,
 }
 
-/// Arguments of `dlite config check`.
+/// Check the configuration and report every mistake at once
 #[derive(Debug, Args)]
 pub struct CheckArgs {
     #[command(flatten)]
     pub config: ConfigArgs,
 }
 
-/// Arguments of `dlite config show`.
+/// Show every option in force, secrets masked
 #[derive(Debug, Args)]
 pub struct ShowArgs {
     #[command(flatten)]

@@ -21,10 +21,14 @@ pub struct Complaint {
     pub nearest: Option<String>,
 }
 
-/// Every mistake in a configuration, by place. `Display` is the whole report, one mistake a paragraph.
+/// Every mistake in a configuration, by place. `Display` is the whole report: warnings, then mistakes, one a paragraph.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.report())]
-pub struct Complaints(Vec<Complaint>);
+pub struct Complaints {
+    mistakes: Vec<Complaint>,
+    /// They may explain a mistake: a misspelt variable is why something is missing.
+    warnings: Vec<Complaint>,
+}
 
 impl Complaint {
     pub(super) fn new(source: Source, key: impl Into<String>, reason: impl Into<String>) -> Self {
@@ -49,24 +53,28 @@ impl Complaint {
 
 impl Complaints {
     /// Sorted by place: the file from top to bottom, then environment, then flags.
-    pub(super) fn new(mut complaints: Vec<Complaint>) -> Self {
-        complaints.sort();
-        complaints.dedup();
-        Self(complaints)
+    pub(super) fn new(mut mistakes: Vec<Complaint>, mut warnings: Vec<Complaint>) -> Self {
+        mistakes.sort();
+        mistakes.dedup();
+        warnings.sort();
+        Self { mistakes, warnings }
     }
 
-    /// At least one.
+    /// The mistakes; at least one.
     pub fn iter(&self) -> std::slice::Iter<'_, Complaint> {
-        self.0.iter()
+        self.mistakes.iter()
     }
 
     fn report(&self) -> String {
         let mut report = String::new();
-        for complaint in &self.0 {
-            report.push_str(&format!("{complaint}\n"));
+        for warning in &self.warnings {
+            report.push_str(&format!("warning: {warning}\n"));
         }
-        let mistakes = if self.0.len() == 1 { "mistake" } else { "mistakes" };
-        report.push_str(&format!("{} {mistakes} in the configuration", self.0.len()));
+        for mistake in &self.mistakes {
+            report.push_str(&format!("{mistake}\n"));
+        }
+        let word = if self.mistakes.len() == 1 { "mistake" } else { "mistakes" };
+        report.push_str(&format!("{} {word} in the configuration", self.mistakes.len()));
         report
     }
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{
     complaint::Complaint,
-    layer::{Given, Layers, keys},
+    layer::{Given, Layers},
     nearest::nearest,
-    options::{self, Kind, OPTIONS, Opt},
+    options::{self, Kind, OPTIONS, Opt, keys},
     source::Source,
     value::Raw,
 };

@@ -17,9 +17,9 @@ use toml::{
 
 use super::{
     complaint::Complaint,
-    layer::{Given, Layers, Scope, keys},
+    layer::{Given, Layers, Scope},
     nearest::nearest,
-    options::{self, UPSTREAMS_MAX},
+    options::{self, UPSTREAMS_MAX, keys},
     source::Source,
     value::Raw,
 };

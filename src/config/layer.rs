@@ -5,13 +5,12 @@
 use std::collections::BTreeMap;
 
 use super::{
-    options::{OPTIONS, Opt},
+    option::{Opt, UPSTREAM_NAME},
     source::Source,
     value::Raw,
 };
 
 /// A raw value and its origin.
-#[derive(Clone)]
 pub(super) struct Given {
     pub raw: Raw,
     pub source: Source,
@@ -83,12 +82,4 @@ impl Layers {
             None => self.global.put(option, given),
         }
     }
-}
-
-/// The name of an upstream that has none; the table holds the same.
-pub(super) const UPSTREAM_NAME: &str = "harness";
-
-/// All keys of the table.
-pub(super) fn keys() -> impl Iterator<Item = &'static str> {
-    OPTIONS.iter().map(|option| option.key)
 }

@@ -69,7 +69,7 @@ pub struct Upstream {
     pub kind: UpstreamKind,
     /// http or https, without a slash at its end.
     pub endpoint: String,
-    /// Letters, digits, `.`, `_` and `-`, so it needs no escaping in URLs.
+    /// Letters, digits, `_` and `-`, so it needs no escaping in URLs.
     pub account_id: String,
     /// 32 hex digits as given, base64 undone.
     pub account_secret: Secret,

@@ -98,7 +98,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, Complaints> {
     let mut settings = Settings::judge(&layers, &defaults, &mut complaints);
     Rules { complaints: &mut complaints, warnings: &mut warnings, incomplete: layers.incomplete }.check(&mut settings);
     if !complaints.is_empty() {
-        return Err(Complaints::new(complaints));
+        return Err(Complaints::new(complaints, warnings));
     }
     warnings.sort();
     let scopes = std::iter::once(&settings.global).chain(&settings.upstreams);
@@ -114,7 +114,11 @@ pub fn admin_socket(options: &LoadOptions) -> Result<PathBuf, Complaints> {
     // Of a file whose syntax is broken nobody knows what the lost part says; such complaints belong to no key.
     complaints
         .retain(|complaint| complaint.key.as_deref().is_none_or(|key| matches!(key, "admin.socket" | "state_dir")));
-    if complaints.is_empty() { Ok(settings.global.need("admin.socket")) } else { Err(Complaints::new(complaints)) }
+    if complaints.is_empty() {
+        Ok(settings.global.need("admin.socket"))
+    } else {
+        Err(Complaints::new(complaints, Vec::new()))
+    }
 }
 
 fn read(options: &LoadOptions) -> (Layers, Vec<Complaint>, Vec<Complaint>) {

@@ -45,6 +45,8 @@ pub enum Kind {
     Text,
     /// A [`Kind::Text`] of letters, digits, `.`, `_` and `-` that begins with a letter or digit, since it is part of URLs and keys.
     Word,
+    /// An id that a manager has made, part of URLs: a [`Kind::Text`] of letters, digits, `_` and `-`. It may begin with any of them.
+    Id,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// Directives of the log filter: `info,dlite::core=debug`.
@@ -70,15 +72,17 @@ pub enum Kind {
     Paths,
 }
 
-/// Longest text value; the manager's own columns are shorter.
+/// Longest text value, far above any real name.
 pub const TEXT_BYTES_MAX: usize = 512;
 /// Longest path of a Unix socket: `sun_path` has 108 bytes on Linux, one of them the final zero.
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// Longest list value.
 pub const LIST_LEN_MAX: usize = 256;
 
+/// The name of an upstream that has none.
+pub(super) const UPSTREAM_NAME: &str = "harness";
 /// How the keys of the options of upstreams begin.
-pub(super) const UPSTREAM: &str = "upstreams[].";
+pub(super) const UPSTREAM_PREFIX: &str = "upstreams[].";
 
 // === impl Opt ===
 
@@ -91,6 +95,6 @@ impl Opt {
 
     /// The key within one upstream, if it is an option of upstreams.
     pub fn upstream_key(&self) -> Option<&'static str> {
-        self.key.strip_prefix(UPSTREAM)
+        self.key.strip_prefix(UPSTREAM_PREFIX)
     }
 }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::option::UPSTREAM_NAME;
 pub use super::option::{Alias, Default, Kind, LIST_LEN_MAX, Opt, SOCKET_PATH_BYTES_MAX, TEXT_BYTES_MAX};
 
 /// Most `[[upstreams]]`.
@@ -167,7 +168,7 @@ pub static OPTIONS: &[Opt] = &[
         flag: None,
         aliases: &[],
         kind: Kind::Word,
-        default: Default::Fixed("harness"),
+        default: Default::Fixed(UPSTREAM_NAME),
         doc: "Name of the upstream in logs, status and keys; unique, and kept for good, since the journal refers to it.",
     },
     Opt {
@@ -194,7 +195,7 @@ pub static OPTIONS: &[Opt] = &[
         key: "upstreams[].account_id",
         flag: Some("account-id"),
         aliases: &[Alias { name: "DLITE_ACCOUNT_ID", milliseconds: false }],
-        kind: Kind::Word,
+        kind: Kind::Id,
         default: Default::Required("your-account-id"),
         doc: "Account whose tasks are taken.",
     },
@@ -343,6 +344,11 @@ pub static OPTIONS: &[Opt] = &[
         doc: "Verify the manager's certificate. Without it anybody on the way can take tasks and read secrets.",
     },
 ];
+
+/// All keys, as the table spells them.
+pub fn keys() -> impl Iterator<Item = &'static str> {
+    OPTIONS.iter().map(|option| option.key)
+}
 
 /// The option of this key, which is spelt as in the table.
 pub fn find(key: &str) -> Option<&'static Opt> {

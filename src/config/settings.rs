@@ -12,7 +12,8 @@ use std::{
 use super::{
     complaint::Complaint,
     defaults::{Defaults, Missing},
-    layer::{Layers, Scope, UPSTREAM_NAME},
+    layer::{Layers, Scope},
+    option::UPSTREAM_NAME,
     options::{Default, Kind, OPTIONS, Opt},
     secret::Secret,
     source::Source,

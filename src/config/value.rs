@@ -52,11 +52,15 @@ pub(super) struct Refusal {
 /// Units of durations with their milliseconds, longest first.
 const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
+/// The first duration that is shown in minutes.
+const SECONDS_UNTIL: Duration = Duration::from_secs(120);
+
 impl Value {
     pub(super) fn parse(kind: Kind, raw: &Raw) -> Result<Self, Refusal> {
         match kind {
             Kind::Text => Ok(Self::Text(text(raw)?)),
             Kind::Word => word(raw).map(Self::Text),
+            Kind::Id => id(raw).map(Self::Text),
             Kind::Choice(choices) => choice(raw, choices).map(Self::Text),
             Kind::Filter => filter(raw).map(Self::Text),
             Kind::Boolean => boolean(raw).map(Self::Boolean),
@@ -105,10 +109,12 @@ pub(super) fn account_secret(given: &str) -> Result<Secret, Refusal> {
     }
 }
 
-/// In the largest unit that gives a whole number: `100ms`, `90s`, `24h`.
+/// In the largest unit that gives a whole number, so that it reads back equal: `100ms`, `5m`, `24h`. Whole seconds stay seconds up
+/// to [`SECONDS_UNTIL`], as people write them.
 pub(super) fn show_duration(value: Duration) -> String {
     let millis = u64::try_from(value.as_millis()).unwrap_or(u64::MAX);
-    let (unit, factor) = UNITS.into_iter().find(|(_, factor)| millis.is_multiple_of(*factor)).unwrap_or(("ms", 1));
+    let fits = |factor: u64| millis.is_multiple_of(factor) && (factor <= 1_000 || value >= SECONDS_UNTIL);
+    let (unit, factor) = UNITS.into_iter().find(|(_, factor)| fits(*factor)).unwrap_or(("ms", 1));
     format!("{}{unit}", millis / factor)
 }
 
@@ -138,6 +144,14 @@ fn word(raw: &Raw) -> Result<String, Refusal> {
         return Ok(text);
     }
     refuse("is not a simple name", "use letters, digits, \".\", \"_\" and \"-\" only, a letter or digit first")
+}
+
+fn id(raw: &Raw) -> Result<String, Refusal> {
+    let text = text(raw)?;
+    if text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')) {
+        return Ok(text);
+    }
+    refuse("is not an id", "copy it as the manager shows it: letters, digits, \"_\" and \"-\" only")
 }
 
 fn choice(raw: &Raw, choices: &[&str]) -> Result<String, Refusal> {
@@ -327,5 +341,18 @@ impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // JSON's strings, numbers, booleans and lists are TOML's too.
         write!(f, "{}", self.to_json())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_shown_as_people_write_them_and_read_back_equal() {
+        for text in ["0s", "1ms", "100ms", "1500ms", "60s", "90s", "2m", "121s", "10m", "1h", "24h", "168h"] {
+            let value = parse_duration(text).expect("a duration");
+            assert_eq!(show_duration(value), text);
+        }
     }
 }

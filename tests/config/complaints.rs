@@ -34,7 +34,8 @@ const BAD_VALUES: &[(&str, &str, &str)] = &[
     ("upstreams[].endpoint", "\"ftp://manager.example.test\"", "not an http or https URL"),
     ("upstreams[].endpoint", "\"https://user:word@manager.example.test\"", "user name or password"),
     ("upstreams[].endpoint", "\"https://manager.example.test?a=b\"", "query"),
-    ("upstreams[].account_id", "\"a b\"", "not a simple name"),
+    ("upstreams[].account_id", "\"a b\"", "not an id"),
+    ("upstreams[].account_id", "\"..\"", "not an id"),
     ("upstreams[].account_secret", "\"0f1e\"", "neither 32 hex digits nor base64 of them"),
     ("upstreams[].account_secret", "7", "an integer where a text"),
     ("upstreams[].tags", "\"linux\"", "a text where a list"),
@@ -108,6 +109,13 @@ fn a_misspelt_variable_is_a_warning_with_the_nearest_known_name_and_a_foreign_on
     let warnings = scene.loaded().warnings;
     let [warning] = warnings.as_slice() else { panic!("one warning, not {warnings:#?}") };
     assert_eq!(warning.nearest.as_deref(), Some("DLITE_ACCOUNT_ID"));
+}
+
+#[test]
+fn a_misspelt_variable_is_told_beside_the_mistake_it_causes() {
+    let report = Scene::without_file().environment("DLITE_ACOUNT_ID", "a").refused().to_string();
+    assert!(report.starts_with("warning: environment DLITE_ACOUNT_ID: unknown variable, ignored\n"), "{report}");
+    assert!(report.ends_with("\n1 mistake in the configuration"), "{report}");
 }
 
 #[test]

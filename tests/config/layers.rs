@@ -31,7 +31,7 @@ const VALUES: &[(&str, &str)] = &[
     ("upstreams[].name", "other"),
     ("upstreams[].kind", "harness"),
     ("upstreams[].endpoint", "https://other.example.test/prefix"),
-    ("upstreams[].account_id", "other-account"),
+    ("upstreams[].account_id", "-k53_qRQA"),
     ("upstreams[].account_secret", OTHER_SECRET),
     ("upstreams[].account_secret_file", "FILE"),
     ("upstreams[].delegate_name", "other-delegate"),
