@@ -1,0 +1,197 @@
+//! The configuration as the rest of the program knows it: every value of the right type, within its bounds, and no file left to read
+//! but those that are made at start.
+//!
+//! The meaning, unit, bounds and default of each field are in the table of options, under the key of the same name.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use super::{
+    secret::Secret,
+    settings::{Settings, Values},
+};
+
+/// The whole configuration; immutable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    pub name: String,
+    pub state_dir: PathBuf,
+    pub tasks_max: u32,
+    pub log: Log,
+    pub admin: Admin,
+    pub runners: Runners,
+    /// At least one, names unique, in the order of the file.
+    pub upstreams: Vec<Upstream>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    pub format: LogFormat,
+    /// Directives that `tracing_subscriber::EnvFilter` accepts.
+    pub filter: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// At most 107 bytes, as the system demands.
+    pub socket: PathBuf,
+}
+
+/// How runners attach, and the times of their leases.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Runners {
+    /// At most 107 bytes, as the system demands.
+    pub socket: PathBuf,
+    /// Without it there is no TCP.
+    pub listen: Option<SocketAddr>,
+    /// May not exist yet.
+    pub token_file: PathBuf,
+    /// At least three times `heartbeat_interval`.
+    pub lease_ttl: Duration,
+    pub heartbeat_interval: Duration,
+    pub accept_timeout: Duration,
+    pub reassign_margin: Duration,
+    pub cancel_grace: Duration,
+    pub revoke_margin: Duration,
+    pub no_runner_timeout: Duration,
+    /// At least 1.
+    pub attempts_max: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    pub name: String,
+    pub kind: UpstreamKind,
+    /// http or https, without a slash at its end.
+    pub endpoint: String,
+    /// Letters, digits, `_` and `-`, so it needs no escaping in URLs.
+    pub account_id: String,
+    /// 32 hex digits as given, base64 undone.
+    pub account_secret: Secret,
+    /// The file that the secret was read from, if it was one.
+    pub account_secret_file: Option<PathBuf>,
+    pub delegate_name: String,
+    pub host_name: Option<String>,
+    pub tags: Vec<String>,
+    /// With them the delegate registers at once, without it when the first runner has named its handlers.
+    pub task_types: Option<Vec<String>>,
+    pub poll_interval: Duration,
+    pub heartbeat_interval: Duration,
+    pub request_timeout: Duration,
+    pub report_age_max: Duration,
+    /// At most `report_retry_max`.
+    pub report_retry_min: Duration,
+    pub report_retry_max: Duration,
+    pub acquire_recovery_max: Duration,
+    pub legacy_status_code: LegacyStatusCode,
+    pub send_secret_in_body: bool,
+    pub unregister_on_stop: bool,
+    pub tls: Tls,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamKind {
+    Harness,
+}
+
+/// What the legacy dialect says of a task that did not succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LegacyStatusCode {
+    Failed,
+    /// As the Go client does, whatever the outcome.
+    Ok,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// Beside the system's. Each held a PEM certificate when it was read.
+    pub ca_files: Vec<PathBuf>,
+    pub verify: bool,
+}
+
+// === impl Config ===
+
+impl Config {
+    /// `settings` without a complaint left.
+    pub(super) fn build(settings: &Settings) -> Self {
+        let global = &settings.global;
+        Self {
+            name: global.need("name"),
+            state_dir: global.need("state_dir"),
+            tasks_max: global.need("tasks_max"),
+            log: Log {
+                format: match global.need::<String>("log.format").as_str() {
+                    "text" => LogFormat::Text,
+                    "json" => LogFormat::Json,
+                    other => unknown_choice("log.format", other),
+                },
+                filter: global.need("log.filter"),
+            },
+            admin: Admin { socket: global.need("admin.socket") },
+            runners: Runners {
+                socket: global.need("runners.socket"),
+                listen: global.get("runners.listen"),
+                token_file: global.need("runners.token_file"),
+                lease_ttl: global.need("runners.lease_ttl"),
+                heartbeat_interval: global.need("runners.heartbeat_interval"),
+                accept_timeout: global.need("runners.accept_timeout"),
+                reassign_margin: global.need("runners.reassign_margin"),
+                cancel_grace: global.need("runners.cancel_grace"),
+                revoke_margin: global.need("runners.revoke_margin"),
+                no_runner_timeout: global.need("runners.no_runner_timeout"),
+                attempts_max: global.need("runners.attempts_max"),
+            },
+            upstreams: settings.upstreams.iter().map(Upstream::build).collect(),
+        }
+    }
+}
+
+// === impl Upstream ===
+
+impl Upstream {
+    fn build(values: &Values) -> Self {
+        Self {
+            name: values.need("upstreams[].name"),
+            kind: match values.need::<String>("upstreams[].kind").as_str() {
+                "harness" => UpstreamKind::Harness,
+                other => unknown_choice("upstreams[].kind", other),
+            },
+            endpoint: values.need("upstreams[].endpoint"),
+            account_id: values.need("upstreams[].account_id"),
+            account_secret: values.need("upstreams[].account_secret"),
+            account_secret_file: values.get("upstreams[].account_secret_file"),
+            delegate_name: values.need("upstreams[].delegate_name"),
+            host_name: values.get("upstreams[].host_name"),
+            tags: values.need("upstreams[].tags"),
+            task_types: values.get("upstreams[].task_types"),
+            poll_interval: values.need("upstreams[].poll_interval"),
+            heartbeat_interval: values.need("upstreams[].heartbeat_interval"),
+            request_timeout: values.need("upstreams[].request_timeout"),
+            report_age_max: values.need("upstreams[].report_age_max"),
+            report_retry_min: values.need("upstreams[].report_retry_min"),
+            report_retry_max: values.need("upstreams[].report_retry_max"),
+            acquire_recovery_max: values.need("upstreams[].acquire_recovery_max"),
+            legacy_status_code: match values.need::<String>("upstreams[].legacy_status_code").as_str() {
+                "failed" => LegacyStatusCode::Failed,
+                "ok" => LegacyStatusCode::Ok,
+                other => unknown_choice("upstreams[].legacy_status_code", other),
+            },
+            send_secret_in_body: values.need("upstreams[].send_secret_in_body"),
+            unregister_on_stop: values.need("upstreams[].unregister_on_stop"),
+            tls: Tls {
+                ca_files: values.need("upstreams[].tls.ca_files"),
+                verify: values.need("upstreams[].tls.verify"),
+            },
+        }
+    }
+}
+
+/// The kind was checked against the table's choices, so only a choice added there and not here ends up in this place.
+fn unknown_choice(key: &str, choice: &str) -> ! {
+    unreachable!("{key} has the choice {choice:?} in the table of options and no meaning here")
+}

@@ -1,0 +1,249 @@
+//! What options must fulfil together, and what the files they name must hold.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{
+    complaint::Complaint,
+    file::read_text,
+    settings::{Settings, Values},
+    source::Source,
+    value::{Value, account_secret, show_duration},
+};
+
+/// Heartbeats that must fit into one lease, so that two lost ones in a row cost nothing.
+const HEARTBEATS_A_LEASE_MIN: u32 = 3;
+/// Largest file of a secret; a real one has 32 to 45 bytes.
+const SECRET_FILE_BYTES_MAX: u64 = 4096;
+/// Largest file of certificates; a whole system store has about 250 KiB.
+const CA_FILE_BYTES_MAX: u64 = 4 << 20;
+
+pub(super) struct Rules<'a> {
+    pub complaints: &'a mut Vec<Complaint>,
+    pub warnings: &'a mut Vec<Complaint>,
+    /// What the file seems to lack may be in the part that could not be read.
+    pub incomplete: bool,
+}
+
+impl Rules<'_> {
+    pub fn check(&mut self, settings: &mut Settings) {
+        self.leases(&settings.global);
+        self.sockets(&settings.global);
+        self.something_to_do(settings);
+        for upstream in &mut settings.upstreams {
+            self.secret(upstream);
+            self.retries(upstream);
+            self.transport(upstream);
+        }
+        self.identities(&settings.upstreams);
+    }
+
+    fn leases(&mut self, global: &Values) {
+        let interval: Option<Duration> = global.get("runners.heartbeat_interval");
+        let ttl: Option<Duration> = global.get("runners.lease_ttl");
+        let (Some(interval), Some(ttl)) = (interval, ttl) else { return };
+        if interval * HEARTBEATS_A_LEASE_MIN > ttl {
+            let key = later(global, "runners.lease_ttl", "runners.heartbeat_interval");
+            let (interval, ttl) = (show_duration(interval), show_duration(ttl));
+            self.complain(
+                global,
+                key,
+                format!("a lease of {ttl} has no room for three heartbeats at an interval of {interval}"),
+                "make runners.lease_ttl at least three times runners.heartbeat_interval",
+            );
+        }
+    }
+
+    fn sockets(&mut self, global: &Values) {
+        let admin: Option<PathBuf> = global.get("admin.socket");
+        if admin.is_some() && admin == global.get("runners.socket") {
+            let key = later(global, "runners.socket", "admin.socket");
+            self.complain(global, key, "one path for both admin.socket and runners.socket".into(), "give each its own");
+        }
+    }
+
+    fn something_to_do(&mut self, settings: &Settings) {
+        if settings.upstreams.is_empty() && !self.incomplete {
+            let complaint = Complaint::new(Source::Default, "upstreams", "none: there is nothing to take tasks from");
+            self.complaints.push(complaint.fix(
+                "add [[upstreams]] with endpoint, account_id and account_secret_file to the file, or set \
+                 DLITE_MANAGER_ENDPOINT, DLITE_ACCOUNT_ID and DLITE_ACCOUNT_SECRET",
+            ));
+        }
+    }
+
+    /// Decides between the secret and its file, and reads the file. Afterwards the secret's entry holds it, wherever it came from.
+    fn secret(&mut self, upstream: &mut Values) {
+        const SECRET: &str = "upstreams[].account_secret";
+        const FILE: &str = "upstreams[].account_secret_file";
+        let (from_secret, from_file) = (upstream.entry(SECRET).source.clone(), upstream.entry(FILE).source.clone());
+        match (&from_secret, &from_file) {
+            (Source::Default, Source::Default) => {
+                if !self.incomplete {
+                    let place = upstream.place_of(SECRET);
+                    let complaint = Complaint::new(place, upstream.key(upstream.entry(SECRET).option), "missing");
+                    self.complaints.push(complaint.fix(format!(
+                        "write account_secret_file = \"/etc/dlite/account-secret\", with your file, or set {}",
+                        upstream.entry(SECRET).option.variable()
+                    )));
+                }
+            }
+            (from, other) if from.layer() == other.layer() => {
+                let reason = "both account_secret and account_secret_file are set".to_owned();
+                self.complain(upstream, later(upstream, SECRET, FILE), reason, "keep one of them");
+            }
+            // The upper layer replaces the lower one's choice, as if both were one option.
+            (from, other) if from.layer() > other.layer() => {
+                if let Source::Line { file, .. } = from {
+                    self.warn_if_readable(file, upstream, SECRET);
+                }
+                upstream.replace(FILE, None, Source::Default);
+            }
+            _ => {
+                let secret = self.read_secret(upstream, FILE);
+                upstream.replace(SECRET, secret, from_file);
+            }
+        }
+    }
+
+    fn read_secret(&mut self, upstream: &Values, key: &'static str) -> Option<Value> {
+        let path: PathBuf = upstream.get(key)?;
+        let refusal = match read(&path, SECRET_FILE_BYTES_MAX) {
+            Ok(text) => match account_secret(&text) {
+                Ok(secret) => {
+                    self.warn_if_readable(&path, upstream, key);
+                    return Some(Value::Secret(secret));
+                }
+                Err(refusal) => (format!("{} holds {}", path.display(), refusal.reason), refusal.fix),
+            },
+            Err(reason) => (
+                format!("{} {reason}", path.display()),
+                "put the account secret into it, readable by the delegate's user".into(),
+            ),
+        };
+        self.complain(upstream, key, refusal.0, &refusal.1);
+        None
+    }
+
+    fn warn_if_readable(&mut self, path: &Path, upstream: &Values, key: &'static str) {
+        let Ok(metadata) = fs::metadata(path) else { return };
+        if metadata.is_file() && metadata.mode() & 0o077 != 0 {
+            let reason = format!(
+                "{} holds a secret and has mode {:04o}, so that others can read it",
+                path.display(),
+                metadata.mode() & 0o7777
+            );
+            self.warn(upstream, key, reason, &format!("chmod 0600 {}", path.display()));
+        }
+    }
+
+    fn retries(&mut self, upstream: &Values) {
+        const MIN: &str = "upstreams[].report_retry_min";
+        const MAX: &str = "upstreams[].report_retry_max";
+        let (min, max): (Option<Duration>, Option<Duration>) = (upstream.get(MIN), upstream.get(MAX));
+        let (Some(min), Some(max)) = (min, max) else { return };
+        if min > max {
+            let reason = format!(
+                "report_retry_min, {}, is longer than report_retry_max, {}",
+                show_duration(min),
+                show_duration(max)
+            );
+            self.complain(upstream, later(upstream, MIN, MAX), reason, "make report_retry_max the longer one");
+        }
+    }
+
+    fn transport(&mut self, upstream: &Values) {
+        const CA_FILES: &str = "upstreams[].tls.ca_files";
+        for path in upstream.get::<Vec<PathBuf>>(CA_FILES).unwrap_or_default() {
+            let reason = match read(&path, CA_FILE_BYTES_MAX) {
+                Ok(text) if text.contains("-----BEGIN CERTIFICATE-----") => continue,
+                Ok(_) => "holds no PEM certificate".to_owned(),
+                Err(reason) => reason,
+            };
+            self.complain(upstream, CA_FILES, format!("{} {reason}", path.display()), "name PEM files of certificates");
+        }
+        if upstream.get("upstreams[].tls.verify") == Some(false) {
+            let reason = "the manager's certificate is not verified".into();
+            self.warn(upstream, "upstreams[].tls.verify", reason, "name its authority in tls.ca_files instead");
+        }
+        if upstream.get("upstreams[].send_secret_in_body") == Some(true) {
+            let reason = "the account secret is sent in clear in registrations".into();
+            self.warn(upstream, "upstreams[].send_secret_in_body", reason, "leave it out unless the manager insists");
+        }
+        let endpoint: Option<String> = upstream.get("upstreams[].endpoint");
+        if endpoint.is_some_and(|endpoint| is_open_http(&endpoint)) {
+            let reason = "http, so that tasks and their secrets can be read on the way".into();
+            self.warn(upstream, "upstreams[].endpoint", reason, "use https");
+        }
+    }
+
+    /// Names tell upstreams apart here, and (manager, account, delegate) tells delegates apart there.
+    fn identities(&mut self, upstreams: &[Values]) {
+        for (number, upstream) in upstreams.iter().enumerate() {
+            let earlier = &upstreams[..number];
+            let name: Option<String> = upstream.get("upstreams[].name");
+            if name.is_some() && earlier.iter().any(|other| other.get("upstreams[].name") == name) {
+                let reason = format!("a second upstream named {:?}", upstream.label());
+                self.complain(upstream, "upstreams[].name", reason, "give each upstream its own name");
+            }
+            let identity = identity(upstream);
+            let same = earlier.iter().find(|other| identity.is_some() && self::identity(other) == identity);
+            if let Some(same) = same {
+                let reason =
+                    format!("the same delegate of the same manager and account as upstream {:?}", same.label());
+                self.complain(
+                    upstream,
+                    "upstreams[].delegate_name",
+                    reason,
+                    "give one another delegate_name or host_name",
+                );
+            }
+        }
+    }
+
+    fn complain(&mut self, values: &Values, key: &'static str, reason: String, fix: &str) {
+        self.complaints.push(Self::about(values, key, reason, fix));
+    }
+
+    fn warn(&mut self, values: &Values, key: &'static str, reason: String, fix: &str) {
+        self.warnings.push(Self::about(values, key, reason, fix));
+    }
+
+    fn about(values: &Values, key: &str, reason: String, fix: &str) -> Complaint {
+        Complaint::new(values.place_of(key), values.key(values.entry(key).option), reason).fix(fix)
+    }
+}
+
+/// Of two keys that do not fit together the one set last: in the upper layer, or further down in the file.
+fn later(values: &Values, a: &'static str, b: &'static str) -> &'static str {
+    if values.entry(a).source >= values.entry(b).source { a } else { b }
+}
+
+fn identity(upstream: &Values) -> Option<[String; 4]> {
+    Some([
+        upstream.get("upstreams[].endpoint")?,
+        upstream.get("upstreams[].account_id")?,
+        upstream.get("upstreams[].delegate_name")?,
+        upstream.get("upstreams[].host_name").unwrap_or_default(),
+    ])
+}
+
+fn is_open_http(endpoint: &str) -> bool {
+    let Ok(url) = reqwest::Url::parse(endpoint) else { return false };
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    let loopback = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+    url.scheme() == "http" && !loopback
+}
+
+/// The text of a file that is one: opening a pipe would block this process until somebody writes to it.
+fn read(path: &Path, bytes_max: u64) -> Result<String, String> {
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => Err("is not a file".into()),
+        _ => read_text(path, bytes_max),
+    }
+}
