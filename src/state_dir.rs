@@ -62,8 +62,7 @@ pub enum Error {
 #[derive(Debug)]
 pub struct StateDir {
     path: PathBuf,
-    /// Closing it gives the lock back.
-    _lock: File,
+    lock: File,
 }
 
 /// Bytes that do not print.
@@ -89,7 +88,7 @@ impl StateDir {
         }
         check_dir(&path)?;
         let lock = lock_file(&path)?;
-        Ok(StateDir { path, _lock: lock })
+        Ok(StateDir { path, lock })
     }
 
     /// The directory itself.
@@ -178,6 +177,13 @@ impl StateDir {
         fs::rename(&draft, path).map_err(io_error("write", path))?;
         self.sync()?;
         Ok(Secret(bytes))
+    }
+}
+
+impl Drop for StateDir {
+    /// Closing the file would do, were there not the moment between fork and exec in which a child of ours has it open too.
+    fn drop(&mut self) {
+        let _ = self.lock.unlock();
     }
 }
 

@@ -14,7 +14,7 @@ use super::seal::{MasterKey, RowKey, SALT_BYTES, Salt, Sealer, random};
 use super::{Change, Damage, Error, NUMBER_MAX, Row, SCOPE_MAX, Space, Store};
 
 /// How many low bits of a key are the row's number.
-const NUMBER_BITS: u32 = 23;
+const NUMBER_BITS: u32 = NUMBER_MAX.count_ones();
 
 /// Rows in SQLite: durable on return of a commit, sealed row by row, whole batches only.
 pub struct Sqlite {

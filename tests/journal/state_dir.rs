@@ -3,12 +3,13 @@
 use std::fs::{Permissions, set_permissions};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use dlite::state_dir::{Error, StateDir};
 
-use crate::support::Place;
+use crate::support::{PATIENCE, Place};
 
 const CHILD: &str = "DLITE_TEST_STATE_DIR_HOLDER";
 const HELD: &str = "held";
@@ -113,6 +114,12 @@ fn only_a_stale_socket_is_removed() {
 
     drop(listener);
     assert!(path.exists(), "a closed listener leaves its socket");
+    // A process that another test is just starting may hold the listener until it executes.
+    let started = Instant::now();
+    while UnixStream::connect(&path).is_ok() {
+        assert!(started.elapsed() < PATIENCE, "the listener never closed");
+        std::thread::yield_now();
+    }
     dir.claim_socket(&path).unwrap();
     assert!(!path.exists());
     UnixListener::bind(&path).unwrap();
