@@ -35,7 +35,12 @@ const TURN_EVENTS_MAX: usize = 256;
 pub enum Event {
     Input(Input),
     /// A runner said hello; orders for it go to `orders`.
-    Attach { link: LinkId, hello: Hello, peer: Arc<str>, orders: Orders },
+    Attach {
+        link: LinkId,
+        hello: Hello,
+        peer: Arc<str>,
+        orders: Orders,
+    },
     Ask(Question),
 }
 
@@ -142,18 +147,7 @@ pub fn journal_news() -> (impl FnMut(journal::Event) + Send + 'static, watch::Re
 impl Driver {
     pub fn new(parts: Parts) -> Self {
         let Parts { core, clock, writer, news, inbox, sender, upstreams, observer } = parts;
-        Self {
-            core,
-            clock,
-            writer,
-            inbox,
-            sender,
-            news,
-            failing: None,
-            links: HashMap::new(),
-            upstreams,
-            observer,
-        }
+        Self { core, clock, writer, inbox, sender, news, failing: None, links: HashMap::new(), upstreams, observer }
     }
 
     /// Runs until `stop` turns true, then closes every link and makes durable what is recorded.
@@ -292,4 +286,3 @@ async fn sleep_until(at: Option<tokio::time::Instant>) {
         None => std::future::pending().await,
     }
 }
-

@@ -7,6 +7,7 @@ pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod core;
+pub mod daemon;
 pub mod doubles;
 pub mod driver;
 pub mod journal;

@@ -153,11 +153,12 @@ impl fmt::Debug for TraceId {
 
 impl Ids {
     /// Goes on above everything the journal names and, since a journal may have lost its tail, above every number an earlier
-    /// process can have handed out: each second of the wall clock is worth 2^29 numbers, more than a process uses in it.
-    /// The result stays below 2^63, the store's largest key, until the year 2500.
+    /// process can have handed out: each second since 2025 is worth 2^17 numbers, ten times what a process uses in it. The
+    /// result stays below 2^48, the store's largest scope, until 2093.
     pub fn resume(highest: u64, wall: super::time::Wall) -> Self {
-        let seconds = u64::try_from(wall.0 / 1_000_000).unwrap_or(0);
-        Self { next: (highest + 1).max(seconds << 29) }
+        const EPOCH: i64 = 1_735_689_600;
+        let seconds = u64::try_from(wall.0 / 1_000_000 - EPOCH).unwrap_or(0).min((1 << 31) - 1);
+        Self { next: (highest + 1).max(seconds << 17) }
     }
 
     pub fn allot(&mut self) -> u64 {

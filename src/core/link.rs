@@ -17,6 +17,8 @@ use super::{
 
 /// Heartbeat intervals without any frame after which a link is dead.
 const SILENT_INTERVALS: u32 = 3;
+/// Rows of one task above which updates are refused; the store keeps 2^15, and the end of a task must always find room.
+const UPDATE_ROWS_MAX: u32 = 32_000;
 /// Reason of a frame about a lease that is not in force.
 const LEASE_LOST: &str = "LEASE_LOST";
 
@@ -384,6 +386,10 @@ impl Core {
             _ => None,
         });
         match found {
+            Some((task, updates)) if number > updates && self.ledger.rows(scope_of(task)) >= UPDATE_ROWS_MAX => {
+                let text = format!("the task has {UPDATE_ROWS_MAX} journalled updates already");
+                self.refuse_named(id, sequence, "update", Some(lease), "FRAME_INVALID", &text);
+            }
             Some((task, updates)) if number > updates => self.record(scope_of(task), record),
             // Sent again after a cut.
             Some(_) => {}

@@ -1,6 +1,6 @@
 //! What the operator sees: a reading of the state, with a name for every wait.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Core,
@@ -47,7 +47,8 @@ pub struct RunnerStatus {
     pub slots_used: u32,
     pub slots_total: u32,
     pub attached: bool,
-    pub last_seen: Wall,
+    /// Any frame; absent: not since this process started.
+    pub last_seen: Option<Wall>,
 }
 
 /// One open task and what it waits for.
@@ -87,24 +88,42 @@ impl Core {
                     last_error: up.last_error.clone(),
                 })
                 .collect(),
-            runners: self
-                .roster
-                .links()
-                .map(|link| RunnerStatus {
-                    runner: link.runner.clone(),
-                    instance: link.instance.0.clone(),
-                    sdk: link.sdk.clone(),
-                    task_types: link.handlers.iter().map(|handler| handler.task_type.clone()).collect(),
-                    slots_used: u32::try_from(link.held.len()).unwrap_or(u32::MAX),
-                    slots_total: link.slots_total(),
-                    attached: true,
-                    last_seen: link.last_seen,
-                })
-                .collect(),
+            runners: self.runner_statuses(),
             open: self.waiting.unfinished,
             unreported: finished - dead_letters,
             dead_letters,
         }
+    }
+
+    /// Attached runners, and those that are away and left work behind.
+    fn runner_statuses(&self) -> Vec<RunnerStatus> {
+        let mut away: BTreeMap<&RunnerId, u32> = BTreeMap::new();
+        for lease in self.ledger.tasks().filter_map(Task::lease) {
+            if self.roster.of_runner(&lease.runner).is_none() {
+                *away.entry(&lease.runner).or_default() += 1;
+            }
+        }
+        let attached = self.roster.links().map(|link| RunnerStatus {
+            runner: link.runner.clone(),
+            instance: link.instance.0.clone(),
+            sdk: link.sdk.clone(),
+            task_types: link.handlers.iter().map(|handler| handler.task_type.clone()).collect(),
+            slots_used: u32::try_from(link.held.len()).unwrap_or(u32::MAX),
+            slots_total: link.slots_total(),
+            attached: true,
+            last_seen: Some(link.last_seen),
+        });
+        let away = away.into_iter().map(|(runner, leases)| RunnerStatus {
+            runner: runner.clone(),
+            instance: "".into(),
+            sdk: "".into(),
+            task_types: Vec::new(),
+            slots_used: leases,
+            slots_total: 0,
+            attached: false,
+            last_seen: None,
+        });
+        attached.chain(away).collect()
     }
 
     /// Every open task with the one thing it waits for, the oldest first; those on offer and not taken come last.

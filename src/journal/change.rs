@@ -4,12 +4,12 @@ use std::fmt;
 
 use bytes::Bytes;
 
-/// Largest scope a store takes: 2^40 - 1, a thousand tasks a second for 34 years. Scope and number share one 63-bit key,
+/// Largest scope a store takes: 2^48 - 1: the core spends 2^17 numbers on a second, which lasts for 68 years. Scope and number share one 63-bit key,
 /// so that a scope is one range of the table.
-pub const SCOPE_MAX: u64 = (1 << 40) - 1;
+pub const SCOPE_MAX: u64 = (1 << 48) - 1;
 
-/// Largest number of a row within its scope: 2^23 - 1.
-pub const NUMBER_MAX: u32 = (1 << 23) - 1;
+/// Largest number of a row within its scope: 2^15 - 1.
+pub const NUMBER_MAX: u32 = (1 << 15) - 1;
 
 /// One change of what is durable. A scope is one task (or one fact of the delegate's own); its rows are numbered densely from 0.
 #[derive(Clone, PartialEq, Eq)]

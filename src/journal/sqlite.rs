@@ -290,7 +290,7 @@ fn key_of(scope: u64, number: u32) -> Option<i64> {
 /// The inverse of [`key_of`]. A damaged, negative key becomes a scope beyond [`SCOPE_MAX`], which no count knows.
 fn place_of(key: i64) -> (u64, u32) {
     let key = key.cast_unsigned();
-    let number = u32::try_from(key & u64::from(NUMBER_MAX)).expect("23 bits fit into 32");
+    let number = u32::try_from(key & u64::from(NUMBER_MAX)).expect("15 bits fit into 32");
     (key >> NUMBER_BITS, number)
 }
 

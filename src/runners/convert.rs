@@ -126,9 +126,7 @@ pub fn frame(request: proto::AttachRequest, ids: &Ids) -> Inbound {
         In::Hello(_) => Err(broken("hello", "said already on this stream")),
         In::Ack(_) => return Inbound::Ack,
         In::Heartbeat(heartbeat) => read_heartbeat(heartbeat, ids),
-        In::Capacity(capacity) => {
-            read_slots("capacity.slots", capacity.slots).map(|slots| Frame::Capacity { slots })
-        }
+        In::Capacity(capacity) => read_slots("capacity.slots", capacity.slots).map(|slots| Frame::Capacity { slots }),
         In::Decision(decision) => read_decision(decision, ids),
         In::Update(update) => read_update(update, ids),
         In::Result(result) => {
@@ -564,7 +562,8 @@ fn lease_lost() -> RpcStatus {
 }
 
 fn rpc_status(code: tonic::Code, reason: &str, message: &str) -> RpcStatus {
-    let info = ErrorDetail::ErrorInfo(tonic_types::ErrorInfo::new(reason, ERROR_DOMAIN, std::collections::HashMap::new()));
+    let info =
+        ErrorDetail::ErrorInfo(tonic_types::ErrorInfo::new(reason, ERROR_DOMAIN, std::collections::HashMap::new()));
     let status = tonic::Status::with_error_details_vec(code, message, vec![info]);
     Message::decode(status.details()).unwrap_or_else(|_| RpcStatus {
         code: code as i32,
