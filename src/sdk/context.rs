@@ -1,0 +1,201 @@
+//! What a handler sees of its task, and what it can tell while it runs.
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
+
+use super::{
+    holdings::LeaseId,
+    output::{Output, output_set},
+};
+pub use super::output::OutputError;
+use crate::proto::runner::v1::{CancelReason, Origin, OutputSet, Progress, Secret, Task, TaskAssignment, TaskKind, TraceContext};
+
+/// A request to stop: end soon, or be dropped once the grace has passed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cancellation {
+    /// Who or what stops the task.
+    pub reason: CancelReason,
+    /// For people: who and why. Empty: nothing known.
+    pub message: String,
+    /// Between this request and the drop of the handler; a repeated request may shorten it unseen.
+    pub grace: Duration,
+}
+
+/// Cheap to clone; of use until the handler ends. Prints ids only.
+#[derive(Clone)]
+pub struct Context {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    lease_id: LeaseId,
+    task: Task,
+    trace: Option<TraceContext>,
+    deadline: Option<Instant>,
+    cancellation: watch::Receiver<Option<Cancellation>>,
+    news: mpsc::Sender<News>,
+}
+
+/// What handlers tell the driver.
+pub(crate) enum News {
+    Progress { lease_id: LeaseId, progress: Progress },
+    Output { lease_id: LeaseId, outputs: OutputSet, taken: oneshot::Sender<Result<(), OutputError>> },
+}
+
+// === impl Context ===
+
+impl Context {
+    pub(crate) fn new(
+        lease_id: LeaseId,
+        assignment: TaskAssignment,
+        deadline: Option<Instant>,
+        cancellation: watch::Receiver<Option<Cancellation>>,
+        news: mpsc::Sender<News>,
+    ) -> Self {
+        let task = assignment.task.unwrap_or_default();
+        Self { shared: Arc::new(Shared { lease_id, task, trace: assignment.trace, deadline, cancellation, news }) }
+    }
+
+    /// The idempotency key: the same for all attempts.
+    pub fn task_id(&self) -> &str {
+        &self.task().task_id
+    }
+
+    /// The fencing token of this assignment, for systems that ask for one.
+    pub fn lease_id(&self) -> &str {
+        &self.shared.lease_id
+    }
+
+    /// What chose this handler.
+    pub fn task_type(&self) -> &str {
+        &self.task().task_type
+    }
+
+    /// The part of a stage's life that the task plays.
+    pub fn kind(&self) -> TaskKind {
+        self.task().kind()
+    }
+
+    /// 1 for the first try.
+    pub fn attempt(&self) -> u32 {
+        self.task().attempt
+    }
+
+    /// Tries in all; 0: unknown.
+    pub fn max_attempts(&self) -> u32 {
+        self.task().max_attempts
+    }
+
+    /// Tenant, pipeline, repository and the like.
+    pub fn labels(&self) -> &BTreeMap<String, String> {
+        &self.task().labels
+    }
+
+    /// Values to use and to mask; they print their names only.
+    pub fn secrets(&self) -> &[Secret] {
+        &self.task().secrets
+    }
+
+    /// The value of the secret called `name`, unless it is listed for masking alone.
+    pub fn secret(&self, name: &str) -> Option<&[u8]> {
+        let usable = |secret: &&Secret| secret.name == name && !secret.mask_only;
+        self.secrets().iter().find(usable).map(|secret| &secret.value[..])
+    }
+
+    /// Where the task came from. `None`: made by the delegate itself.
+    pub fn origin(&self) -> Option<&Origin> {
+        self.task().origin.as_ref()
+    }
+
+    /// The typed addition whose full message name is `name`, of those the handler asked for. Undecodable ones are absent.
+    pub fn extension<M: prost::Message + Default>(&self, name: &str) -> Option<M> {
+        let is_named = |extension: &&prost_types::Any| extension.type_url.rsplit('/').next() == Some(name);
+        let extension = self.task().extensions.iter().find(is_named)?;
+        M::decode(&extension.value[..]).ok()
+    }
+
+    /// The W3C trace parent that this task's spans belong to.
+    pub fn traceparent(&self) -> Option<&str> {
+        self.shared.trace.as_ref().map(|trace| trace.traceparent.as_str()).filter(|parent| !parent.is_empty())
+    }
+
+    /// The W3C trace state that goes with it.
+    pub fn tracestate(&self) -> Option<&str> {
+        self.shared.trace.as_ref().map(|trace| trace.tracestate.as_str()).filter(|state| !state.is_empty())
+    }
+
+    /// The whole task, for what has no method here. Its payload was given to the handler.
+    pub fn task(&self) -> &Task {
+        &self.shared.task
+    }
+
+    /// Until the handler is asked to stop for want of time; zero: it has been. `None`: no limit.
+    pub fn time_remaining(&self) -> Option<Duration> {
+        self.shared.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Waits for the request to stop. Meant for `select!`; a handler that never looks is dropped when the grace has passed.
+    pub async fn cancelled(&self) -> Cancellation {
+        let mut cancellation = self.shared.cancellation.clone();
+        let asked = cancellation.wait_for(Option::is_some).await.ok().and_then(|asked| asked.clone());
+        match asked {
+            Some(asked) => asked,
+            // The runner is gone, and this future with it.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The request to stop, if one was made.
+    pub fn cancellation(&self) -> Option<Cancellation> {
+        self.shared.cancellation.borrow().clone()
+    }
+
+    /// A request to stop was made.
+    pub fn is_cancelled(&self) -> bool {
+        self.shared.cancellation.borrow().is_some()
+    }
+
+    /// Tells people how far the task is: one sentence and, if known, the done part of the whole (0 to 1). The latest wins and
+    /// any may be lost; never waits.
+    pub fn progress(&self, message: impl Into<String>, fraction: impl Into<Option<f32>>) {
+        self.progress_with(Progress { message: message.into(), fraction: fraction.into(), ..Progress::default() });
+    }
+
+    /// As [`Context::progress`], with phase and details.
+    pub fn progress_with(&self, progress: Progress) {
+        // Full means that news comes faster than it can leave; then this one is among those that get lost.
+        let _ = self.shared.news.try_send(News::Progress { lease_id: self.shared.lease_id.clone(), progress });
+    }
+
+    /// Makes one value known before the end; see [`Context::outputs`].
+    pub async fn output(&self, output: Output) -> Result<(), OutputError> {
+        self.outputs(vec![output]).await
+    }
+
+    /// Makes up to 256 values known before the end; a later one of the same name replaces an earlier one. Returns when they are
+    /// kept until acknowledged, link up or not; waits while 1,024 updates of this runner are not acknowledged. Dropped while
+    /// it waits, the values may still be told.
+    pub async fn outputs(&self, outputs: Vec<Output>) -> Result<(), OutputError> {
+        let outputs = output_set(outputs)?;
+        let (taken, answer) = oneshot::channel();
+        let news = News::Output { lease_id: self.shared.lease_id.clone(), outputs, taken };
+        self.shared.news.send(news).await.map_err(|_| OutputError::TaskEnded)?;
+        answer.await.unwrap_or(Err(OutputError::TaskEnded))
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let task = self.task();
+        f.debug_struct("Context")
+            .field("task_id", &task.task_id)
+            .field("task_type", &task.task_type)
+            .field("attempt", &task.attempt)
+            .field("lease_id", &self.shared.lease_id)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,304 @@
+//! The loop that performs what the session decides: it moves frames, runs handlers and keeps the time.
+
+use std::{
+    any::Any,
+    collections::HashMap,
+    pin::pin,
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::{AbortHandle, Id, JoinError, JoinSet},
+    time::{Instant, sleep_until},
+};
+use tracing::{debug, info, warn};
+
+use super::{
+    backoff::{Backoff, random_fraction},
+    context::{Cancellation, Context, News, OutputError},
+    error::{Ended, RunError},
+    handler::Handler,
+    holdings::LeaseId,
+    link::{Link, LinkEvent, Lost},
+    outcome::{self, Failure, Success},
+    session::{Effect, LinkEnd, Profile, Session},
+    target::{Target, Token},
+};
+use crate::proto::runner::v1::{TaskAssignment, TaskResult};
+
+/// News of handlers that waits for the loop; beyond it progress is dropped and outputs wait.
+const NEWS_BUFFERED: usize = 1024;
+
+/// See the module.
+pub(crate) struct Driver {
+    session: Session,
+    link: Link,
+    target: Target,
+    token: Option<Token>,
+    backoff: Backoff,
+    handlers: HashMap<String, Handler>,
+    works: JoinSet<Result<Success, Failure>>,
+    running: HashMap<Id, Running>,
+    stops: HashMap<LeaseId, Stop>,
+    tickets: HashMap<u64, oneshot::Sender<Result<(), OutputError>>>,
+    last_ticket: u64,
+    news_sender: mpsc::Sender<News>,
+    news: mpsc::Receiver<News>,
+}
+
+/// A handler's task, as its end names it.
+struct Running {
+    lease_id: LeaseId,
+    started: SystemTime,
+}
+
+/// The two ways to end a handler.
+struct Stop {
+    ask: watch::Sender<Option<Cancellation>>,
+    abort: AbortHandle,
+}
+
+/// Which part of the shutdown comes next.
+enum Shutdown {
+    NotAsked,
+    Asked { cancel_at: Option<Instant> },
+    Cancelled { give_up_at: Instant },
+}
+
+// === impl Driver ===
+
+impl Driver {
+    pub fn new(profile: Profile, handlers: Vec<Handler>, target: Target, token: Option<Token>, backoff: Backoff) -> Self {
+        let (news_sender, news) = mpsc::channel(NEWS_BUFFERED);
+        Self {
+            session: Session::new(profile),
+            link: Link::Waiting(Instant::now()),
+            target,
+            token,
+            backoff,
+            handlers: handlers.into_iter().map(|handler| (handler.declared.task_type.clone(), handler)).collect(),
+            works: JoinSet::new(),
+            running: HashMap::new(),
+            stops: HashMap::new(),
+            tickets: HashMap::new(),
+            last_ticket: 0,
+            news_sender,
+            news,
+        }
+    }
+
+    pub async fn run(mut self, stop: impl Future<Output = ()>, grace: Option<Duration>) -> Result<(), RunError> {
+        let mut stop = pin!(stop);
+        let mut shutdown = Shutdown::NotAsked;
+        loop {
+            // Also when frames keep coming: those of the select below are served first.
+            while let Some(ended) = self.works.try_join_next_with_id() {
+                self.ended(ended);
+            }
+            self.perform();
+            self.write();
+            if self.session.is_done() && !matches!(self.link, Link::Leaving { .. }) {
+                match std::mem::replace(&mut self.link, Link::Waiting(Instant::now())).leave() {
+                    Some(link) => self.link = link,
+                    None => return Ok(()),
+                }
+            }
+            let timeout = self.session.poll_timeout().map(Instant::from_std);
+            tokio::select! {
+                // What has arrived comes before what time has brought: it may be the renewal that time ran out for.
+                biased;
+                event = self.link.next(self.session.has_frame()) => match self.link_event(event) {
+                    Ok(()) => {}
+                    Err(_) if self.session.is_done() => return Ok(()),
+                    Err(error) => return Err(error),
+                },
+                Some(ended) = self.works.join_next_with_id() => self.ended(ended),
+                Some(news) = self.news.recv() => self.news(news),
+                () = &mut stop, if matches!(shutdown, Shutdown::NotAsked) => {
+                    self.session.leave();
+                    shutdown = Shutdown::Asked { cancel_at: grace.map(|grace| Instant::now() + grace) };
+                }
+                () = shutdown.due() => shutdown = self.shut_down(grace.unwrap_or_default(), &shutdown)?,
+                () = sleep_until(timeout.unwrap_or_else(Instant::now)), if timeout.is_some() => {
+                    self.session.handle_timeout(Instant::now().into_std());
+                }
+            }
+            if matches!(self.link, Link::Waiting(_)) && self.session.is_done() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn perform(&mut self) {
+        while let Some(effect) = self.session.poll_effect() {
+            match effect {
+                Effect::Start { lease_id, assignment, deadline } => self.start(lease_id, *assignment, deadline),
+                Effect::Ask { lease_id, cancellation } => {
+                    if let Some(stop) = self.stops.get(&lease_id) {
+                        info!(%lease_id, reason = ?cancellation.reason, "a task is asked to stop");
+                        stop.ask.send_replace(Some(cancellation));
+                    }
+                }
+                Effect::Kill { lease_id } => {
+                    if let Some(stop) = self.stops.get(&lease_id) {
+                        info!(%lease_id, "a task is stopped");
+                        stop.abort.abort();
+                    }
+                }
+                Effect::Taken { ticket, outcome } => {
+                    if let Some(taken) = self.tickets.remove(&ticket) {
+                        // The handler may have stopped waiting; what was taken stays taken.
+                        let _ = taken.send(outcome);
+                    }
+                }
+                Effect::EndLink(end) => self.end_link(end),
+            }
+        }
+    }
+
+    fn write(&mut self) {
+        while self.session.has_frame()
+            && let Some(permit) = self.link.try_reserve()
+            && let Some(frame) = self.session.poll_frame(Instant::now().into_std())
+        {
+            permit.send(frame);
+        }
+    }
+
+    fn link_event(&mut self, event: LinkEvent) -> Result<(), RunError> {
+        match event {
+            LinkEvent::Due => {
+                debug!(target = %self.target, "attaching");
+                self.link = Link::attach(self.target.clone(), self.token.clone());
+                self.session.connected(Instant::now().into_std());
+            }
+            LinkEvent::Frame(frame) => {
+                let welcomed = self.session.is_welcomed();
+                self.session.receive(Instant::now().into_std(), *frame);
+                if !welcomed && self.session.is_welcomed() {
+                    info!(target = %self.target, "attached");
+                    self.backoff.reset();
+                }
+            }
+            LinkEvent::Opened | LinkEvent::Writable => {}
+            LinkEvent::Lost(lost) => return self.lost(&lost),
+        }
+        Ok(())
+    }
+
+    fn lost(&mut self, lost: &Lost) -> Result<(), RunError> {
+        self.session.disconnected();
+        let wait = match lost.classify() {
+            Ended::Fatal(error) => return Err(error),
+            Ended::After(wait) => wait,
+            Ended::Again => self.backoff.next_wait(),
+        };
+        warn!(target = %self.target, %lost, ?wait, "not attached");
+        self.link = Link::Waiting(Instant::now() + wait);
+        Ok(())
+    }
+
+    fn end_link(&mut self, end: LinkEnd) {
+        let wait = match &end {
+            LinkEnd::Reconnect { target, delay } => {
+                self.target = self.target.follow(target).unwrap_or_else(|| self.target.clone());
+                delay.mul_f64(1.0 + random_fraction())
+            }
+            LinkEnd::Silence | LinkEnd::Violation(_) => self.backoff.next_wait(),
+        };
+        warn!(target = %self.target, why = ?end, ?wait, "the link is given up");
+        self.link = Link::Waiting(Instant::now() + wait);
+    }
+
+    fn start(&mut self, lease_id: LeaseId, mut assignment: TaskAssignment, deadline: Option<std::time::Instant>) {
+        let task = assignment.task.get_or_insert_default();
+        let payload = task.payload.take().unwrap_or_default();
+        let handler = self.handlers.get(&task.task_type).cloned();
+        info!(task_id = %task.task_id, task_type = %task.task_type, %lease_id, "a task starts");
+        let (ask, cancellation) = watch::channel(None);
+        let deadline = deadline.map(Instant::from_std);
+        let context = Context::new(lease_id.clone(), assignment, deadline, cancellation, self.news_sender.clone());
+        // The function itself runs inside the task too, so that its panic is the task's end and not the runner's.
+        let abort = self.works.spawn(async move {
+            match handler {
+                Some(handler) => handler.start(context, payload).await,
+                None => Err(Failure::errored("NO_HANDLER", "the session accepted a task without a handler")),
+            }
+        });
+        self.running.insert(abort.id(), Running { lease_id: lease_id.clone(), started: SystemTime::now() });
+        self.stops.insert(lease_id, Stop { ask, abort });
+    }
+
+    fn ended(&mut self, ended: Result<(Id, Result<Success, Failure>), JoinError>) {
+        let (id, result) = match ended {
+            Ok((id, Ok(success))) => (id, Some(success.into_result())),
+            Ok((id, Err(failure))) => (id, Some(failure.into_result())),
+            Err(error) => {
+                let id = error.id();
+                (id, error.try_into_panic().ok().map(|panic| outcome::panicked(panic_message(&*panic))))
+            }
+        };
+        let Some(Running { lease_id, started }) = self.running.remove(&id) else { return };
+        self.stops.remove(&lease_id);
+        self.take_news();
+        let now = Instant::now().into_std();
+        match result {
+            Some(result) => {
+                let times = |at: SystemTime| Some(prost_types::Timestamp::from(at));
+                let (start_time, end_time) = (times(started), times(SystemTime::now()));
+                self.session.finished(now, &lease_id, TaskResult { start_time, end_time, ..result });
+            }
+            None => self.session.stopped(now, &lease_id),
+        }
+    }
+
+    /// What a handler told before it ended comes before its result.
+    fn take_news(&mut self) {
+        for _ in 0..NEWS_BUFFERED {
+            let Ok(news) = self.news.try_recv() else { return };
+            self.news(news);
+        }
+    }
+
+    fn news(&mut self, news: News) {
+        match news {
+            News::Progress { lease_id, progress } => self.session.progress(&lease_id, progress),
+            News::Output { lease_id, outputs, taken } => {
+                self.last_ticket += 1;
+                self.tickets.insert(self.last_ticket, taken);
+                self.session.output(&lease_id, self.last_ticket, outputs);
+            }
+        }
+    }
+
+    fn shut_down(&mut self, grace: Duration, shutdown: &Shutdown) -> Result<Shutdown, RunError> {
+        let now = Instant::now();
+        match shutdown {
+            Shutdown::NotAsked | Shutdown::Asked { .. } => {
+                self.session.cancel_all(now.into_std(), "the runner stops");
+                Ok(Shutdown::Cancelled { give_up_at: now + grace })
+            }
+            Shutdown::Cancelled { .. } => Err(RunError::Unacknowledged { count: self.session.held_count() }),
+        }
+    }
+}
+
+// === impl Shutdown ===
+
+impl Shutdown {
+    async fn due(&self) {
+        match self {
+            Self::NotAsked | Self::Asked { cancel_at: None } => std::future::pending().await,
+            Self::Asked { cancel_at: Some(at) } | Self::Cancelled { give_up_at: at } => sleep_until(*at).await,
+        }
+    }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}

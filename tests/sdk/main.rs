@@ -1,0 +1,10 @@
+//! What the Rust runner SDK promises, shown against a scripted delegate over a real Unix socket.
+
+mod cancel;
+mod delegate;
+mod ends;
+mod handlers;
+mod leases;
+mod outcomes;
+mod python;
+mod tasks;
