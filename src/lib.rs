@@ -15,4 +15,5 @@ pub mod proto;
 pub mod runners;
 pub mod sdk;
 pub mod state_dir;
+pub mod telemetry;
 pub mod upstreams;

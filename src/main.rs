@@ -1,3 +1,11 @@
-//! The `dlite` binary.
+//! The `dlite` binary: arguments → configuration → telemetry → build → run → exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use dlite::{cli::Cli, upstreams::tls};
+
+fn main() -> ExitCode {
+    tls::install_crypto_provider();
+    Cli::parse().run()
+}

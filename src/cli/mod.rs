@@ -1,3 +1,124 @@
 //! The command line: one file a command.
+//!
+//! Exit codes: 0 ok, 1 failed, 2 usage, 3 the delegate is unreachable, 4 a check failed.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
 
 pub mod config;
+mod dev;
+mod run;
+mod status;
+mod table;
+mod tasks;
+
+/// It did not work.
+pub const FAILED: u8 = 1;
+/// Nobody answers at the admin socket.
+pub const UNREACHABLE: u8 = 3;
+
+/// A delegate between CI managers and runners.
+///
+/// It takes tasks from upstreams (Harness managers), streams them to the runners attached to it, and reports each result once,
+/// whatever is killed, cut or down in between.
+#[derive(Debug, Parser)]
+#[command(
+    name = "dlite",
+    version,
+    max_term_width = 120,
+    after_help = "\
+Start here:
+  dlite dev                     see it work: a manager's double, a delegate and a runner in one go
+  dlite config check            is my configuration right?
+  dlite run --config dlite.toml run the delegate
+  dlite tasks list              what runs, and what does each task wait for?"
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the delegate
+    Run(run::Args),
+    /// Check or show the configuration
+    #[command(subcommand)]
+    Config(Config),
+    /// Show the delegate at a glance: state, upstreams, runners, counts
+    Status(status::Args),
+    /// Look at tasks
+    #[command(subcommand)]
+    Tasks(Tasks),
+    /// Try it without an upstream, submit tasks by hand, measure
+    Dev(dev::Args),
+}
+
+#[derive(Debug, Subcommand)]
+enum Config {
+    /// Report every mistake of the configuration at once
+    Check(config::CheckArgs),
+    /// Print each value in force and where it came from; secrets masked
+    Show(config::ShowArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum Tasks {
+    /// List every open task with what it waits for and since when
+    List(tasks::ListArgs),
+}
+
+// === impl Cli ===
+
+impl Cli {
+    /// Runs the command to its end.
+    pub fn run(self) -> ExitCode {
+        match self.command {
+            Command::Run(args) => run::run(&args),
+            Command::Config(Config::Check(args)) => config::check(&args),
+            Command::Config(Config::Show(args)) => config::show(&args),
+            Command::Status(args) => status::run(&args),
+            Command::Tasks(Tasks::List(args)) => tasks::list(&args),
+            Command::Dev(args) => dev::run(args),
+        }
+    }
+}
+
+/// The process's runtime. Two workers serve the links and upstreams of one host; more would only cost idle memory.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
+}
+
+/// Runs a command's future on a runtime of its own.
+fn block_on(command: impl Future<Output = ExitCode>) -> ExitCode {
+    match runtime() {
+        Ok(runtime) => {
+            let code = runtime.block_on(command);
+            // Calls under way are in the journal; none of them may keep the process.
+            runtime.shutdown_background();
+            code
+        }
+        Err(error) => fail(&format!("the system gives no threads: {error}")),
+    }
+}
+
+/// Says what went wrong, with all its causes, on one line.
+fn fail(error: &str) -> ExitCode {
+    eprintln!("dlite: {error}");
+    ExitCode::from(FAILED)
+}
+
+/// An error and its sources as one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,217 @@
+//! `dlite dev` itself: a small pipeline, a batch and an abort, from the manager to a runner and back, told as a timeline.
+
+use std::{
+    io::IsTerminal,
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::mpsc;
+
+use super::{
+    runner::{CLEANUP, EXECUTE, SETUP, WORK},
+    scene::{Scene, start_runner},
+    timeline::{self, Labels},
+};
+use crate::{
+    cli::{block_on, chain, fail},
+    config::{Log, LogFormat},
+    core::effect::{Note, Summary},
+    daemon,
+    doubles::manager::NewTask,
+    telemetry, upstreams,
+};
+
+/// Slots of the runner.
+const SLOTS: u32 = 16;
+/// Longest wait for any one step of the show; a healthy machine needs a fraction of it.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest usual run, which fills a bar.
+const LONGEST: Duration = Duration::from_millis(400);
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Leave it running and say how to attach a runner and submit a task
+    #[arg(long)]
+    keep: bool,
+    /// Short tasks in the batch
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    tasks: u32,
+    /// Log what the delegate does, too
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+/// A task of the show and the code it must end with.
+struct Part {
+    label: String,
+    id: String,
+    code: &'static str,
+}
+
+pub fn run(args: &Args) -> ExitCode {
+    let filter = if args.verbose { "info" } else { "error" }.to_owned();
+    if let Err(error) = telemetry::start(&Log { format: LogFormat::Text, filter }) {
+        return fail(&error.to_string());
+    }
+    block_on(async {
+        match perform(args).await {
+            Ok(code) => code,
+            Err(error) => fail(&error),
+        }
+    })
+}
+
+async fn perform(args: &Args) -> Result<ExitCode, String> {
+    let scene = Scene::set("").await.map_err(|error| chain(&error))?;
+    let adapters = upstreams::from_config(&scene.config).map_err(|error| chain(&error))?;
+    let (notes, mut summaries) = mpsc::unbounded_channel();
+    let observer = move |note: &Note| {
+        telemetry::notes::log(note);
+        if let Some(summary) = timeline::reported(note) {
+            // The show may be over.
+            let _ = notes.send(summary.clone());
+        }
+    };
+    let daemon = daemon::start(&scene.config, adapters, Box::new(observer)).await.map_err(|error| chain(&error))?;
+    let mut runner = start_runner(&daemon.runners_socket, SLOTS).map_err(|error| format!("no runner: {error}"))?;
+    println!(
+        "manager's double at {}, delegate and runner attached over {}\n",
+        scene.manager.endpoint(),
+        daemon.runners_socket.display()
+    );
+    println!("{}", timeline::heads());
+
+    let labels = Arc::new(Mutex::new(Labels::new()));
+    let named = labels.clone();
+    let telling = tokio::spawn(async move {
+        let mut told = 0_u32;
+        while let Some(summary) = summaries.recv().await {
+            tell(&summary, &named);
+            told += 1;
+        }
+        told
+    });
+
+    let started = Instant::now();
+    let parts = act(&scene, args.tasks, &labels).await?;
+    let took = started.elapsed();
+    let verdict = judge(&scene, &parts, took);
+    if args.keep {
+        println!("{}", verdict.clone().unwrap_or_else(|error| error));
+        keep(&scene, &daemon).await;
+    }
+    // The runner first: it hands in what it holds, then goes.
+    if let Some(pid) = runner.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw) {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    }
+    let _ = tokio::time::timeout(Duration::from_secs(5), runner.wait()).await;
+    daemon.stop().await.map_err(|error| chain(&error))?;
+    telling.abort();
+    match verdict {
+        Ok(line) => {
+            if !args.keep {
+                println!("{line}");
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The pipeline, one task after the other as a manager sends them; then the batch and, in its midst, the abort.
+async fn act(scene: &Scene, batch: u32, labels: &Arc<Mutex<Labels>>) -> Result<Vec<Part>, String> {
+    let manager = &scene.manager;
+    let mut parts = Vec::new();
+    let mut submit = |label: String, task: NewTask, code: &'static str| -> Result<String, String> {
+        let id = manager.submit(task).map_err(|error| chain(&error))?;
+        labels.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), label.clone());
+        parts.push(Part { label, id: id.clone(), code });
+        Ok(id)
+    };
+    let pipeline = [
+        ("pipeline: setup", SETUP, r#"{"millis": 150}"#, "OK"),
+        ("pipeline: build", EXECUTE, r#"{"millis": 250}"#, "OK"),
+        ("pipeline: test", EXECUTE, r#"{"millis": 120, "fail": "2 of 80 tests failed"}"#, "FAILED"),
+        ("pipeline: cleanup", CLEANUP, r#"{"millis": 60}"#, "OK"),
+    ];
+    for (n, (label, task_type, data, code)) in pipeline.into_iter().enumerate() {
+        // Both dialects have their turn.
+        let task = NewTask { runner_response: n % 2 == 1, ..NewTask::new(task_type, data) };
+        let id = submit(label.to_owned(), task, code)?;
+        manager
+            .wait_for(&id, PATIENCE)
+            .await
+            .map_err(|_| format!("{label} ({id}) has no result after {PATIENCE:?}"))?;
+    }
+    let long = submit("aborted".to_owned(), NewTask::new(WORK, r#"{"millis": 600000}"#), "FAILED")?;
+    for n in 1..=batch {
+        let data = format!(r#"{{"millis": {}}}"#, u64::from(n) * 7 % 40);
+        let task = NewTask { runner_response: n % 2 == 0, ..NewTask::new(WORK, data) };
+        submit(format!("batch {n}/{batch}"), task, "OK")?;
+    }
+    manager
+        .wait_until(|record| record.task(&long).is_some_and(|task| task.first_assigned_at.is_some()), PATIENCE)
+        .await
+        .map_err(|_| format!("the task to abort was not acquired within {PATIENCE:?}"))?;
+    manager.abort(&long);
+    let all = parts.len() as u64;
+    manager
+        .wait_until(|record| record.totals().effective >= all, PATIENCE)
+        .await
+        .map_err(|_| format!("not every task has a result after {PATIENCE:?}"))?;
+    Ok(parts)
+}
+
+/// Exactly one effective result a task, with the right code, and nothing said twice.
+fn judge(scene: &Scene, parts: &[Part], took: Duration) -> Result<String, String> {
+    let record = scene.manager.record();
+    let mut wrong: Vec<String> = Vec::new();
+    for part in parts {
+        match record.effective(&part.id) {
+            Some(answer) if answer.code == part.code => {}
+            Some(answer) => wrong.push(format!("{}: code {} instead of {}", part.label, answer.code, part.code)),
+            None => wrong.push(format!("{}: no result", part.label)),
+        }
+    }
+    let totals = record.totals();
+    if totals.repeats > 0 || totals.conflicts > 0 {
+        wrong.push(format!("{} results were sent again, {} of them differed", totals.repeats, totals.conflicts));
+    }
+    if !wrong.is_empty() {
+        return Err(format!("the show went wrong:\n  {}", wrong.join("\n  ")));
+    }
+    let failed = parts.iter().filter(|part| part.code != "OK").count();
+    Ok(format!(
+        "\n{} tasks, {} effective results, {} ok, {failed} failed as they should, 0 repeats, {:.1} s",
+        parts.len(),
+        totals.effective,
+        parts.len() - failed,
+        took.as_secs_f64()
+    ))
+}
+
+fn tell(summary: &Summary, labels: &Arc<Mutex<Labels>>) {
+    let labels = labels.lock().unwrap_or_else(PoisonError::into_inner);
+    let label = labels.get(summary.external_id.as_str()).map_or(summary.external_id.as_str(), String::as_str);
+    println!("{}", timeline::line(summary, label, LONGEST));
+}
+
+async fn keep(scene: &Scene, daemon: &daemon::Daemon) {
+    let own = std::env::current_exe().map_or_else(|_| "dlite".to_owned(), |path| path.display().to_string());
+    println!(
+        "\nstill running; Ctrl-C ends it.\n\n\
+         attach a runner of your own:  cargo run --example echo_runner -- unix:{socket}\n\
+         submit a task to it:          {own} dev submit --manager {manager} --type ECHO --data '{{\"hello\": 1}}'\n\
+         look at it:                   {own} status --config {config}\n\
+         what runs and waits:          {own} tasks list --config {config}",
+        socket = daemon.runners_socket.display(),
+        manager = scene.manager.endpoint(),
+        config = scene.config_file.display(),
+    );
+    if std::io::stdin().is_terminal() {
+        println!();
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}

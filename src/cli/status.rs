@@ -1,0 +1,138 @@
+//! `dlite status`: the delegate at a glance.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use super::{
+    UNREACHABLE, block_on, chain,
+    config::{ConfigArgs, EXIT_CHECK_FAILED, Output},
+    fail,
+    table::{ago, render},
+};
+use crate::{
+    admin::client,
+    config,
+    proto::admin::v1::{GetDelegateRequest, GetDelegateResponse},
+};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+pub fn run(args: &Args) -> ExitCode {
+    let socket = match admin_socket(&args.config) {
+        Ok(socket) => socket,
+        Err(code) => return code,
+    };
+    block_on(async {
+        let mut client = match client::connect(&socket).await {
+            Ok(client) => client,
+            Err(error) => return unreachable(&error),
+        };
+        match client.get_delegate(GetDelegateRequest {}).await {
+            Ok(answer) => {
+                print!("{}", show(answer.into_inner(), args.output));
+                ExitCode::SUCCESS
+            }
+            Err(status) => fail(status.message()),
+        }
+    })
+}
+
+/// Where the delegate of this configuration answers.
+pub fn admin_socket(args: &ConfigArgs) -> Result<PathBuf, ExitCode> {
+    config::admin_socket(&args.load_options()).map_err(|complaints| {
+        eprintln!("{complaints}");
+        ExitCode::from(EXIT_CHECK_FAILED)
+    })
+}
+
+pub fn unreachable(error: &client::Unreachable) -> ExitCode {
+    eprintln!("dlite: {}", chain(error));
+    ExitCode::from(UNREACHABLE)
+}
+
+fn show(status: GetDelegateResponse, output: Output) -> String {
+    if output == Output::Json {
+        return format!("{:#}\n", json(&status));
+    }
+    let state = if status.state_reason.is_empty() {
+        status.state.clone()
+    } else {
+        format!("{} ({})", status.state, status.state_reason)
+    };
+    let mut text = format!(
+        "{} {}: {state}, since {}\n{} open tasks, {} unreported results, {} dead letters\n\n",
+        status.name,
+        status.version,
+        ago(status.start_time),
+        status.open_task_count,
+        status.unreported_result_count,
+        status.dead_letter_count,
+    );
+    let upstreams: Vec<_> = status
+        .upstreams
+        .into_iter()
+        .map(|up| vec![up.name, up.kind, up.state, up.registered_id, ago(up.last_success_time), up.last_error])
+        .collect();
+    text += &render(&["UPSTREAM", "KIND", "STATE", "REGISTERED AS", "LAST SUCCESS", "LAST ERROR"], &upstreams);
+    text.push('\n');
+    let runners: Vec<_> = status
+        .runners
+        .into_iter()
+        .map(|runner| {
+            let slots = format!("{}/{}", runner.slots_used, runner.slots_total);
+            vec![
+                runner.runner_id,
+                runner.state,
+                slots,
+                ago(runner.last_seen_time),
+                runner.sdk,
+                runner.task_types.join(" "),
+            ]
+        })
+        .collect();
+    if runners.is_empty() {
+        text += "no runner is attached\n";
+    } else {
+        text += &render(&["RUNNER", "STATE", "SLOTS", "LAST SEEN", "SDK", "TASK TYPES"], &runners);
+    }
+    text
+}
+
+fn json(status: &GetDelegateResponse) -> serde_json::Value {
+    let time = |at: &Option<prost_types::Timestamp>| at.as_ref().map(ToString::to_string);
+    serde_json::json!({
+        "name": status.name,
+        "version": status.version,
+        "delegate_id": status.delegate_id,
+        "state": status.state,
+        "state_reason": status.state_reason,
+        "start_time": time(&status.start_time),
+        "open_task_count": status.open_task_count,
+        "unreported_result_count": status.unreported_result_count,
+        "dead_letter_count": status.dead_letter_count,
+        "upstreams": status.upstreams.iter().map(|up| serde_json::json!({
+            "name": up.name,
+            "kind": up.kind,
+            "state": up.state,
+            "registered_id": up.registered_id,
+            "last_success_time": time(&up.last_success_time),
+            "last_error": up.last_error,
+        })).collect::<Vec<_>>(),
+        "runners": status.runners.iter().map(|runner| serde_json::json!({
+            "runner_id": runner.runner_id,
+            "instance_id": runner.instance_id,
+            "state": runner.state,
+            "task_types": runner.task_types,
+            "slots_used": runner.slots_used,
+            "slots_total": runner.slots_total,
+            "sdk": runner.sdk,
+            "last_seen_time": time(&runner.last_seen_time),
+        })).collect::<Vec<_>>(),
+    })
+}

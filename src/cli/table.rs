@@ -1,0 +1,56 @@
+//! Columns for people.
+
+use std::fmt::Write as _;
+
+/// Lays rows out in columns; the last one takes what is left and is never padded.
+pub fn render(heads: &[&str], rows: &[Vec<String>]) -> String {
+    let mut widths: Vec<usize> = heads.iter().map(|head| head.chars().count()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    let heads = heads.iter().map(|head| (*head).to_owned()).collect();
+    for row in std::iter::once(&heads).chain(rows) {
+        for (n, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            let last = n + 1 == row.len();
+            let width = if last { 0 } else { *width };
+            // Writing into a string can't fail.
+            let _ = write!(text, "{cell:<width$}{}", if last { "" } else { "  " });
+        }
+        text.truncate(text.trim_end().len());
+        text.push('\n');
+    }
+    text
+}
+
+/// How long ago a time was, short: `12 s ago`.
+pub fn ago(at: Option<prost_types::Timestamp>) -> String {
+    let now = std::time::SystemTime::now();
+    match at.and_then(|at| std::time::SystemTime::try_from(at).ok()) {
+        None => "never".to_owned(),
+        Some(at) => format!("{} ago", span(now.duration_since(at).unwrap_or_default())),
+    }
+}
+
+/// A span in the one or two units that matter.
+pub fn span(span: std::time::Duration) -> String {
+    match span.as_secs() {
+        0 => format!("{} ms", span.as_millis()),
+        seconds @ 1..60 => format!("{seconds} s"),
+        seconds @ 60..3_600 => format!("{} m {} s", seconds / 60, seconds % 60),
+        seconds => format!("{} h {} m", seconds / 3_600, seconds % 3_600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell_and_lines_end_without_blanks() {
+        let rows = vec![vec!["a".to_owned(), "long cell".to_owned(), String::new()]];
+        assert_eq!(render(&["ID", "STATE", "WHY"], &rows), "ID  STATE      WHY\na   long cell\n");
+    }
+}

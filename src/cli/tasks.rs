@@ -1,0 +1,94 @@
+//! `dlite tasks list`: every open task, with the one thing it waits for.
+
+use std::process::ExitCode;
+
+use super::{
+    block_on,
+    config::{ConfigArgs, Output},
+    fail,
+    status::{admin_socket, unreachable},
+    table::{ago, render, span},
+};
+use crate::{
+    admin::client,
+    proto::admin::v1::{ListTasksRequest, ListTasksResponse, TaskView},
+};
+
+#[derive(Debug, clap::Args)]
+pub struct ListArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// How to print them
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+pub fn list(args: &ListArgs) -> ExitCode {
+    let socket = match admin_socket(&args.config) {
+        Ok(socket) => socket,
+        Err(code) => return code,
+    };
+    block_on(async {
+        let mut client = match client::connect(&socket).await {
+            Ok(client) => client,
+            Err(error) => return unreachable(&error),
+        };
+        match client.list_tasks(ListTasksRequest {}).await {
+            Ok(answer) => {
+                print!("{}", show(answer.into_inner(), args.output));
+                ExitCode::SUCCESS
+            }
+            Err(status) => fail(status.message()),
+        }
+    })
+}
+
+fn show(answer: ListTasksResponse, output: Output) -> String {
+    if output == Output::Json {
+        return format!("{:#}\n", serde_json::Value::Array(answer.tasks.iter().map(json).collect()));
+    }
+    if answer.tasks.is_empty() {
+        return "no open task\n".to_owned();
+    }
+    let rows: Vec<_> = answer.tasks.into_iter().map(row).collect();
+    let heads = ["TASK", "UPSTREAM", "EXTERNAL ID", "TYPE", "STATE", "TRY", "AGE", "SINCE", "RUNNER", "WAITS FOR"];
+    let mut text = render(&heads, &rows);
+    if answer.truncated {
+        text += &format!("… and more; the first {} are shown\n", rows.len());
+    }
+    text
+}
+
+fn row(task: TaskView) -> Vec<String> {
+    let dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
+    let age = task.age.and_then(|age| std::time::Duration::try_from(age).ok()).map(span).unwrap_or_default();
+    vec![
+        dash(task.task_id),
+        task.upstream,
+        task.external_id,
+        dash(task.task_type),
+        task.state,
+        if task.attempt == 0 { "-".to_owned() } else { task.attempt.to_string() },
+        dash(age),
+        ago(task.waiting_since),
+        dash(task.runner_id),
+        task.waiting_for,
+    ]
+}
+
+fn json(task: &TaskView) -> serde_json::Value {
+    let time = |at: &Option<prost_types::Timestamp>| at.as_ref().map(ToString::to_string);
+    serde_json::json!({
+        "task_id": task.task_id,
+        "upstream": task.upstream,
+        "external_id": task.external_id,
+        "task_type": task.task_type,
+        "state": task.state,
+        "waiting_for": task.waiting_for,
+        "waiting_since": time(&task.waiting_since),
+        "runner_id": task.runner_id,
+        "attempt": task.attempt,
+        "deadline": time(&task.deadline),
+        "trace_id": task.trace_id,
+    })
+}

@@ -1,0 +1,64 @@
+//! The core's notes as log lines. Levels by who needs to act: `warn` the operator, soon; `info` a task's milestones; `debug` the
+//! rest.
+
+use crate::core::effect::Note;
+use tracing::{debug, error, info, warn};
+
+/// Writes one line; ids as the core knows them, never content.
+pub fn log(note: &Note) {
+    match note {
+        Note::NotAcquired { upstream, external_id, task_type, reason } => {
+            info!(%upstream, %external_id, %task_type, code = reason.code(), %reason, "task left with the upstream");
+        }
+        Note::Acquired { task, upstream, external_id, task_type, trace_id } => {
+            info!(%task, %upstream, %external_id, %task_type, %trace_id, "task acquired");
+        }
+        Note::AcquireEnded { upstream, external_id, reason } => {
+            info!(%upstream, %external_id, %reason, "acquire brought no task");
+        }
+        Note::LeaseLost { task, lease, runner, reason, repeats } => {
+            warn!(%task, %lease, %runner, %reason, repeats, "lease lost");
+        }
+        Note::AssignmentEnded { task, lease, runner, reason } => {
+            info!(%task, %lease, %runner, %reason, "assignment ended before its accept");
+        }
+        Note::Cancelled { task, external_id, reason } => info!(%task, %external_id, ?reason, "task is to stop"),
+        Note::AbortNoted { upstream, external_id } => {
+            info!(%upstream, %external_id, "abort of a task that is not here")
+        }
+        Note::Finished { task, outcome, reason } => info!(%task, ?outcome, %reason, "task finished"),
+        Note::ReportFailed { task, upstream, tries, reason } => {
+            warn!(%task, %upstream, tries, %reason, "result not reported yet");
+        }
+        Note::DeadLetter { task, upstream, external_id, reason } => {
+            error!(%task, %upstream, %external_id, %reason, "result is not sent any more and kept as a dead letter");
+        }
+        Note::Reported(summary) => info!(
+            task = %summary.task,
+            upstream = %summary.upstream,
+            external_id = %summary.external_id,
+            outcome = ?summary.outcome,
+            attempt = summary.attempt,
+            trace_id = %summary.trace_id,
+            "result reported"
+        ),
+        Note::UpstreamFailing { upstream, reason } => warn!(%upstream, %reason, "upstream fails; tried again"),
+        Note::UpstreamRecovered { upstream } => info!(%upstream, "upstream answers again"),
+        Note::Registered { upstream, delegate_id } => info!(%upstream, %delegate_id, "registered"),
+        Note::Forgotten { upstream } => warn!(%upstream, "the upstream does not know this delegate any more"),
+        Note::RunnerAttached { runner, link, held } => info!(%runner, %link, held, "runner attached"),
+        Note::RunnerDetached { runner, link } => info!(%runner, %link, "runner detached"),
+        Note::RunnerReplaced { runner, by } => warn!(%runner, %by, "a newer instance took the runner id"),
+        Note::FrameRefused { link, frame, reason } => debug!(%link, frame, reason, "frame refused"),
+        Note::JournalRolledBack { task, lease } => {
+            error!(
+                %task, %lease, reason = "JOURNAL_ROLLED_BACK",
+                "a runner holds an acknowledgement this journal lacks: its tail was lost"
+            );
+        }
+        Note::StoreFailing { reason } => {
+            error!(%reason, reason_code = "STORE_FAILING", "the journal can't write: nothing new is taken");
+        }
+        Note::StoreRecovered => info!("the journal writes again"),
+    }
+}
