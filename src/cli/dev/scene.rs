@@ -12,6 +12,8 @@ use crate::{
     upstreams::harness::token::AccountSecret,
 };
 
+/// Where the double of a `dlite dev --keep` listens, so that `dlite dev submit` finds it.
+pub const KEPT_PORT: u16 = 7_431;
 /// The double's account.
 pub const ACCOUNT: &str = "acctDEV0000000000001";
 
@@ -27,8 +29,8 @@ pub struct Scene {
 pub enum Error {
     #[error("{what} can't be made below {}", .at.display())]
     Files { what: &'static str, at: PathBuf, source: io::Error },
-    #[error("the manager's double can't listen on loopback")]
-    Manager(#[source] io::Error),
+    #[error("the manager's double can't listen on 127.0.0.1:{port}; another one may be running there (--port)")]
+    Manager { port: u16, source: io::Error },
     #[error("the configuration made for it is refused:\n{0}")]
     Config(config::Complaints),
     #[error("no random bytes can be had from the system")]
@@ -38,13 +40,12 @@ pub enum Error {
 // === impl Scene ===
 
 impl Scene {
-    /// Starts a manager and writes the configuration of a delegate for it; `more` are further lines of it.
-    pub async fn set(more: &str) -> Result<Self, Error> {
+    /// Starts a manager on `port` (0: any) and writes the configuration of a delegate for it; `more` are further lines of it.
+    pub async fn set(port: u16, more: &str) -> Result<Self, Error> {
         let secret = random_hex()?;
-        let manager =
-            Manager::start(Options::new(ACCOUNT, secret.parse::<AccountSecret>().map_err(|_| Error::Random)?))
-                .await
-                .map_err(Error::Manager)?;
+        let parsed = secret.parse::<AccountSecret>().map_err(|_| Error::Random)?;
+        let options = Options { port, ..Options::new(ACCOUNT, parsed) };
+        let manager = Manager::start(options).await.map_err(|source| Error::Manager { port, source })?;
         let directory = std::env::temp_dir().join(format!("dlite-dev-{}", &random_hex()?[..8]));
         let files = |what| {
             let at = directory.clone();
@@ -68,10 +69,6 @@ impl Scene {
             LoadOptions { environment: Default::default(), ..LoadOptions::of_process(Some(config_file.clone())) };
         let config = config::load(&options).map_err(Error::Config)?.config;
         Ok(Self { manager, config, config_file, directory })
-    }
-
-    pub fn directory(&self) -> &Path {
-        &self.directory
     }
 }
 

@@ -1,7 +1,6 @@
 //! `dlite dev` itself: a small pipeline, a batch and an abort, from the manager to a runner and back, told as a timeline.
 
 use std::{
-    io::IsTerminal,
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -11,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::{
     runner::{CLEANUP, EXECUTE, SETUP, WORK},
-    scene::{Scene, start_runner},
+    scene::{KEPT_PORT, Scene, start_runner},
     timeline::{self, Labels},
 };
 use crate::{
@@ -35,6 +34,9 @@ pub struct Args {
     /// Leave it running and say how to attach a runner and submit a task
     #[arg(long)]
     keep: bool,
+    /// Port of the manager's double [default: with --keep 7431, where `dlite dev submit` looks; else any]
+    #[arg(long)]
+    port: Option<u16>,
     /// Short tasks in the batch
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     tasks: u32,
@@ -64,7 +66,8 @@ pub fn run(args: &Args) -> ExitCode {
 }
 
 async fn perform(args: &Args) -> Result<ExitCode, String> {
-    let scene = Scene::set("").await.map_err(|error| chain(&error))?;
+    let port = args.port.unwrap_or(if args.keep { KEPT_PORT } else { 0 });
+    let scene = Scene::set(port, "").await.map_err(|error| chain(&error))?;
     let adapters = upstreams::from_config(&scene.config).map_err(|error| chain(&error))?;
     let (notes, mut summaries) = mpsc::unbounded_channel();
     let observer = move |note: &Note| {
@@ -99,8 +102,8 @@ async fn perform(args: &Args) -> Result<ExitCode, String> {
     let took = started.elapsed();
     let verdict = judge(&scene, &parts, took);
     if args.keep {
-        println!("{}", verdict.clone().unwrap_or_else(|error| error));
-        keep(&scene, &daemon).await;
+        println!("{}", verdict.as_ref().unwrap_or_else(|error| error));
+        keep(&scene, &daemon, port).await;
     }
     // The runner first: it hands in what it holds, then goes.
     if let Some(pid) = runner.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw) {
@@ -198,20 +201,17 @@ fn tell(summary: &Summary, labels: &Arc<Mutex<Labels>>) {
     println!("{}", timeline::line(summary, label, LONGEST));
 }
 
-async fn keep(scene: &Scene, daemon: &daemon::Daemon) {
+async fn keep(scene: &Scene, daemon: &daemon::Daemon, port: u16) {
+    let manager = if port == KEPT_PORT { String::new() } else { format!(" --manager {}", scene.manager.endpoint()) };
     let own = std::env::current_exe().map_or_else(|_| "dlite".to_owned(), |path| path.display().to_string());
     println!(
         "\nstill running; Ctrl-C ends it.\n\n\
          attach a runner of your own:  cargo run --example echo_runner -- unix:{socket}\n\
-         submit a task to it:          {own} dev submit --manager {manager} --type ECHO --data '{{\"hello\": 1}}'\n\
+         submit a task to it:          {own} dev submit{manager} --type ECHO --data '{{\"hello\": 1}}'\n\
          look at it:                   {own} status --config {config}\n\
          what runs and waits:          {own} tasks list --config {config}",
         socket = daemon.runners_socket.display(),
-        manager = scene.manager.endpoint(),
         config = scene.config_file.display(),
     );
-    if std::io::stdin().is_terminal() {
-        println!();
-    }
     let _ = tokio::signal::ctrl_c().await;
 }

@@ -2,6 +2,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
+use super::scene::KEPT_PORT;
 use crate::cli::{FAILED, block_on, chain, fail};
 
 /// A single wait at the double; asked again until the whole time is over.
@@ -9,9 +10,9 @@ const WAIT_MS: u64 = 30_000;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The double's address, as `dlite dev --keep` prints it
+    /// The double's address [default: where `dlite dev --keep` listens]
     #[arg(long, value_name = "URL")]
-    manager: String,
+    manager: Option<String>,
     /// Task type; chooses the handler
     #[arg(long = "type", value_name = "TYPE")]
     task_type: String,
@@ -44,7 +45,8 @@ pub fn run(args: &Args) -> ExitCode {
 }
 
 async fn submit(args: &Args, data: String) -> Result<ExitCode, String> {
-    let manager = args.manager.trim_end_matches('/');
+    let kept = format!("http://127.0.0.1:{KEPT_PORT}");
+    let manager = args.manager.as_ref().unwrap_or(&kept).trim_end_matches('/');
     let client = reqwest::Client::builder().no_proxy().build().map_err(|error| chain(&error))?;
     let mut url = reqwest::Url::parse(&format!("{manager}/dev/tasks"))
         .map_err(|error| format!("--manager {manager} is no URL: {error}"))?;
