@@ -12,4 +12,5 @@ pub mod journal;
 pub mod proto;
 pub mod runners;
 pub mod sdk;
+pub mod state_dir;
 pub mod upstreams;
