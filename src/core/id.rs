@@ -113,10 +113,17 @@ pub struct DelegateId(pub u128);
 pub struct TraceId(pub u128);
 
 /// Hands out the numbers: tasks, leases and the delegate's own scopes share one sequence.
+///
+/// Numbers are reserved in blocks by a record before the first of them is used, and a process begins above all that an earlier
+/// one had reserved. So no number is ever used twice, although most leave no trace in the journal and clocks go back.
 #[derive(Debug)]
 pub struct Ids {
     next: u64,
+    reserved: u64,
 }
+
+/// Numbers in a block: a restart wastes at most so many of the store's 2^48, and a record in so many is about numbers.
+const BLOCK: u64 = 1 << 16;
 
 // === impl DelegateId ===
 
@@ -152,13 +159,20 @@ impl fmt::Debug for TraceId {
 // === impl Ids ===
 
 impl Ids {
-    /// Goes on above everything the journal names and, since a journal may have lost its tail, above every number an earlier
-    /// process can have handed out: each second since 2025 is worth 2^17 numbers, ten times what a process uses in it. The
-    /// result stays below 2^48, the store's largest scope, until 2093.
-    pub fn resume(highest: u64, wall: super::time::Wall) -> Self {
-        const EPOCH: i64 = 1_735_689_600;
-        let seconds = u64::try_from(wall.0 / 1_000_000 - EPOCH).unwrap_or(0).min((1 << 31) - 1);
-        Self { next: (highest + 1).max(seconds << 17) }
+    /// Goes on with `next`, of which nothing is reserved yet.
+    pub fn resume(next: u64) -> Self {
+        Self { next, reserved: next }
+    }
+
+    /// Whether the next number needs a reservation first; the last one of a block is kept for the record about the next block.
+    pub fn is_used_up(&self) -> bool {
+        self.next + 1 >= self.reserved
+    }
+
+    /// Reserves a block: the scope for the record that says so, and the first number that stays unreserved.
+    pub fn reserve(&mut self) -> (u64, u64) {
+        self.reserved = self.next + BLOCK;
+        (self.allot(), self.reserved)
     }
 
     pub fn allot(&mut self) -> u64 {

@@ -165,7 +165,7 @@ impl Core {
                     .registration(name)
                     .map(|(scope, id, host)| (scope, *id != granted.delegate_id || *host != granted.host));
                 if changed.is_none_or(|(_, changed)| changed) {
-                    let scope = self.ids.allot();
+                    let scope = self.allot();
                     let (delegate_id, host) = (granted.delegate_id.clone(), granted.host);
                     self.record(scope, Record::DelegateRegistered { upstream: name.clone(), delegate_id, host });
                     if let Some((old, _)) = changed {
@@ -404,7 +404,7 @@ impl Core {
         let Some((_, delegate_id, _)) = self.ledger.registration(name) else { return };
         let identity =
             Arc::new(Identity { delegate_id: delegate_id.clone(), instance_id: self.delegate().to_string().into() });
-        let task = TaskId(self.ids.allot());
+        let task = TaskId(self.allot());
         if let Some(link) = self.roster.get_mut(link) {
             link.reserved.insert(task, class);
         }
@@ -583,7 +583,7 @@ impl Core {
             return;
         }
         self.note(Note::AbortNoted { upstream: name.clone(), external_id: external_id.clone() });
-        let scope = self.ids.allot();
+        let scope = self.allot();
         self.record(scope, Record::AbortNoted { upstream: name.clone(), external_id, at: now.wall });
     }
 

@@ -18,6 +18,8 @@ pub struct Ledger {
     /// None until the first record.
     delegate: Option<DelegateId>,
     scopes: BTreeMap<u64, Scope>,
+    /// Scope of the newest reservation of numbers, and the first number it leaves out.
+    reserved: Option<(u64, u64)>,
     registrations: BTreeMap<UpstreamName, u64>,
     /// The open acquisition of each upstream task: an intention, or a task that is not reported.
     open: BTreeMap<(UpstreamName, ExternalId), TaskId>,
@@ -37,6 +39,7 @@ struct Scope {
 #[derive(Debug, PartialEq)]
 enum Content {
     Delegate,
+    Reservation,
     Registration { upstream: UpstreamName, delegate_id: Arc<str>, host: Host },
     Abort { upstream: UpstreamName, external_id: ExternalId, at: Wall },
     Intention(Intention),
@@ -72,6 +75,10 @@ impl Ledger {
             Record::DelegateCreated { delegate } => {
                 self.delegate = Some(*delegate);
                 self.open_scope(scope, Content::Delegate)
+            }
+            Record::NumbersReserved { below } => {
+                self.reserved = self.reserved.max(Some((scope, *below)));
+                self.open_scope(scope, Content::Reservation)
             }
             Record::DelegateRegistered { upstream, delegate_id, host } => {
                 self.registrations.insert(upstream.clone(), scope);
@@ -162,7 +169,8 @@ impl Ledger {
 
     fn close_scope(&mut self, scope: u64) -> Option<()> {
         match self.scopes.remove(&scope)?.content {
-            Content::Delegate => {}
+            // A newer reservation took the place before this scope ended.
+            Content::Delegate | Content::Reservation => {}
             Content::Registration { upstream, .. } => {
                 // A newer registration took the place before this scope ended.
                 if self.registrations.get(&upstream) == Some(&scope) {
@@ -196,11 +204,14 @@ impl Ledger {
         self.scopes.get(&scope).map_or(0, |scope| scope.rows)
     }
 
-    /// The highest number in use.
-    pub fn highest(&self) -> u64 {
-        let scope = self.scopes.last_key_value().map_or(0, |(scope, _)| *scope);
-        let lease = self.leases.last_key_value().map_or(0, |(lease, _)| lease.0);
-        scope.max(lease)
+    /// The first number that no process has reserved.
+    pub fn unreserved(&self) -> u64 {
+        self.reserved.map_or(1, |(_, below)| below)
+    }
+
+    /// Scope of the reservation in force.
+    pub fn reservation(&self) -> Option<u64> {
+        self.reserved.map(|(scope, _)| scope)
     }
 
     pub fn delegate(&self) -> Option<DelegateId> {

@@ -107,7 +107,7 @@ pub fn rebuild<'a>(rows: impl IntoIterator<Item = (u64, u32, &'a [u8])>) -> Resu
 impl Core {
     /// Takes up where `ledger` left off. `entropy` seeds the jitter and, at the very first start, is the delegate's id.
     pub fn new(config: Config, ledger: Ledger, now: Now, entropy: u128) -> Self {
-        let ids = Ids::resume(ledger.highest(), now.wall);
+        let ids = Ids::resume(ledger.unreserved());
         let upstreams = config.upstreams.iter().map(|up| (up.name.clone(), Upstream::new(up.clone()))).collect();
         let mut core = Self {
             config,
@@ -125,7 +125,7 @@ impl Core {
             started: now.wall,
         };
         if core.ledger.delegate().is_none() {
-            let scope = core.ids.allot();
+            let scope = core.allot();
             core.record(scope, Record::DelegateCreated { delegate: DelegateId(entropy) });
         }
         core.resume(now);
@@ -272,6 +272,20 @@ impl Core {
     }
 
     // === records and effects ===
+
+    /// A number that no process of this state directory has used. Whatever carries it leaves after the record behind it, and so
+    /// after the reservation.
+    fn allot(&mut self) -> u64 {
+        if self.ids.is_used_up() {
+            let before = self.ledger.reservation();
+            let (scope, below) = self.ids.reserve();
+            self.record(scope, Record::NumbersReserved { below });
+            if let Some(before) = before {
+                self.record(before, Record::ScopeEnded);
+            }
+        }
+        self.ids.allot()
+    }
 
     /// Makes a fact part of the state and queues it for the journal.
     fn record(&mut self, scope: u64, record: Record) {

@@ -25,6 +25,10 @@ pub enum Record {
     DelegateCreated {
         delegate: DelegateId,
     },
+    /// Numbers are handed out up to here, this one excepted; what comes later begins with it.
+    NumbersReserved {
+        below: u64,
+    },
     /// An upstream knows this delegate under an id.
     DelegateRegistered {
         upstream: UpstreamName,

@@ -126,7 +126,7 @@ impl Core {
         let Some(handler) = self.roster.get(link).and_then(|link| link.handler_for(task)) else { return };
         let (class, idempotent) = (handler.class.clone(), handler.idempotent);
         self.waiting.unqueue(task);
-        let lease = LeaseId(self.ids.allot());
+        let lease = LeaseId(self.allot());
         let Some(held) = self.roster.get_mut(link) else { return };
         held.held.insert(lease, (id, class.clone()));
         let runner = held.runner.clone();

@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-/// Largest scope a store takes: 2^48 - 1: the core spends 2^17 numbers on a second, which lasts for 68 years. Scope and number share one 63-bit key,
+/// Largest scope a store takes: 2^48 - 1, a hundred thousand tasks a second for 80 years. Scope and number share one 63-bit key,
 /// so that a scope is one range of the table.
 pub const SCOPE_MAX: u64 = (1 << 48) - 1;
 
