@@ -73,6 +73,19 @@ pub async fn start(
     upstreams: BTreeMap<UpstreamName, Arc<dyn Upstream>>,
     observer: Observer,
 ) -> Result<Daemon, Error> {
+    start_on(config, upstreams, observer, |store| store).await
+}
+
+/// The same with something between the journal's writer and its store, such as a measure.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_on<S: journal::Store + 'static>(
+    config: &Config,
+    upstreams: BTreeMap<UpstreamName, Arc<dyn Upstream>>,
+    observer: Observer,
+    wrap: impl FnOnce(journal::Sqlite) -> S,
+) -> Result<Daemon, Error> {
     let state = Arc::new(StateDir::lock(&config.state_dir)?);
     let opened = journal::open(&state)?;
     let rows = opened.rows.iter().map(|row| (row.scope, row.number, &row.body[..]));
@@ -84,7 +97,7 @@ pub async fn start(
     let core_config = core_config(config);
     let core = Core::new(core_config.clone(), ledger, clock.now(), entropy()?);
     let (tell, news) = driver::journal_news();
-    let writer = journal::Writer::start(opened.store, journal::Pace::default(), tell)?;
+    let writer = journal::Writer::start(wrap(opened.store), journal::Pace::default(), tell)?;
 
     let delegate = core.delegate();
     let kinds: BTreeMap<_, _> = upstreams.iter().map(|(name, up)| (name.clone(), up.kind())).collect();

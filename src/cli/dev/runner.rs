@@ -47,6 +47,9 @@ pub struct Args {
     reattach_max_ms: u64,
 }
 
+/// Does nothing and answers with the time of its start, in nanoseconds of the monotonic clock, which all processes share.
+pub const NOOP: &str = "DEV_NOOP";
+
 /// The data of a sample task; what is left out does nothing.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -75,6 +78,9 @@ pub fn run(args: &Args) -> ExitCode {
             .handler(handler(CLEANUP))
             .handler(handler(ONCE))
             .handler(handler(WORK).idempotent())
+            .handler(Handler::new(NOOP, |_: Context, _: Payload| async {
+                Ok::<_, Failure>(Payload::text(clock_nanos().to_string()))
+            }))
             .slots("default", args.slots)
             .connect(&args.connect)
             .backoff(Duration::from_millis(20), Duration::from_millis(args.reattach_max_ms.max(20)));
@@ -121,6 +127,12 @@ async fn work(starts: Arc<Option<std::fs::File>>, task: Context, payload: Payloa
         "output_vars": { "task": task.task_id(), "millis": started.elapsed().as_millis().to_string() },
     });
     Ok(Payload::json(&body)?)
+}
+
+/// The monotonic clock, which all processes of a host share.
+pub fn clock_nanos() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
 }
 
 fn open_starts(path: &PathBuf) -> std::io::Result<std::fs::File> {
