@@ -1,5 +1,4 @@
-//! dlite: one local delegate between CI managers and runners in any language.
-
+#![doc = include_str!("../README.md")]
 // `clippy.toml` names what the core must not use; everything around the core is there to use it.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 

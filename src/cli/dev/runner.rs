@@ -39,7 +39,7 @@ pub struct Args {
     /// File with the token of a TCP listener
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Append a line `task attempt` to this file whenever a handler starts
+    /// Append a line `TASK TYPE` to this file whenever a handler starts
     #[arg(long, value_name = "FILE")]
     starts: Option<PathBuf>,
     /// Longest pause before attaching again, in milliseconds
@@ -103,7 +103,7 @@ pub fn run(args: &Args) -> ExitCode {
 async fn work(starts: Arc<Option<std::fs::File>>, task: Context, payload: Payload) -> Result<Payload, Failure> {
     if let Some(mut file) = starts.as_ref().as_ref() {
         // One write is one line, also beside other writers.
-        file.write_all(format!("{} {}\n", task.task_id(), task.attempt()).as_bytes())?;
+        file.write_all(format!("{} {}\n", task.task_id(), task.task_type()).as_bytes())?;
     }
     let work: Work = payload.parse()?;
     let started = Instant::now();
