@@ -7,12 +7,14 @@ use tokio::{
     time::Instant,
 };
 
+pub use super::output::OutputError;
 use super::{
     holdings::LeaseId,
     output::{Output, output_set},
 };
-pub use super::output::OutputError;
-use crate::proto::runner::v1::{CancelReason, Origin, OutputSet, Progress, Secret, Task, TaskAssignment, TaskKind, TraceContext};
+use crate::proto::runner::v1::{
+    CancelReason, Origin, OutputSet, Progress, Secret, Task, TaskAssignment, TaskKind, TraceContext,
+};
 
 /// A request to stop: end soon, or be dropped once the grace has passed.
 #[derive(Debug, Clone, PartialEq, Eq)]

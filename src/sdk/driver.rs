@@ -69,7 +69,13 @@ enum Shutdown {
 // === impl Driver ===
 
 impl Driver {
-    pub fn new(profile: Profile, handlers: Vec<Handler>, target: Target, token: Option<Token>, backoff: Backoff) -> Self {
+    pub fn new(
+        profile: Profile,
+        handlers: Vec<Handler>,
+        target: Target,
+        token: Option<Token>,
+        backoff: Backoff,
+    ) -> Self {
         let (news_sender, news) = mpsc::channel(NEWS_BUFFERED);
         Self {
             session: Session::new(profile),

@@ -7,7 +7,12 @@
 //! any ──(refused, abandoned, lost)──► gone; a running one is first stopped, and stays until it has
 //! ```
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::{Duration, Instant}};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::proto::runner::v1::{CancelReason, HeldTask, Progress, Rejected, TaskAssignment, TaskResult, TaskUpdate};
 

@@ -30,10 +30,19 @@ type Opening = Pin<Box<dyn Future<Output = Result<Streaming<AttachResponse>, Los
 pub(crate) enum Link {
     /// Not before this moment.
     Waiting(Instant),
-    Attaching { frames: mpsc::Sender<AttachRequest>, opening: Opening },
-    Attached { frames: mpsc::Sender<AttachRequest>, inbound: Streaming<AttachResponse> },
+    Attaching {
+        frames: mpsc::Sender<AttachRequest>,
+        opening: Opening,
+    },
+    Attached {
+        frames: mpsc::Sender<AttachRequest>,
+        inbound: Streaming<AttachResponse>,
+    },
     /// The half is closed; the delegate has until then to end its own.
-    Leaving { inbound: Streaming<AttachResponse>, until: Instant },
+    Leaving {
+        inbound: Streaming<AttachResponse>,
+        until: Instant,
+    },
 }
 
 /// What happened on the way.

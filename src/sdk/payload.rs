@@ -24,6 +24,7 @@ impl Payload {
 
     /// The content read as JSON; a content that does not fit is the task's fault and says where.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        serde_json::from_slice(&self.inline).map_err(|error| Failure::invalid(format!("the payload is not as expected: {error}")))
+        serde_json::from_slice(&self.inline)
+            .map_err(|error| Failure::invalid(format!("the payload is not as expected: {error}")))
     }
 }

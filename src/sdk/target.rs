@@ -94,7 +94,9 @@ impl Token {
     pub(crate) fn read(&self) -> Result<MetadataValue<Ascii>, RunError> {
         let token = match self {
             Self::Value(token) => token.clone(),
-            Self::File(path) => read_short(path).map_err(|source| RunError::TokenFile { path: path.clone(), source })?,
+            Self::File(path) => {
+                read_short(path).map_err(|source| RunError::TokenFile { path: path.clone(), source })?
+            }
         };
         let token = token.trim();
         if token.is_empty() || token.len() > TOKEN_BYTES_MAX {

@@ -4,9 +4,12 @@ use std::{path::PathBuf, time::Duration};
 
 use dlite::{
     proto::runner::v1::{
-        Ack, AssignmentDecision, AttachRequest, AttachResponse, DrainNotice, FrameRejection, Heartbeat, HeartbeatAck, Hello,
-        HeldTaskDecision, HeldTaskDisposition, Payload, Task, TaskAssignment, TaskCancellation, TaskResult, TaskUpdate,
-        Welcome, assignment_decision::Decision, attach_request, attach_response::Frame,
+        Ack, AssignmentDecision, AttachRequest, AttachResponse, DrainNotice, FrameRejection, Heartbeat, HeartbeatAck,
+        HeldTaskDecision, HeldTaskDisposition, Hello, Payload, Task, TaskAssignment, TaskCancellation, TaskResult,
+        TaskUpdate, Welcome,
+        assignment_decision::Decision,
+        attach_request,
+        attach_response::Frame,
         runner_service_server::{RunnerService, RunnerServiceServer},
     },
     sdk::{Connection, RunError, Runner},
@@ -151,7 +154,8 @@ impl Link {
     }
 
     pub async fn assign_task(&mut self, lease_id: &str, task: Task) {
-        let assignment = TaskAssignment { task: Some(task), lease_id: lease_id.to_owned(), ..TaskAssignment::default() };
+        let assignment =
+            TaskAssignment { task: Some(task), lease_id: lease_id.to_owned(), ..TaskAssignment::default() };
         self.say_counted(Frame::Assignment(assignment)).await;
     }
 
@@ -171,7 +175,8 @@ impl Link {
         let refusal = status(Code::FailedPrecondition, reason);
         let status = dlite_status(&refusal);
         let lease_id = lease_id.to_owned();
-        self.say(Frame::Rejection(FrameRejection { sequence, lease_id, frame: String::new(), status: Some(status) })).await;
+        self.say(Frame::Rejection(FrameRejection { sequence, lease_id, frame: String::new(), status: Some(status) }))
+            .await;
     }
 
     pub async fn say_counted(&mut self, frame: Frame) {
@@ -304,7 +309,13 @@ impl Link {
         self.acknowledge(sequence).await;
     }
 
-    /// The runner closed its half, or cut the stream.
+    /// The runner cut the stream, whatever it said before.
+    pub async fn gone(&mut self) {
+        let end = async { while let Ok(Some(_)) = self.inbound.message().await {} };
+        patiently(end).await;
+    }
+
+    /// The runner closed its half; any frame before that but heartbeats and bare acknowledgements fails the test.
     pub async fn closed(&mut self) {
         loop {
             match patiently(self.inbound.message()).await {

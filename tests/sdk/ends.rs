@@ -76,8 +76,7 @@ async fn an_idle_runner_stops_at_once() {
 async fn a_shutdown_with_a_grace_ends_even_if_nobody_acknowledges() {
     let mut delegate = Delegate::listen().await;
     let (runner, mut steps) = Steps::runner(1);
-    let mut running =
-        delegate.run_with(runner, |connection| connection.shutdown_grace(Duration::from_millis(100)));
+    let mut running = delegate.run_with(runner, |connection| connection.shutdown_grace(Duration::from_millis(100)));
     let mut link = delegate.link().await;
     link.hello().await;
     link.welcome([]).await;

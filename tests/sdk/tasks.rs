@@ -14,7 +14,8 @@ use crate::{
 #[tokio::test]
 async fn hello_says_who_attaches_and_what_it_can_do() {
     let mut delegate = Delegate::listen().await;
-    let _running = delegate.run(Runner::new("runner-1").handler(echo().idempotent()).slots("default", 3).version("1.2"));
+    let _running =
+        delegate.run(Runner::new("runner-1").handler(echo().idempotent()).slots("default", 3).version("1.2"));
     let mut link = delegate.link().await;
     let hello = link.hello().await;
     assert_eq!(hello.runner_id, "runner-1");

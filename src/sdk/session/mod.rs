@@ -21,8 +21,7 @@ use tonic::Code;
 use super::{
     context::{Cancellation, OutputError},
     holdings::{Ending, Held, LeaseId, Phase, Rule, Run},
-    outcome,
-    reason,
+    outcome, reason,
     stream::{Outgoing, Stream},
 };
 use crate::proto::runner::v1::{
@@ -110,7 +109,8 @@ struct WaitingOutput {
 
 impl Session {
     pub fn new(profile: Profile) -> Self {
-        let rules = profile.handlers.iter().map(|handler| (handler.task_type.clone(), Arc::new(Rule::of(handler)))).collect();
+        let rules =
+            profile.handlers.iter().map(|handler| (handler.task_type.clone(), Arc::new(Rule::of(handler)))).collect();
         Self {
             profile,
             rules,
@@ -163,7 +163,8 @@ impl Session {
             Ending::Discarded => self.discarded(now, lease_id),
             Ending::Cancelled { reason, message } => self.finish(lease_id, outcome::stopped(reason, &message)),
             Ending::Own => {
-                let failure = outcome::Failure::errored("HANDLER_STOPPED", "the handler was dropped by its own runtime");
+                let failure =
+                    outcome::Failure::errored("HANDLER_STOPPED", "the handler was dropped by its own runtime");
                 self.finish(lease_id, failure.into_result());
             }
         }
@@ -259,7 +260,9 @@ impl Session {
         }
         let Phase::Running(run) = &mut held.phase else { return };
         match run.ending {
-            Ending::Own => self.cancel(now, lease_id, CancelReason::Deadline, "the task's time is over".to_owned(), None),
+            Ending::Own => {
+                self.cancel(now, lease_id, CancelReason::Deadline, "the task's time is over".to_owned(), None)
+            }
             Ending::Cancelled { .. } | Ending::Discarded => {
                 run.kill();
                 self.effects.push_back(Effect::Kill { lease_id: lease_id.clone() });
@@ -277,8 +280,7 @@ impl Session {
     fn start_if_ready(&mut self, now: Instant, lease_id: &LeaseId) {
         let Some(held) = self.held.get(lease_id) else { return };
         let fresh = held.expires_at(self.terms.lease_ttl).is_none_or(|at| now < at);
-        let runs_elsewhere =
-            || self.held.values().any(|other| other.is_discarded() && other.task_id == held.task_id);
+        let runs_elsewhere = || self.held.values().any(|other| other.is_discarded() && other.task_id == held.task_id);
         if !held.accept_acknowledged || !fresh || !matches!(held.phase, Phase::Accepted(_)) || runs_elsewhere() {
             return;
         }
@@ -308,7 +310,14 @@ impl Session {
     }
 
     /// Stops the work under a lease on request; the first reason counts, a later request can only shorten the grace.
-    fn cancel(&mut self, now: Instant, lease_id: &LeaseId, reason: CancelReason, message: String, grace: Option<Duration>) {
+    fn cancel(
+        &mut self,
+        now: Instant,
+        lease_id: &LeaseId,
+        reason: CancelReason,
+        message: String,
+        grace: Option<Duration>,
+    ) {
         let Some(held) = self.held.get_mut(lease_id) else { return };
         let lease_lost = reason == CancelReason::LeaseLost;
         match &mut held.phase {
@@ -322,7 +331,8 @@ impl Session {
                 if run.ending == Ending::Own {
                     let (lease_id, grace) = (lease_id.clone(), kill_at - now);
                     run.ending = Ending::Cancelled { reason, message: message.clone() };
-                    self.effects.push_back(Effect::Ask { lease_id, cancellation: Cancellation { reason, message, grace } });
+                    self.effects
+                        .push_back(Effect::Ask { lease_id, cancellation: Cancellation { reason, message, grace } });
                 }
                 if lease_lost {
                     run.ending = Ending::Discarded;
@@ -395,7 +405,8 @@ impl Session {
     fn admit_outputs(&mut self) {
         while self.updates_unacknowledged < UPDATES_UNACKNOWLEDGED_MAX {
             let Some(WaitingOutput { ticket, lease_id, outputs }) = self.waiting.pop_front() else { return };
-            let running = matches!(self.held.get(&lease_id), Some(Held { phase: Phase::Running(run), .. }) if !run.killed);
+            let running =
+                matches!(self.held.get(&lease_id), Some(Held { phase: Phase::Running(run), .. }) if !run.killed);
             let bytes = outputs.encoded_len() as u64 + send::ENVELOPE_BYTES_MAX;
             let outcome = if !running {
                 Err(OutputError::TaskEnded)
@@ -410,7 +421,8 @@ impl Session {
     }
 
     fn drop_waiting(&mut self, lease_id: &LeaseId) {
-        let (dropped, kept) = std::mem::take(&mut self.waiting).into_iter().partition(|waiting| waiting.lease_id == *lease_id);
+        let (dropped, kept) =
+            std::mem::take(&mut self.waiting).into_iter().partition(|waiting| waiting.lease_id == *lease_id);
         self.waiting = kept;
         for waiting in VecDeque::<WaitingOutput>::into_iter(dropped) {
             self.effects.push_back(Effect::Taken { ticket: waiting.ticket, outcome: Err(OutputError::TaskEnded) });

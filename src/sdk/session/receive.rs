@@ -58,7 +58,8 @@ impl Session {
         let decisions: HashMap<&str, &HeldTaskDecision> =
             welcome.decisions.iter().map(|decision| (decision.lease_id.as_str(), decision)).collect();
         for lease_id in self.held.keys().cloned().collect::<Vec<_>>() {
-            let disposition = decisions.get(&*lease_id).map_or(Disposition::Unspecified, |decision| decision.disposition());
+            let disposition =
+                decisions.get(&*lease_id).map_or(Disposition::Unspecified, |decision| decision.disposition());
             self.decided(now, &lease_id, disposition);
         }
         if let Some(stream) = &mut self.stream {

@@ -19,11 +19,8 @@ struct Play {
 impl Play {
     /// Attached and welcomed; "STEP" is an ordinary handler, "AGAIN" an idempotent one, two slots.
     fn new() -> Self {
-        let handler = |task_type: &str, idempotent| Handler {
-            task_type: task_type.to_owned(),
-            idempotent,
-            ..Handler::default()
-        };
+        let handler =
+            |task_type: &str, idempotent| Handler { task_type: task_type.to_owned(), idempotent, ..Handler::default() };
         let profile = Profile {
             runner_id: "runner-1".to_owned(),
             instance_id: "instance-1".to_owned(),
@@ -98,10 +95,14 @@ impl Play {
         let word = |request: AttachRequest| {
             let name = match request.frame {
                 Some(attach_request::Frame::Hello(_)) => "hello".to_owned(),
-                Some(attach_request::Frame::Heartbeat(heartbeat)) => format!("heartbeat {}", heartbeat.lease_ids.join(" ")),
+                Some(attach_request::Frame::Heartbeat(heartbeat)) => {
+                    format!("heartbeat {}", heartbeat.lease_ids.join(" "))
+                }
                 Some(attach_request::Frame::Decision(decision)) => format!("decision {}", decision.lease_id),
                 Some(attach_request::Frame::Update(update)) => format!("update {} {}", update.lease_id, update.number),
-                Some(attach_request::Frame::Result(result)) => format!("result {} {:?}", result.lease_id, result.outcome()),
+                Some(attach_request::Frame::Result(result)) => {
+                    format!("result {} {:?}", result.lease_id, result.outcome())
+                }
                 Some(attach_request::Frame::Drain(_)) => "drain".to_owned(),
                 Some(attach_request::Frame::Ack(_)) => format!("ack {}", request.ack_sequence),
                 Some(attach_request::Frame::Capacity(_)) | None => "unexpected".to_owned(),
