@@ -29,7 +29,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Short, so that tests see heartbeats soon; long enough that a busy machine does not count as silence.
-pub const HEARTBEAT: Duration = Duration::from_millis(200);
+pub const HEARTBEAT: Duration = Duration::from_millis(500);
 
 pub struct Delegate {
     links: mpsc::Receiver<Link>,
