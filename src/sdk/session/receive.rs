@@ -4,7 +4,11 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use tonic::Code;
 
-use super::{LinkEnd, Session, Terms, span, too_large};
+use super::{
+    LinkEnd, Session,
+    terms::{Terms, span},
+    work::too_large,
+};
 use crate::{
     proto::runner::v1::{
         AttachResponse, FrameRejection, HeartbeatAck, HeldTaskDecision, HeldTaskDisposition as Disposition, Reconnect,

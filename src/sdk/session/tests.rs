@@ -1,12 +1,14 @@
 //! Frames in, frames and effects out; no socket, no clock.
 
+use tonic::Code;
+
 use super::*;
 use crate::{
     proto::runner::v1::{
         AttachRequest, AttachResponse, FrameRejection, HeartbeatAck, HeldTaskDecision, HeldTaskDisposition, LostLease,
-        Payload, Task, TaskCancellation, attach_request, attach_response::Frame,
+        OutputSet, Payload, Task, TaskCancellation, attach_request, attach_response::Frame,
     },
-    sdk::reason::status,
+    sdk::{outcome, reason::status},
 };
 
 /// A session with a delegate that the test plays.
