@@ -15,7 +15,7 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use super::{
-    backoff::{Backoff, random_fraction},
+    backoff::{Backoff, WAIT_MAX, random_fraction},
     context::{Cancellation, Context, News, OutputError},
     error::{Ended, RunError},
     handler::Handler,
@@ -117,7 +117,7 @@ impl Driver {
                 Some(news) = self.news.recv() => self.news(news),
                 () = &mut stop, if matches!(shutdown, Shutdown::NotAsked) => {
                     self.session.leave();
-                    shutdown = Shutdown::Asked { cancel_at: grace.map(|grace| Instant::now() + grace) };
+                    shutdown = Shutdown::Asked { cancel_at: grace.and_then(|grace| Instant::now().checked_add(grace)) };
                 }
                 () = shutdown.due() => shutdown = self.shut_down(grace.unwrap_or_default(), &shutdown)?,
                 () = sleep_until(timeout.unwrap_or_else(Instant::now)), if timeout.is_some() => {
@@ -199,7 +199,7 @@ impl Driver {
         }
         let wait = match lost.classify() {
             Ended::Fatal(error) => return Err(error),
-            Ended::After(wait) => wait,
+            Ended::After(wait) => wait.min(WAIT_MAX),
             Ended::Again => self.backoff.next_wait(),
         };
         warn!(target = %self.target, %lost, ?wait, "not attached");
@@ -211,7 +211,7 @@ impl Driver {
         let wait = match &end {
             LinkEnd::Reconnect { target, delay } => {
                 self.target = self.target.follow(target).unwrap_or_else(|| self.target.clone());
-                delay.mul_f64(1.0 + random_fraction())
+                delay.min(&WAIT_MAX).mul_f64(1.0 + random_fraction())
             }
             LinkEnd::Silence | LinkEnd::Violation(_) => self.backoff.next_wait(),
         };
