@@ -5,6 +5,9 @@ use std::{
     time::Duration,
 };
 
+/// No wait is longer, whoever asks for it: by then a person has looked.
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Doubles the bound with every failure and waits a random part of it, so that runners cut off together come back apart.
 #[derive(Debug, Clone)]
 pub(crate) struct Backoff {
@@ -16,9 +19,10 @@ pub(crate) struct Backoff {
 // === impl Backoff ===
 
 impl Backoff {
-    /// The first wait is up to `min`, the longest up to `max`.
+    /// The first wait is up to `min`, the longest up to `max`; a `max` below `min` counts as `min`.
     pub fn new(min: Duration, max: Duration) -> Self {
-        Self { min, max, bound: min }
+        let min = min.min(WAIT_MAX);
+        Self { min, max: max.clamp(min, WAIT_MAX), bound: min }
     }
 
     /// An attach was answered: the next failure is a first one again.
@@ -29,7 +33,7 @@ impl Backoff {
     /// The wait after one more failure.
     pub fn next_wait(&mut self) -> Duration {
         let wait = self.bound.mul_f64(random_fraction());
-        self.bound = (self.bound * 2).min(self.max);
+        self.bound = self.bound.saturating_mul(2).min(self.max);
         wait
     }
 }
@@ -52,5 +56,11 @@ mod tests {
         }
         backoff.reset();
         assert!(backoff.next_wait() <= Duration::from_secs(1));
+    }
+
+    #[test]
+    fn no_setting_makes_a_wait_endless() {
+        let mut backoff = Backoff::new(Duration::MAX, Duration::ZERO);
+        assert!((0..100).all(|_| backoff.next_wait() <= WAIT_MAX));
     }
 }

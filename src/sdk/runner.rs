@@ -151,7 +151,7 @@ impl Connection {
     /// Bounds of the random wait before an attach that follows a failure: up to `min` after the first one, doubled each time
     /// up to `max`. Unless said: 1 s and 60 s.
     pub fn backoff(mut self, min: Duration, max: Duration) -> Self {
-        self.backoff = Backoff::new(min, max.max(min));
+        self.backoff = Backoff::new(min, max);
         self
     }
 

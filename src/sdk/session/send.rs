@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use prost::Message as _;
 
-use super::{Session, Terms, too_large};
+use super::{Session, terms::Terms, work::too_large};
 use crate::{
     proto::runner::v1::{
         Accepted, Ack, AssignmentDecision, AttachRequest, DrainNotice, Heartbeat, Hello, RunnerHealth, TaskResult,

@@ -1,12 +1,14 @@
 //! Frames in, frames and effects out; no socket, no clock.
 
+use tonic::Code;
+
 use super::*;
 use crate::{
     proto::runner::v1::{
         AttachRequest, AttachResponse, FrameRejection, HeartbeatAck, HeldTaskDecision, HeldTaskDisposition, LostLease,
-        Payload, Task, TaskCancellation, attach_request, attach_response::Frame,
+        OutputSet, Payload, Task, TaskCancellation, attach_request, attach_response::Frame,
     },
-    sdk::reason::status,
+    sdk::{outcome, reason::status},
 };
 
 /// A session with a delegate that the test plays.
@@ -230,6 +232,35 @@ fn cancellations_are_acknowledged_by_a_frame_of_their_own_when_nothing_else_is_d
     assert_eq!(play.effects(), ["ask a"]);
     assert_eq!(play.said(), ["ack 3"]);
     assert_eq!(play.said(), NOTHING);
+}
+
+#[test]
+fn a_handler_that_finishes_between_its_kill_and_its_end_keeps_its_result() {
+    let mut play = Play::new();
+    play.start("a", "STEP", 1);
+    let grace_period = Some(prost_types::Duration { seconds: 5, nanos: 0 });
+    play.receive(
+        1,
+        Frame::Cancellation(TaskCancellation { lease_id: "a".to_owned(), grace_period, ..Default::default() }),
+    );
+    assert_eq!(play.effects(), ["ask a"]);
+    play.pass(Duration::from_secs(5));
+    assert_eq!(play.effects(), ["kill a"]);
+    play.finish("a");
+    assert_eq!(play.said(), ["3: result a Succeeded"]);
+}
+
+#[test]
+fn a_cancellation_because_the_lease_is_lost_grants_its_grace_and_wants_no_result() {
+    let mut play = Play::new();
+    play.start("a", "STEP", 1);
+    let reason = CancelReason::LeaseLost as i32;
+    play.receive(1, Frame::Cancellation(TaskCancellation { lease_id: "a".to_owned(), reason, ..Default::default() }));
+    assert_eq!(play.effects(), ["ask a"]);
+    play.pass(Duration::from_secs(29));
+    assert_eq!(play.effects(), NOTHING);
+    play.finish("a");
+    assert_eq!((play.said(), play.session.held_count()), (vec!["heartbeat".to_owned()], 0));
 }
 
 #[test]
