@@ -97,10 +97,17 @@ pub struct Parts {
     pub observer: Observer,
 }
 
-/// The journal's thread died: nothing can be promised any more.
+/// Why the driver ends by itself.
 #[derive(Debug, thiserror::Error)]
-#[error("the journal's thread stopped; nothing more can be made durable")]
-pub struct Error(#[from] journal::Stopped);
+pub enum Error {
+    #[error("the journal's thread stopped; nothing more can be made durable")]
+    Journal(#[from] journal::Stopped),
+    #[error(
+        "DELEGATE_DELETED: every upstream has deleted this delegate and refuses a new registration, and nothing is left to \
+         finish or report; see what the upstream's operator did before starting it again"
+    )]
+    Deleted,
+}
 
 // === impl Clock ===
 
@@ -153,7 +160,7 @@ impl Driver {
     /// Runs until `stop` turns true, then closes every link and makes durable what is recorded.
     ///
     /// # Errors
-    /// If the journal's thread died.
+    /// If the journal's thread died, or no upstream wants this delegate any more.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
         self.flush()?;
         while !*stop.borrow_and_update() {
@@ -167,6 +174,9 @@ impl Driver {
             }
             self.turn();
             self.flush()?;
+            if self.core.is_deleted() {
+                return Err(Error::Deleted);
+            }
         }
         for (_, orders) in self.links.drain() {
             orders.shut_down();

@@ -90,7 +90,6 @@ pub struct Upstream {
     pub acquire_recovery_max: Duration,
     pub legacy_status_code: LegacyStatusCode,
     pub send_secret_in_body: bool,
-    pub unregister_on_stop: bool,
     pub tls: Tls,
 }
 
@@ -182,7 +181,6 @@ impl Upstream {
                 other => unknown_choice("upstreams[].legacy_status_code", other),
             },
             send_secret_in_body: values.need("upstreams[].send_secret_in_body"),
-            unregister_on_stop: values.need("upstreams[].unregister_on_stop"),
             tls: Tls {
                 ca_files: values.need("upstreams[].tls.ca_files"),
                 verify: values.need("upstreams[].tls.verify"),

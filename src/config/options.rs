@@ -320,14 +320,6 @@ pub static OPTIONS: &[Opt] = &[
         doc: "Send the account secret in clear in registrations, as the Go client did. Only for a manager that insists.",
     },
     Opt {
-        key: "upstreams[].unregister_on_stop",
-        flag: None,
-        aliases: &[],
-        kind: Kind::Boolean,
-        default: Default::Fixed("false"),
-        doc: "Unregister as the last act of a stop, if no task is open and no result is unreported.",
-    },
-    Opt {
         key: "upstreams[].tls.ca_files",
         flag: None,
         aliases: &[],

@@ -226,6 +226,13 @@ impl Core {
         effect
     }
 
+    /// Whether every upstream has deleted this delegate for good, and nothing is left to finish or report.
+    pub fn is_deleted(&self) -> bool {
+        self.upstreams.values().all(|up| up.standing == upstream::Standing::Deleted && up.reports.is_empty())
+            && self.waiting.unfinished == 0
+            && !self.upstreams.is_empty()
+    }
+
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
     }

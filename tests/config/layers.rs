@@ -47,7 +47,6 @@ const VALUES: &[(&str, &str)] = &[
     ("upstreams[].acquire_recovery_max", "11m"),
     ("upstreams[].legacy_status_code", "ok"),
     ("upstreams[].send_secret_in_body", "true"),
-    ("upstreams[].unregister_on_stop", "true"),
     ("upstreams[].tls.ca_files", "CA"),
     ("upstreams[].tls.verify", "false"),
 ];
@@ -281,7 +280,7 @@ fn defaults_are_those_of_the_design() {
     assert_eq!((upstream.request_timeout, upstream.report_age_max), (seconds(30), seconds(24 * 3600)));
     assert_eq!((upstream.report_retry_min, upstream.report_retry_max), (Duration::from_millis(500), seconds(60)));
     assert_eq!((upstream.acquire_recovery_max, upstream.legacy_status_code), (seconds(600), LegacyStatusCode::Failed));
-    assert_eq!((upstream.send_secret_in_body, upstream.unregister_on_stop, upstream.tls.verify), (false, false, true));
+    assert_eq!((upstream.send_secret_in_body, upstream.tls.verify), (false, true));
     assert_eq!((&upstream.task_types, &upstream.host_name), (&None, &None));
 }
 
