@@ -1,1 +1,3 @@
-//! Not written yet.
+//! Doubles: servers that behave like the upstreams, quirks included, for tests and for `dlite dev`.
+
+pub mod manager;

@@ -1,0 +1,3 @@
+//! The Harness manager's legacy family.
+
+pub mod token;

@@ -1,0 +1,8 @@
+//! The manager double behaves as the manager does, seen through a plain HTTP client.
+
+mod control;
+mod faults;
+mod identity;
+mod support;
+mod tasks;
+mod tokens;
