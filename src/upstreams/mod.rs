@@ -5,6 +5,7 @@
 
 pub mod harness;
 pub mod tls;
+pub mod transport;
 
 use std::{future::Future, pin::Pin};
 
