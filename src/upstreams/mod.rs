@@ -5,10 +5,14 @@
 
 pub mod harness;
 pub mod tls;
+pub mod transport;
 
-use std::{future::Future, pin::Pin};
+use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
 
-use crate::core::{effect::Call, input::Answer};
+use crate::{
+    config::{Config, UpstreamKind},
+    core::{effect::Call, id::UpstreamName, input::Answer},
+};
 
 /// One configured upstream.
 pub trait Upstream: Send + Sync + 'static {
@@ -19,12 +23,28 @@ pub trait Upstream: Send + Sync + 'static {
     fn perform(&self, call: Call) -> Pin<Box<dyn Future<Output = Answer> + Send + '_>>;
 }
 
+/// An adapter that can't be built.
+#[derive(Debug, thiserror::Error)]
+#[error("upstream {upstream} can't be set up")]
+pub struct Error {
+    pub upstream: UpstreamName,
+    source: harness::Error,
+}
+
 /// The adapters of a configuration.
 ///
 /// # Errors
 /// If one can't be built, such as for a CA file that can't be read.
-pub fn from_config(
-    _config: &crate::config::Config,
-) -> Result<std::collections::BTreeMap<crate::core::id::UpstreamName, std::sync::Arc<dyn Upstream>>, std::io::Error> {
-    Err(std::io::Error::other("adapter"))
+pub fn from_config(config: &Config) -> Result<BTreeMap<UpstreamName, Arc<dyn Upstream>>, Error> {
+    let adapters = config.upstreams.iter().map(|upstream| {
+        let name = UpstreamName::from(upstream.name.as_str());
+        let adapter = match upstream.kind {
+            UpstreamKind::Harness => harness::Options::from_config(upstream).and_then(harness::Harness::new),
+        };
+        match adapter {
+            Ok(adapter) => Ok((name, Arc::new(adapter) as Arc<dyn Upstream>)),
+            Err(source) => Err(Error { upstream: name, source }),
+        }
+    });
+    adapters.collect()
 }

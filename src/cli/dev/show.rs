@@ -30,6 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_millis(400);
 
 #[derive(Debug, clap::Args)]
+#[group(id = "show")]
 pub struct Args {
     /// Leave it running and say how to attach a runner and submit a task
     #[arg(long)]

@@ -1,0 +1,115 @@
+//! What an operator can set.
+
+use std::time::Duration;
+
+use super::{
+    request::REQUEST_TIMEOUT,
+    token::{self, AccountSecret},
+};
+use crate::{
+    config,
+    upstreams::transport::{self, Tls},
+};
+
+/// One manager, and this delegate's account there.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Base URL, http or https; a path in it is kept, slashes at its end are not.
+    pub endpoint: String,
+    pub account_id: String,
+    pub account_secret: AccountSecret,
+    /// The manager shows it, and groups delegates of one name.
+    pub delegate_name: String,
+    /// The last to register under a name sets the tags of all. Empty ones are left out.
+    pub tags: Vec<String>,
+    /// What the host is to be called; none: made of the system's host name and the delegate's. Only the first registration of a state
+    /// directory asks for it.
+    pub host_name: Option<String>,
+    /// Bound of one call, from connecting to the last byte of the answer. At least a millisecond.
+    pub request_timeout: Duration,
+    pub legacy_status_code: LegacyStatusCode,
+    /// Sends the account secret in clear with registrations and heartbeats, as the Go client does. For managers that want it.
+    pub send_secret_in_body: bool,
+    pub tls: Tls,
+}
+
+/// What dialect A says of a task that did not succeed. Fixed for a task when it is acquired, so that a report repeated after a change
+/// of the configuration still has the same bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LegacyStatusCode {
+    /// `FAILED`.
+    #[default]
+    Failed,
+    /// `OK` whatever the outcome, as the Go client does; the body alone tells.
+    Ok,
+}
+
+/// Options that no client can be made from.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{field} is empty: the manager needs one")]
+    Empty { field: &'static str },
+    #[error("request_timeout is below a millisecond: no call could succeed")]
+    TimeoutTooShort,
+    #[error("account_secret can't be used")]
+    Secret(#[from] token::SecretError),
+    #[error(transparent)]
+    Transport(#[from] transport::Error),
+}
+
+// === impl Options ===
+
+impl Options {
+    /// Everything else as most managers want it.
+    pub fn new(
+        endpoint: impl Into<String>,
+        account_id: impl Into<String>,
+        account_secret: AccountSecret,
+        delegate_name: impl Into<String>,
+    ) -> Self {
+        Self {
+            endpoint: endpoint.into(),
+            account_id: account_id.into(),
+            account_secret,
+            delegate_name: delegate_name.into(),
+            tags: Vec::new(),
+            host_name: None,
+            request_timeout: REQUEST_TIMEOUT,
+            legacy_status_code: LegacyStatusCode::default(),
+            send_secret_in_body: false,
+            tls: Tls::default(),
+        }
+    }
+
+    /// What the configuration says of this upstream.
+    ///
+    /// # Errors
+    /// If the secret is none; the configuration's check has refused that before.
+    pub fn from_config(upstream: &config::Upstream) -> Result<Self, Error> {
+        let secret = upstream.account_secret.expose().parse::<AccountSecret>()?;
+        Ok(Self {
+            tags: upstream.tags.clone(),
+            host_name: upstream.host_name.clone(),
+            request_timeout: upstream.request_timeout,
+            legacy_status_code: match upstream.legacy_status_code {
+                config::LegacyStatusCode::Failed => LegacyStatusCode::Failed,
+                config::LegacyStatusCode::Ok => LegacyStatusCode::Ok,
+            },
+            send_secret_in_body: upstream.send_secret_in_body,
+            tls: Tls { ca_files: upstream.tls.ca_files.clone(), verify: upstream.tls.verify },
+            ..Self::new(&upstream.endpoint, &upstream.account_id, secret, &upstream.delegate_name)
+        })
+    }
+
+    pub(super) fn check(&self) -> Result<(), Error> {
+        for (field, value) in [("account_id", &self.account_id), ("delegate_name", &self.delegate_name)] {
+            if value.trim().is_empty() {
+                return Err(Error::Empty { field });
+            }
+        }
+        if self.request_timeout < Duration::from_millis(1) {
+            return Err(Error::TimeoutTooShort);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,177 @@
+//! An acquired task in the core's words. Pure: the same answer gives the same spec.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use prost::Message as _;
+use serde_json::value::RawValue;
+
+use super::{options::LegacyStatusCode, reply::Reply, wire};
+use crate::{
+    core::task::{Extension, Identity, Kind, Payload, Priority, Secret, Spec},
+    proto::upstream::harness::v1::TaskInfo,
+};
+
+/// Name of the extension that each task carries.
+pub(super) const TASK_INFO: &str = "dlite.upstream.harness.v1.TaskInfo";
+/// Labels taken from a task; the manager sends some ten.
+const LABELS_MAX: usize = 64;
+/// Values to mask taken from a task, and their size in bytes: as many as a runner is promised at most.
+const SECRETS_MAX: usize = 256;
+const SECRET_BYTES_MAX: usize = 64 * 1024;
+/// The label that names the account. The manager's own abstractions use the same name.
+const LABEL_ACCOUNT: &str = "accountId";
+
+/// The parts that CI tasks play in a stage; everything else stands alone.
+const KINDS: [(&str, Kind); 8] = [
+    ("DLITE_CI_VM_INITIALIZE_TASK", Kind::SessionSetup),
+    ("DLITE_CI_VM_EXECUTE_TASK", Kind::SessionExecute),
+    ("DLITE_CI_VM_EXECUTE_TASK_V2", Kind::SessionExecute),
+    ("DLITE_CI_VM_CLEANUP_TASK", Kind::SessionCleanup),
+    ("DLITE_CI_VM_CLEANUP_TASK_V2", Kind::SessionCleanup),
+    ("CI_DOCKER_INITIALIZE_TASK", Kind::SessionSetup),
+    ("CI_DOCKER_EXECUTE_TASK", Kind::SessionExecute),
+    ("CI_DOCKER_CLEANUP_TASK", Kind::SessionCleanup),
+];
+
+/// What the core is to know of an acquired task.
+pub(super) fn spec(task: &wire::Task<'_>, account: &str, identity: &Identity, legacy: LegacyStatusCode) -> Spec {
+    let timeout = u64::try_from(task.timeout).ok().filter(|ms| *ms > 0).map(Duration::from_millis);
+    let abstractions = task.logging.as_ref().and_then(|logging| logging.abstractions);
+    Spec {
+        task_type: task.task_type.as_str().into(),
+        kind: kind_of(&task.task_type),
+        priority: if task.is_async { Priority::Normal } else { Priority::High },
+        payload: task.data.map(|data| Payload {
+            content_type: Arc::from("application/json"),
+            content: Bytes::copy_from_slice(data.get().as_bytes()),
+        }),
+        labels: labels(abstractions, account),
+        secrets: secrets(&task.secrets),
+        extensions: vec![Extension {
+            name: TASK_INFO.into(),
+            value: info(task, account, identity, timeout, abstractions).encode_to_vec().into(),
+        }],
+        tenant: account.into(),
+        timeout,
+        reply: Reply::new(task.runner_response, legacy).encode(),
+    }
+}
+
+fn kind_of(task_type: &str) -> Kind {
+    KINDS.iter().find(|(name, _)| *name == task_type).map_or(Kind::Standalone, |(_, kind)| *kind)
+}
+
+/// The abstractions that are text, and the account.
+fn labels(abstractions: Option<&RawValue>, account: &str) -> BTreeMap<String, String> {
+    let all: BTreeMap<String, serde_json::Value> =
+        abstractions.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
+    let texts = all.into_iter().filter_map(|(name, value)| match value {
+        serde_json::Value::String(text) => Some((name, text)),
+        _ => None,
+    });
+    let mut labels: BTreeMap<_, _> = texts.take(LABELS_MAX - 1).collect();
+    labels.insert(LABEL_ACCOUNT.to_owned(), account.to_owned());
+    labels
+}
+
+fn secrets(values: &[Option<String>]) -> Vec<Secret> {
+    let usable = values.iter().flatten().filter(|value| !value.is_empty() && value.len() <= SECRET_BYTES_MAX);
+    usable
+        .take(SECRETS_MAX)
+        // They have no names; masking needs none.
+        .map(|value| Secret { name: "".into(), value: Bytes::copy_from_slice(value.as_bytes()), mask_only: true })
+        .collect()
+}
+
+fn info(
+    task: &wire::Task<'_>,
+    account: &str,
+    identity: &Identity,
+    timeout: Option<Duration>,
+    abstractions: Option<&RawValue>,
+) -> TaskInfo {
+    let json = |raw: Option<&RawValue>| raw.map(|raw| Bytes::copy_from_slice(raw.get().as_bytes())).unwrap_or_default();
+    TaskInfo {
+        account_id: account.to_owned(),
+        delegate_id: identity.delegate_id.to_string(),
+        delegate_instance_id: identity.instance_id.to_string(),
+        r#async: task.is_async,
+        runner_response: task.runner_response,
+        timeout: timeout.and_then(|timeout| prost_types::Duration::try_from(timeout).ok()),
+        log_abstractions_json: json(abstractions),
+        capabilities_json: json(task.capabilities),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ACCOUNT: &str = "acctEXAMPLE0000000001";
+    const DATA: &str = r#"{ "a":1.0 ,"big":12345678901234567890123,"s":"\u00e9é\/" }"#;
+
+    fn spec_of(text: &str) -> Spec {
+        let identity = Identity { delegate_id: "dlgEXAMPLE42".into(), instance_id: "instance-1".into() };
+        spec(&serde_json::from_str(text).unwrap(), ACCOUNT, &identity, LegacyStatusCode::Failed)
+    }
+
+    fn whole() -> String {
+        format!(
+            r#"{{"id":"tskEXAMPLE-7f31","type":"DLITE_CI_VM_INITIALIZE_TASK","data":  {DATA} ,"async":true,"runnerResponse":false,
+            "timeout":600000,"logging":{{"token":"logtokEXAMPLE","abstractions":{{"orgId":"default","accountId":"x","n":1}}}},
+            "delegate":{{"id":"dlgEXAMPLE42","instance_id":"instance-1","token":null}},"encryption_configs":{{}},
+            "secrets":["hunter2",null,"","hunter3"],"capabilities":[ {{"type":"x"}} ]}}"#
+        )
+    }
+
+    #[test]
+    fn a_task_keeps_its_bytes_and_gains_its_words() {
+        let spec = spec_of(&whole());
+        assert_eq!(spec.task_type.as_str(), "DLITE_CI_VM_INITIALIZE_TASK");
+        assert_eq!((spec.kind, spec.priority), (Kind::SessionSetup, Priority::Normal));
+        let payload = spec.payload.as_ref().unwrap();
+        assert_eq!((&*payload.content_type, &payload.content[..]), ("application/json", DATA.as_bytes()));
+        assert_eq!(spec.timeout, Some(Duration::from_secs(600)));
+        assert_eq!((&*spec.tenant, Reply::decode(&spec.reply)), (ACCOUNT, Ok(Reply::A)));
+        // The account is what the configuration says, whatever stands in the abstractions.
+        let labels: Vec<_> = spec.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(labels, [("accountId", ACCOUNT), ("orgId", "default")]);
+        let masked: Vec<_> = spec.secrets.iter().map(|secret| (&secret.value[..], secret.mask_only)).collect();
+        assert_eq!(masked, [(&b"hunter2"[..], true), (&b"hunter3"[..], true)]);
+    }
+
+    #[test]
+    fn task_info_carries_what_a_handler_may_have_to_repeat() {
+        let spec = spec_of(&whole());
+        let [extension] = &spec.extensions[..] else { panic!("one extension") };
+        assert_eq!(&*extension.name, TASK_INFO);
+        let info = TaskInfo::decode(extension.value.clone()).unwrap();
+        assert_eq!((&*info.account_id, &*info.delegate_id), (ACCOUNT, "dlgEXAMPLE42"));
+        assert_eq!((&*info.delegate_instance_id, info.r#async, info.runner_response), ("instance-1", true, false));
+        assert_eq!(info.timeout.unwrap().seconds, 600);
+        // The order of the abstractions makes the log key.
+        assert_eq!(&info.log_abstractions_json[..], br#"{"orgId":"default","accountId":"x","n":1}"#);
+        assert_eq!(&info.capabilities_json[..], br#"[ {"type":"x"} ]"#);
+    }
+
+    #[test]
+    fn a_waiting_caller_goes_first_and_a_missing_timeout_is_none() {
+        let spec = spec_of(r#"{"type":"X","async":false,"runnerResponse":true,"timeout":0,"data":null}"#);
+        assert_eq!((spec.kind, spec.priority, spec.timeout), (Kind::Standalone, Priority::High, None));
+        assert_eq!(&spec.payload.unwrap().content[..], b"null");
+        assert_eq!(Reply::decode(&spec.reply), Ok(Reply::B));
+        assert_eq!(spec_of(r#"{"type":"X","timeout":-1}"#).timeout, None);
+    }
+
+    #[test]
+    fn the_stages_of_both_ci_families_are_told_by_type() {
+        for (task_type, kind) in [
+            ("DLITE_CI_VM_EXECUTE_TASK_V2", Kind::SessionExecute),
+            ("CI_DOCKER_CLEANUP_TASK", Kind::SessionCleanup),
+            ("DLITE_CI_VM_CAPACITY_TASK", Kind::Standalone),
+        ] {
+            assert_eq!(kind_of(task_type), kind, "{task_type}");
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! HTTP to an upstream: one request, one whole answer, both bounded. It knows no upstream, and never tries again.
+//!
+//! Adapters hold a [`Transport`], so a test can play the other side without a socket.
+
+use std::{
+    fmt,
+    future::Future,
+    path::{Path, PathBuf},
+    pin::Pin,
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use reqwest::{
+    Certificate, Client, Method, Url,
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
+    redirect::Policy,
+};
+
+use super::tls::install_crypto_provider;
+
+/// Largest answer that is read, in bytes. A task's payload may be 3.5 MiB; a poll lists a task in some 200 bytes.
+pub const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Longest wait for a connection, within the request's own timeout.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Idle connections kept: as many as the core has reports under way at once, and some for its other calls. HTTP/2 needs one.
+pub const IDLE_CONNECTIONS_MAX: usize = 80;
+/// How long an idle connection is kept. Below the 60 s after which many proxies close one, so that few requests meet a closed one.
+pub const IDLE_CONNECTION_AGE_MAX: Duration = Duration::from_secs(50);
+
+/// Sends requests.
+pub trait Transport: Send + Sync + 'static {
+    /// Sends one request and reads its whole answer, within `request.timeout`.
+    fn send(&self, request: Request) -> Pin<Box<dyn Future<Output = Result<Response, Failure>> + Send + '_>>;
+}
+
+/// A request to an upstream.
+pub struct Request {
+    pub method: Method,
+    /// With scheme, host and query; all ids in it are escaped.
+    pub url: String,
+    /// The whole value of the header.
+    pub authorization: String,
+    /// JSON; empty: none.
+    pub body: Bytes,
+    /// For everything: connecting, sending, and reading the answer.
+    pub timeout: Duration,
+}
+
+/// An answer, whatever its status.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Response {
+    pub status: u16,
+    /// At most [`ANSWER_BYTES_MAX`].
+    pub body: Bytes,
+}
+
+/// No whole answer came. Whether the upstream acted is unknown, but for [`Failure::Unsent`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// Nothing was sent.
+    #[error("not sent: {reason}")]
+    Unsent { reason: String },
+    #[error("can't connect: {reason}")]
+    Unconnected { reason: String },
+    #[error("no answer within {waited:?}")]
+    TimedOut { waited: Duration },
+    #[error("the connection was lost before the answer was whole: {reason}")]
+    Cut { reason: String },
+    #[error("the answer is larger than {max} bytes")]
+    TooLarge { max: usize },
+}
+
+/// How to trust the other side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// PEM files with certificates to trust beside the system's.
+    pub ca_files: Vec<PathBuf>,
+    /// False: any certificate will do, and anyone on the way can read and answer.
+    pub verify: bool,
+}
+
+/// A transport that can't be made from what is configured.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("endpoint {endpoint:?} is no base url: expected http or https with a host, and no user, query or fragment")]
+    Endpoint { endpoint: String },
+    #[error("ca file {path:?} can't be read")]
+    CaUnreadable { path: PathBuf, source: std::io::Error },
+    #[error("ca file {path:?} holds no pem certificate")]
+    CaEmpty { path: PathBuf },
+    #[error(
+        "no http client can be made: {reason}; if the system has no certificates, install them or name the authority in a ca file"
+    )]
+    Client { reason: String },
+}
+
+/// HTTP/1.1 or 2 over TCP or TLS, through the proxy that the environment names.
+#[derive(Clone, Debug)]
+pub struct Http {
+    client: Client,
+}
+
+/// Reads a base URL.
+///
+/// # Errors
+/// [`Error::Endpoint`].
+pub fn parse_endpoint(endpoint: &str) -> Result<Url, Error> {
+    let refuse = || Error::Endpoint { endpoint: without_user(endpoint) };
+    let url = Url::parse(endpoint).map_err(|_| refuse())?;
+    let is_base = matches!(url.scheme(), "http" | "https")
+        && url.has_host()
+        && url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none();
+    if is_base { Ok(url) } else { Err(refuse()) }
+}
+
+/// What stands before an `@` may be a password.
+fn without_user(endpoint: &str) -> String {
+    endpoint.rsplit_once('@').map_or_else(|| endpoint.to_owned(), |(_, rest)| format!("…@{rest}"))
+}
+
+// === impl Http ===
+
+impl Http {
+    /// A client for one endpoint.
+    ///
+    /// # Errors
+    /// Any [`Error`].
+    pub fn new(endpoint: &Url, tls: &Tls) -> Result<Self, Error> {
+        install_crypto_provider();
+        let mut builder = Client::builder()
+            // An upstream's answer to a result is final; following it elsewhere would carry the token along.
+            .redirect(Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+            .pool_idle_timeout(IDLE_CONNECTION_AGE_MAX);
+        // A proxy can't reach this machine's own loopback; the Go client leaves it out, too.
+        if is_loopback(endpoint) {
+            builder = builder.no_proxy();
+        }
+        let authorities = load_all(&tls.ca_files)?;
+        builder = match endpoint.scheme() {
+            // The system's certificates cost a megabyte and some milliseconds, and a machine may have none.
+            "http" => builder.tls_certs_only(authorities),
+            _ => builder.tls_certs_merge(authorities),
+        };
+        if !tls.verify {
+            builder = builder.tls_danger_accept_invalid_certs(true);
+        }
+        let client = builder.build().map_err(|error| Error::Client { reason: chain(&error) })?;
+        Ok(Self { client })
+    }
+
+    async fn perform(&self, request: Request) -> Result<Response, Failure> {
+        let mut authorization = HeaderValue::try_from(request.authorization)
+            .map_err(|_| Failure::Unsent { reason: "the token does not fit into a header".to_owned() })?;
+        authorization.set_sensitive(true);
+        let waited = request.timeout;
+        let explain = |error: reqwest::Error| failure(error, waited);
+        let mut response = self
+            .client
+            .request(request.method, request.url)
+            .header(AUTHORIZATION, authorization)
+            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+            .timeout(request.timeout)
+            .body(request.body)
+            .send()
+            .await
+            .map_err(explain)?;
+        let status = response.status().as_u16();
+        let too_large = Failure::TooLarge { max: ANSWER_BYTES_MAX };
+        if response.content_length().is_some_and(|length| length > ANSWER_BYTES_MAX as u64) {
+            return Err(too_large);
+        }
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response.chunk().await.map_err(explain)? {
+            if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+                return Err(too_large);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Response { status, body: body.freeze() })
+    }
+}
+
+impl Transport for Http {
+    fn send(&self, request: Request) -> Pin<Box<dyn Future<Output = Result<Response, Failure>> + Send + '_>> {
+        Box::pin(self.perform(request))
+    }
+}
+
+fn failure(error: reqwest::Error, waited: Duration) -> Failure {
+    // The URL says nothing that the caller does not know.
+    let error = error.without_url();
+    match () {
+        () if error.is_connect() => Failure::Unconnected { reason: chain(&error) },
+        () if error.is_timeout() => Failure::TimedOut { waited },
+        () if error.is_builder() => Failure::Unsent { reason: chain(&error) },
+        () => Failure::Cut { reason: chain(&error) },
+    }
+}
+
+/// The error and its sources in one line, each said once.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let cause = error.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+        source = error.source();
+    }
+    text
+}
+
+fn is_loopback(endpoint: &Url) -> bool {
+    let host = endpoint.host_str().unwrap_or("");
+    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+}
+
+fn load_all(files: &[PathBuf]) -> Result<Vec<Certificate>, Error> {
+    let mut all = Vec::new();
+    for path in files {
+        all.extend(load(path)?);
+    }
+    Ok(all)
+}
+
+fn load(path: &Path) -> Result<Vec<Certificate>, Error> {
+    let pem = std::fs::read(path).map_err(|source| Error::CaUnreadable { path: path.to_owned(), source })?;
+    match Certificate::from_pem_bundle(&pem) {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(Error::CaEmpty { path: path.to_owned() }),
+    }
+}
+
+// === impl Tls ===
+
+impl Default for Tls {
+    /// The system's certificates, verified.
+    fn default() -> Self {
+        Self { ca_files: Vec::new(), verify: true }
+    }
+}
+
+// === impl Request, Response: sizes, never content ===
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Request({} {}, {} bytes)", self.method, self.url, self.body.len())
+    }
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Response({}, {} bytes)", self.status, self.body.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_url_has_a_scheme_and_a_host_and_nothing_at_its_end() {
+        for good in ["https://manager.example.test", "http://127.0.0.1:80/gateway/x", "https://[::1]:1/"] {
+            assert!(parse_endpoint(good).is_ok(), "{good}");
+        }
+        for bad in ["", "manager.example.test", "ftp://m", "https://", "https://m?x=1", "https://m#x"] {
+            assert!(parse_endpoint(bad).unwrap_err().to_string().contains("no base url"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_password_in_an_endpoint_is_refused_and_not_quoted() {
+        let error = parse_endpoint("https://user:hunter2@manager.example.test").unwrap_err().to_string();
+        assert!(error.contains("manager.example.test") && !error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn a_file_without_a_certificate_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let empty = dir.path().join("empty.pem");
+        std::fs::write(&empty, "no certificate").unwrap();
+        let endpoint = parse_endpoint("https://manager.example.test").unwrap();
+        for path in [empty, dir.path().join("missing.pem")] {
+            let tls = Tls { ca_files: vec![path.clone()], verify: true };
+            let error = Http::new(&endpoint, &tls).unwrap_err().to_string();
+            assert!(error.contains(path.to_str().unwrap()), "{error}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_told_by_name_and_by_address() {
+        let loopback = |endpoint| is_loopback(&parse_endpoint(endpoint).unwrap());
+        assert!(loopback("http://localhost:1") && loopback("http://127.1.2.3") && loopback("http://[::1]:9"));
+        assert!(!loopback("http://localhost.example.test") && !loopback("http://192.0.2.1"));
+    }
+}
