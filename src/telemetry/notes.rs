@@ -27,8 +27,12 @@ pub fn log(note: &Note) {
             info!(%upstream, %external_id, "abort of a task that is not here")
         }
         Note::Finished { task, outcome, reason } => info!(%task, ?outcome, %reason, "task finished"),
+        // The upstream's failure is a warning of its own; here one task waits, ever more rarely worth a line.
+        Note::ReportFailed { task, upstream, tries, reason } if tries.is_power_of_two() => {
+            info!(%task, %upstream, tries, %reason, "result not reported yet");
+        }
         Note::ReportFailed { task, upstream, tries, reason } => {
-            warn!(%task, %upstream, tries, %reason, "result not reported yet");
+            debug!(%task, %upstream, tries, %reason, "result not reported yet");
         }
         Note::DeadLetter { task, upstream, external_id, reason } => {
             error!(%task, %upstream, %external_id, %reason, "result is not sent any more and kept as a dead letter");

@@ -102,6 +102,10 @@ report_retry_max = "500ms"
         self.delegate = Some(command.stderr(self.log("delegate.log")).spawn().unwrap());
     }
 
+    pub fn delegate_pid(&self) -> u32 {
+        self.delegate.as_ref().expect("a delegate runs").id()
+    }
+
     /// Starts a runner under `id` with `slots`; its number.
     pub fn start_runner(&mut self, id: &str, slots: u32) -> usize {
         let child = self.runner_command(id, slots).spawn().unwrap();

@@ -12,7 +12,7 @@ async fn a_second_daemon_on_the_same_state_names_the_first() {
     let second = output(&["run"], &lab.path("dlite.toml"));
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
     assert_eq!(second.status.code(), Some(1), "{said}");
-    assert!(said.contains("pid"), "{said}");
+    assert!(said.contains(&format!("in use by process {}", lab.delegate_pid())), "{said}");
     // The first one is none the worse.
     lab.start_runner("r-1", 1);
     let id = lab.submit("DEV_WORK", 1);
