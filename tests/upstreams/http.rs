@@ -14,8 +14,10 @@ use bytes::Bytes;
 use dlite::{
     core::{
         effect::Call,
-        input::{Answer, CallError},
+        id::TaskId,
+        input::{AcquireError, Answer, CallError},
         record::Host,
+        task::Identity,
     },
     upstreams::{
         Upstream,
@@ -77,6 +79,32 @@ async fn a_redirect_is_not_followed() {
 }
 
 #[tokio::test]
+async fn a_put_without_a_body_says_so() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let harness = adapter(&format!("http://{}", listener.local_addr().unwrap()), |_| ());
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            assert!(stream.read_buf(&mut request).await.unwrap() > 0, "hung up");
+        }
+        stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        String::from_utf8(request).unwrap()
+    });
+    let identity = Identity { delegate_id: "d-1".into(), instance_id: "i-1".into() };
+    let call = Call::Acquire { task: TaskId(1), external_id: "t-1".into(), identity: Arc::new(identity) };
+    assert!(matches!(harness.perform(call).await, Answer::Acquire { result: Err(AcquireError::Refused(_)), .. }));
+    let request = server.await.unwrap();
+    let line = format!(
+        "PUT /api/agent/v2/delegates/d-1/tasks/t-1/acquire?accountId={ACCOUNT}&delegateInstanceId=i-1 HTTP/1.1"
+    );
+    assert_eq!(request.lines().next(), Some(&*line));
+    for header in ["authorization: Delegate ", "content-type: application/json", "content-length: 0"] {
+        assert_eq!(request.matches(header).count(), 1, "{header} in {request}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_http_is_told() {
     let harness = adapter(&server(b"SSH-2.0-OpenSSH_9.9\r\n".to_vec()).await, |_| ());
     let text = failed_poll(&harness).await;
@@ -128,9 +156,9 @@ async fn many_calls_at_once_use_their_connections_again() {
     assert!(opened.load(Ordering::Relaxed) <= 2 * AT_ONCE, "{opened:?}");
 }
 
-/// Plays the other side without a socket.
-#[derive(Default)]
+/// Plays the other side without a socket: answers every call with this status.
 struct Script {
+    status: u16,
     seen: Mutex<Vec<Request>>,
 }
 
@@ -138,16 +166,38 @@ impl Transport for Script {
     fn send(&self, request: Request) -> Pin<Box<dyn Future<Output = Result<Response, Failure>> + Send + '_>> {
         self.seen.lock().unwrap().push(request);
         let body = Bytes::from_static(br#"{"resource":{"delegateId":"d"}}"#);
-        Box::pin(async { Ok(Response { status: 200, body }) })
+        Box::pin(async { Ok(Response { status: self.status, body }) })
+    }
+}
+
+fn scripted(status: u16) -> (Arc<Script>, Harness) {
+    let script = Arc::new(Script { status, seen: Mutex::default() });
+    let mut options = Options::new("https://127.0.0.1:1/gateway//", ACCOUNT, SECRET.parse().unwrap(), "pool");
+    options.request_timeout = Duration::from_secs(20);
+    let harness = Harness::with_transport(options, script.clone()).unwrap();
+    (script, harness)
+}
+
+#[tokio::test]
+async fn a_token_serves_many_calls_until_it_is_refused() {
+    let tokens = |script: &Script| {
+        let seen = script.seen.lock().unwrap();
+        seen.iter().map(|request| request.authorization.clone()).collect::<Vec<_>>()
+    };
+    for (status, distinct) in [(200, 1), (403, 1), (500, 1), (401, 3)] {
+        let (script, harness) = scripted(status);
+        for _ in 0..3 {
+            harness.perform(Call::Poll { delegate_id: "d".into() }).await;
+        }
+        let mut tokens = tokens(&script);
+        tokens.dedup();
+        assert_eq!(tokens.len(), distinct, "{status}");
     }
 }
 
 #[tokio::test]
 async fn a_request_keeps_the_endpoints_path_and_carries_a_token() {
-    let script = Arc::new(Script::default());
-    let mut options = Options::new("https://127.0.0.1:1/gateway//", ACCOUNT, SECRET.parse().unwrap(), "pool");
-    options.request_timeout = Duration::from_secs(20);
-    let harness = Harness::with_transport(options, script.clone()).unwrap();
+    let (script, harness) = scripted(200);
     register(&harness, None).await.unwrap();
     let host = Host { name: "h".into(), ip: "127.0.0.1".into() };
     harness.perform(Call::Heartbeat { delegate_id: "d".into(), host, running: Vec::new() }).await;

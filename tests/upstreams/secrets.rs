@@ -65,7 +65,7 @@ async fn a_wrong_secret_is_told_by_name_on_every_call() {
 }
 
 #[tokio::test]
-async fn a_refused_token_is_not_used_again() {
+async fn an_expired_token_hints_at_the_clock_and_the_next_one_works() {
     let pair = Pair::new().await;
     pair.manager.refuse_tokens(Some("EXPIRED_TOKEN"));
     let Err(CallError::Unauthorized(text)) = pair.poll().await else { panic!("listed") };
