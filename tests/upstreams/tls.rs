@@ -4,6 +4,7 @@ use std::{
     io::{Read as _, Write as _},
     net::TcpListener,
     path::PathBuf,
+    process::Command,
     sync::Arc,
     thread,
 };
@@ -78,4 +79,19 @@ async fn a_server_of_an_unknown_authority_is_refused() {
 async fn without_verification_any_server_will_do() {
     let careless = |options: &mut Options| options.tls = Tls { ca_files: Vec::new(), verify: false };
     assert_eq!(registered(careless).await, Ok("dlg-tls".to_owned()));
+}
+
+#[test]
+fn a_manager_without_tls_needs_no_certificates_on_this_machine() {
+    let inner = "identity::a_registration_says_who_can_do_what_from_where";
+    let dir = tempfile::tempdir().unwrap();
+    // A process of its own, since the environment is where the system's certificates are named.
+    let run = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", inner])
+        .env("SSL_CERT_FILE", dir.path().join("none.pem"))
+        .env("SSL_CERT_DIR", dir.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success() && text.contains("1 passed"), "{text}");
 }
