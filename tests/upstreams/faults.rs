@@ -128,8 +128,9 @@ async fn a_report_is_refused_gone_or_to_be_sent_again_by_name() {
     check(
         &[Route::ResultA, Route::ResultB],
         &[
-            // A page of HTML with status 200 is a 2xx, and no client of the manager looks further.
-            (Fault::Html, "ok", ""),
+            // The manager never saw the result, whatever the page's status says.
+            (Fault::Html, "unanswered", "html"),
+            (Fault::Malformed, "ok", ""),
             (Fault::CutBefore, "unanswered", "connection was lost"),
             (Fault::CutBeforeAnswer, "unanswered", "connection was lost"),
             (status(400), "refused", "400: OOPS: so it is"),

@@ -5,7 +5,7 @@
 //! | 2xx as due | registered | known | listing | task | ok |
 //! | 2xx that says no | deleted | forgotten | | refused, unassigned | |
 //! | 204 | deleted | known | nothing listed | refused | ok |
-//! | 2xx with something else | failed | failed | failed | unanswered | ok |
+//! | 2xx with something else | failed | failed | failed | unanswered | ok, but for html: unanswered |
 //! | 400, 413, 422 | failed | failed | failed | refused | refused |
 //! | 401, 403 | unauthorized | unauthorized | unauthorized | unanswered | unauthorized |
 //! | 404, 409, 410 | failed | failed | failed | refused | gone |
@@ -151,6 +151,8 @@ pub(super) fn report(request: &Request, outcome: &Outcome) -> Result<(), ReportE
         Err(failure) => return Err(ReportError::Unanswered(about(request, failure))),
     };
     let class = match response.status {
+        // A captive proxy says 200 to everything, and a result that it swallowed would be lost. The manager sends no pages.
+        200..300 if Said::by(&response.body) == Said::Html => ReportError::Unanswered,
         200..300 => return Ok(()),
         400 | 413 | 422 => ReportError::Refused,
         401 | 403 => ReportError::Unauthorized,

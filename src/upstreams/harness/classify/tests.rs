@@ -121,6 +121,8 @@ fn a_report_is_refused_gone_or_tried_again_by_its_status() {
         &[
             (200, "whatever", "ok", ""),
             (204, "", "ok", ""),
+            (200, "{\"cut", "ok", ""),
+            (200, HTML, "unanswered", "200: a page of html"),
             (400, LOST_RACE, "refused", "DEFAULT_ERROR_CODE"),
             (413, HTML, "refused", "html"),
             (422, "", "refused", "422"),
