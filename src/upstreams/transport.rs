@@ -13,7 +13,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use reqwest::{
     Certificate, Client, Method, Url,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
+    header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue},
     redirect::Policy,
 };
 
@@ -27,6 +27,9 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub const IDLE_CONNECTIONS_MAX: usize = 80;
 /// How long an idle connection is kept. Below the 60 s after which many proxies close one, so that few requests meet a closed one.
 pub const IDLE_CONNECTION_AGE_MAX: Duration = Duration::from_secs(50);
+
+/// Names this program in the logs of servers and proxies.
+const USER_AGENT: &str = concat!("dlite/", env!("CARGO_PKG_VERSION"));
 
 /// Sends requests.
 pub trait Transport: Send + Sync + 'static {
@@ -134,6 +137,7 @@ impl Http {
         let mut builder = Client::builder()
             // An upstream's answer to a result is final; following it elsewhere would carry the token along.
             .redirect(Policy::none())
+            .user_agent(USER_AGENT)
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
             .pool_idle_timeout(IDLE_CONNECTION_AGE_MAX);
@@ -160,16 +164,17 @@ impl Http {
         authorization.set_sensitive(true);
         let waited = request.timeout;
         let explain = |error: reqwest::Error| failure(error, waited);
-        let mut response = self
+        let mut sent = self
             .client
-            .request(request.method, request.url)
+            .request(request.method.clone(), request.url)
             .header(AUTHORIZATION, authorization)
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-            .timeout(request.timeout)
-            .body(request.body)
-            .send()
-            .await
-            .map_err(explain)?;
+            .timeout(request.timeout);
+        if request.body.is_empty() && request.method != Method::GET {
+            // The client leaves it out, and some servers and proxies want it said (411).
+            sent = sent.header(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        let mut response = sent.body(request.body).send().await.map_err(explain)?;
         let status = response.status().as_u16();
         let too_large = Failure::TooLarge { max: ANSWER_BYTES_MAX };
         if response.content_length().is_some_and(|length| length > ANSWER_BYTES_MAX as u64) {

@@ -14,8 +14,9 @@ use crate::{
 
 /// Name of the extension that each task carries.
 pub(super) const TASK_INFO: &str = "dlite.upstream.harness.v1.TaskInfo";
-/// Labels taken from a task; the manager sends some ten.
+/// Labels taken from a task, and the size of a name or value in bytes. The manager sends some ten short ones.
 const LABELS_MAX: usize = 64;
+const LABEL_BYTES_MAX: usize = 1024;
 /// Values to mask taken from a task, and their size in bytes: as many as a runner is promised at most.
 const SECRETS_MAX: usize = 256;
 const SECRET_BYTES_MAX: usize = 64 * 1024;
@@ -47,7 +48,7 @@ pub(super) fn spec(task: &wire::Task<'_>, account: &str, identity: &Identity, le
             content: Bytes::copy_from_slice(data.get().as_bytes()),
         }),
         labels: labels(abstractions, account),
-        secrets: secrets(&task.secrets),
+        secrets: secrets(task.secrets),
         extensions: vec![Extension {
             name: TASK_INFO.into(),
             value: info(task, account, identity, timeout, abstractions).encode_to_vec().into(),
@@ -67,7 +68,7 @@ fn labels(abstractions: Option<&RawValue>, account: &str) -> BTreeMap<String, St
     let all: BTreeMap<String, serde_json::Value> =
         abstractions.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
     let texts = all.into_iter().filter_map(|(name, value)| match value {
-        serde_json::Value::String(text) => Some((name, text)),
+        serde_json::Value::String(text) if name.len().max(text.len()) <= LABEL_BYTES_MAX => Some((name, text)),
         _ => None,
     });
     let mut labels: BTreeMap<_, _> = texts.take(LABELS_MAX - 1).collect();
@@ -75,13 +76,14 @@ fn labels(abstractions: Option<&RawValue>, account: &str) -> BTreeMap<String, St
     labels
 }
 
-fn secrets(values: &[Option<String>]) -> Vec<Secret> {
-    let usable = values.iter().flatten().filter(|value| !value.is_empty() && value.len() <= SECRET_BYTES_MAX);
-    usable
-        .take(SECRETS_MAX)
-        // They have no names; masking needs none.
-        .map(|value| Secret { name: "".into(), value: Bytes::copy_from_slice(value.as_bytes()), mask_only: true })
-        .collect()
+/// The values that are text. They have no names; masking needs none.
+fn secrets(values: Option<&RawValue>) -> Vec<Secret> {
+    let all: Vec<serde_json::Value> = values.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
+    let usable = all.into_iter().filter_map(|value| match value {
+        serde_json::Value::String(text) if !text.is_empty() && text.len() <= SECRET_BYTES_MAX => Some(text),
+        _ => None,
+    });
+    usable.take(SECRETS_MAX).map(|text| Secret { name: "".into(), value: text.into(), mask_only: true }).collect()
 }
 
 fn info(
@@ -121,7 +123,7 @@ mod tests {
             r#"{{"id":"tskEXAMPLE-7f31","type":"DLITE_CI_VM_INITIALIZE_TASK","data":  {DATA} ,"async":true,"runnerResponse":false,
             "timeout":600000,"logging":{{"token":"logtokEXAMPLE","abstractions":{{"orgId":"default","accountId":"x","n":1}}}},
             "delegate":{{"id":"dlgEXAMPLE42","instance_id":"instance-1","token":null}},"encryption_configs":{{}},
-            "secrets":["hunter2",null,"","hunter3"],"capabilities":[ {{"type":"x"}} ]}}"#
+            "secrets":["hunter2",null,"",{{"a":1}},"hunter3"],"capabilities":[ {{"type":"x"}} ]}}"#
         )
     }
 
@@ -162,6 +164,7 @@ mod tests {
         assert_eq!(&spec.payload.unwrap().content[..], b"null");
         assert_eq!(Reply::decode(&spec.reply), Ok(Reply::B));
         assert_eq!(spec_of(r#"{"type":"X","timeout":-1}"#).timeout, None);
+        assert!(spec_of(r#"{"type":"X","secrets":{"new":"form"}}"#).secrets.is_empty());
     }
 
     #[test]

@@ -109,8 +109,9 @@ pub(super) struct Task<'a> {
     #[serde(default)]
     pub(super) delegate: Option<Assignee>,
     /// Clear values that stand in the data and are to be masked.
-    #[serde(default, deserialize_with = "or_default")]
-    pub(super) secrets: Vec<Option<String>>,
+    // The Go client does not read them, so nothing has kept their form; it must not cost a task.
+    #[serde(default, borrow)]
+    pub(super) secrets: Option<&'a RawValue>,
     #[serde(default, borrow)]
     pub(super) capabilities: Option<&'a RawValue>,
 }
@@ -236,7 +237,7 @@ mod tests {
         )
         .unwrap();
         assert!(task.id.is_empty() && task.task_type.is_empty() && !task.is_async && !task.runner_response);
-        assert!(task.data.is_none() && task.logging.is_none() && task.delegate.is_none() && task.secrets.is_empty());
+        assert!(task.data.is_none() && task.logging.is_none() && task.delegate.is_none() && task.secrets.is_none());
         let events: TaskEvents =
             serde_json::from_str(r#"{"delegateTaskEvents":[null,{"delegateTaskId":null}]}"#).unwrap();
         assert!(events.delegate_task_events[0].is_none());
@@ -246,7 +247,10 @@ mod tests {
 
     #[test]
     fn data_is_taken_as_it_stands_null_included() {
-        for data in ["null", r#"{ "n" : 123456789012345678901234567890.10 , "s":"\ud83d\u00e9é" }"#, "[1, 2]", "-0"] {
+        let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+        for data in
+            [&*deep, "null", r#"{ "n" : 123456789012345678901234567890.10 , "s":"\ud83d\u00e9é" }"#, "[1, 2]", "-0"]
+        {
             let text = format!(r#"{{"data": {data} }}"#);
             let task: Task<'_> = serde_json::from_str(&text).unwrap();
             assert_eq!(task.data.unwrap().get(), data);
