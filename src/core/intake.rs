@@ -23,7 +23,7 @@ use super::{
     time::Now,
     timer::Timer,
     upstream::{
-        Acquire, Listed, REFUSALS_APART, REGISTER_DEBOUNCE, REGISTER_RETRY_MAX, REGISTER_RETRY_MIN, SET_ASIDE_FOR,
+        ACQUIRE_LATE_MAX, Acquire, Listed, REFUSALS_APART, REGISTER_DEBOUNCE, REGISTER_RETRY_MAX, REGISTER_RETRY_MIN, SET_ASIDE_FOR,
         Standing,
     },
 };
@@ -485,7 +485,7 @@ impl Core {
         }
     }
 
-    /// Decides on every acquire without an answer in the light of a listing that was asked for after it.
+    /// Decides on every acquire without an answer in the light of a listing that was asked for well after it.
     fn settle_intentions(
         &mut self,
         now: Now,
@@ -497,7 +497,7 @@ impl Core {
         let open: Vec<(TaskId, Acquire)> = up
             .acquires
             .iter()
-            .filter(|(_, acquire)| !acquire.in_flight && acquire.concluded <= sent)
+            .filter(|(_, acquire)| !acquire.in_flight && acquire.concluded + ACQUIRE_LATE_MAX <= sent)
             .map(|(task, acquire)| (*task, *acquire))
             .collect();
         for (task, acquire) in open {
@@ -603,10 +603,23 @@ impl Core {
 
     /// A deadline counts from the intention; a wall clock that went back never lengthens it.
     pub(super) fn arm_deadline(&mut self, now: Now, id: TaskId) {
+        self.timers.clear(&Timer::Deadline(id));
         let Some(task) = self.ledger.task(id) else { return };
-        if let (Some(timeout), false) = (task.spec.timeout, matches!(task.state, State::Finished { .. })) {
+        if let (Some(timeout), false) = (task.spec.timeout, task.is_finished()) {
             let left = Self::remaining(now, task.intended, timeout);
             self.timers.set(Timer::Deadline(id), now.mono + left);
+        }
+    }
+
+    /// A handler's own limit counts from its start; the task's deadline holds beside it.
+    pub(super) fn arm_run_limit(&mut self, now: Now, link: LinkId, id: TaskId) {
+        let Some(task) = self.ledger.task(id).filter(|task| task.cancel.is_none()) else { return };
+        let (State::Accepted(lease), Some(link)) = (&task.state, self.roster.get(link)) else { return };
+        let Some(limit) = link.handler_for(task).and_then(|handler| handler.default_timeout) else { return };
+        let began = lease.started.or(lease.accepted).unwrap_or(lease.cut);
+        let at = now.mono + Self::remaining(now, began, limit);
+        if self.timers.get(&Timer::Deadline(id)).is_none_or(|deadline| deadline > at) {
+            self.timers.set(Timer::Deadline(id), at);
         }
     }
 }

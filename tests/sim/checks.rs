@@ -185,7 +185,10 @@ impl Checks {
     /// After the core took in a heartbeat: what it does not name and nobody has a lease for uses no slot.
     pub fn beat_taken(&mut self, core: &Core, link: LinkId, named: &[LeaseId]) {
         if let Some(leases) = self.outstanding.get_mut(&link) {
-            leases.retain(|lease, _| named.contains(lease) || core.ledger().task_of(*lease).is_some());
+            let accepted = &self.facts.accepted;
+            leases.retain(|lease, _| {
+                named.contains(lease) || core.ledger().task_of(*lease).is_some() || !accepted.contains(lease)
+            });
         }
     }
 

@@ -16,8 +16,11 @@ use super::{
     },
     hub::Hub,
     plan,
-    queue::At,
+    queue::{At, SEC},
 };
+
+/// Longer than a doubled request takes: whoever is told "not assigned" is not assigned it by the echo of the same request.
+const TEASE: u64 = 5 * SEC;
 
 #[derive(Debug, Default)]
 pub struct Manager {
@@ -36,6 +39,7 @@ pub struct Offer {
     pub spec: Spec,
     pub place: Place,
     temper: Temper,
+    teases_until: At,
     pub aborted: bool,
     pub effective: Option<Body>,
 }
@@ -107,7 +111,7 @@ impl Manager {
         };
         let id = ExternalId::from(format!("e-{nth}"));
         hub.say(|| format!("manager: offers {id} ({}, {temper:?}, timeout {timeout:?})", spec.task_type));
-        self.offers.push(Offer { id, spec, place: Place::Listed, temper, aborted: false, effective: None });
+        self.offers.push(Offer { id, spec, place: Place::Listed, temper, teases_until: 0, aborted: false, effective: None });
     }
 
     pub fn offer(&mut self, id: &ExternalId) -> &mut Offer {
@@ -174,10 +178,13 @@ impl Manager {
                 Answer::Poll(Ok(Listing { tasks, aborts: std::mem::take(&mut self.aborts) }))
             }
             Call::Acquire { task, external_id, .. } => {
-                let result = if self.forgot {
+                // Forgotten or not, what was assigned to this identity is its own.
+                let forgot = self.forgot;
+                let offer = self.offer(external_id);
+                let result = if forgot && offer.place == Place::Listed {
                     Err(AcquireError::Refused("unknown delegate".into()))
                 } else {
-                    self.offer(external_id).acquire()
+                    offer.acquire(hub.now)
                 };
                 Answer::Acquire { task: *task, result }
             }
@@ -192,12 +199,14 @@ impl Manager {
 
 impl Offer {
     /// The same delegate may ask again: it is given the same.
-    fn acquire(&mut self) -> Result<Box<Spec>, AcquireError> {
+    fn acquire(&mut self, now: At) -> Result<Box<Spec>, AcquireError> {
         match self.place {
             Place::Listed if self.temper == Temper::Teases => {
                 self.temper = Temper::Honest;
+                self.teases_until = now + TEASE;
                 Err(AcquireError::Unassigned)
             }
+            Place::Listed if now < self.teases_until => Err(AcquireError::Unassigned),
             Place::Listed | Place::Ours => {
                 self.place = Place::Ours;
                 Ok(Box::new(self.spec.clone()))

@@ -431,7 +431,7 @@ impl World {
             Fault::PauseDelegate => {
                 let pause = hub.random.between(SEC, 30 * SEC);
                 if let Some(process) = &mut self.process {
-                    process.paused_until = hub.now + pause;
+                    process.paused_until = process.paused_until.max(hub.now + pause);
                 }
             }
             Fault::JumpWall => {
