@@ -531,7 +531,7 @@ impl Core {
     fn end_intention(&mut self, now: Now, name: &UpstreamName, task: TaskId, reason: &str) {
         let Some(intention) = self.ledger.intention(task) else { return };
         let external_id = intention.external_id.clone();
-        self.drop_acquire(name, task);
+        let released = self.drop_acquire(name, task);
         self.record(scope_of(task), Record::ScopeEnded);
         self.note(Note::AcquireEnded {
             upstream: name.clone(),
@@ -541,14 +541,18 @@ impl Core {
         if let Some(scope) = self.ledger.abort(name, &external_id) {
             self.record(scope, Record::ScopeEnded);
         }
+        if let Some(link) = released {
+            self.fill(now, link);
+        }
         self.take_listed(now);
     }
 
-    fn drop_acquire(&mut self, name: &UpstreamName, task: TaskId) {
+    /// The acquire is over; says whose slot it had reserved, which the caller hands on.
+    fn drop_acquire(&mut self, name: &UpstreamName, task: TaskId) -> Option<LinkId> {
         self.timers.clear(&Timer::IntentionExpiry(task));
-        if let Some(acquire) = self.upstreams.get_mut(name).and_then(|up| up.acquires.remove(&task)) {
-            self.roster.release_reservation(acquire.reserved, task);
-        }
+        let acquire = self.upstreams.get_mut(name)?.acquires.remove(&task)?;
+        self.roster.release_reservation(acquire.reserved, task);
+        acquire.reserved
     }
 
     /// The upstream gave us the task.
@@ -556,7 +560,7 @@ impl Core {
         let Some(intention) = self.ledger.intention(task) else { return };
         let external_id = intention.external_id.clone();
         let task_type = spec.task_type.clone();
-        self.drop_acquire(name, task);
+        let released = self.drop_acquire(name, task);
         self.record(scope_of(task), Record::TaskTaken { spec: Arc::new(spec), at: now.wall });
         self.waiting.unfinished += 1;
         let trace_id = self.ledger.task(task).map(|task| task.trace_id).unwrap_or_default();
@@ -565,9 +569,14 @@ impl Core {
         self.arm_deadline(now, task);
         if let Some(scope) = self.ledger.abort(name, &external_id) {
             self.record(scope, Record::ScopeEnded);
-            return self.cancel(now, task, CancelReason::User, "aborted while it was being acquired");
+            self.cancel(now, task, CancelReason::User, "aborted while it was being acquired");
+        } else {
+            self.wait(now, task);
         }
-        self.wait(now, task);
+        // The reserved slot is another's if the task is over already or went elsewhere.
+        if let Some(link) = released {
+            self.fill(now, link);
+        }
     }
 
     // === aborts ===

@@ -459,9 +459,6 @@ impl Runner {
         if matches!(work.stage, Stage::Accepted) {
             // The accept counts as the first renewal.
             work.valid_until = hub.now + TTL;
-            if work.idempotent {
-                self.cue(hub, TTL, Cue::Lapse(lease));
-            }
         }
         self.send(hub, lease, What::Decision, frame);
     }
@@ -477,7 +474,15 @@ impl Runner {
             work.stage = Stage::Finished(Finish::of(outcome_of(reason), None));
             return self.send_result(hub, lease);
         }
+        if work.idempotent && hub.now >= work.valid_until && !self.profile.sloppy {
+            // Too late to be sure of the lease: the next heartbeat does not name it.
+            return self.forget(hub, lease);
+        }
         work.stage = Stage::Running;
+        let left = work.valid_until.saturating_sub(hub.now);
+        if work.idempotent {
+            hub.cue(left, self.index, self.instance, Cue::Lapse(lease));
+        }
         let (task, idempotent, length) = (work.task, work.idempotent, work.length);
         hub.say(|| format!("{}: starts {task} under {lease}", self.id));
         hub.checks.started(task, lease, idempotent, self.profile.sloppy);
@@ -560,11 +565,11 @@ impl Runner {
         }
         let Some(work) = self.work.get_mut(&lease) else { return };
         match work.stage {
-            Stage::Accepted | Stage::Running if hub.now < work.valid_until => {
+            Stage::Running if hub.now < work.valid_until => {
                 let left = work.valid_until - hub.now;
                 self.cue(hub, left, Cue::Lapse(lease));
             }
-            Stage::Accepted | Stage::Running => self.lose(hub, lease),
+            Stage::Running => self.lose(hub, lease),
             _ => {}
         }
     }
