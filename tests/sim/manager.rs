@@ -19,7 +19,7 @@ use super::{
     queue::{At, SEC},
 };
 
-/// Longer than a doubled request takes: whoever is told "not assigned" is not assigned it by the echo of the same request.
+/// Longer than a doubled request takes: whoever is told "no" is not assigned the task by the echo of the same request.
 const TEASE: u64 = 5 * SEC;
 
 #[derive(Debug, Default)]
@@ -182,6 +182,7 @@ impl Manager {
                 let forgot = self.forgot;
                 let offer = self.offer(external_id);
                 let result = if forgot && offer.place == Place::Listed {
+                    offer.teases_until = hub.now + TEASE;
                     Err(AcquireError::Refused("unknown delegate".into()))
                 } else {
                     offer.acquire(hub.now)

@@ -506,8 +506,8 @@ impl Runner {
         let Some(work) = self.work.get_mut(&lease).filter(|work| matches!(work.stage, Stage::Running)) else { return };
         if work.numbered > 0 && (progresses || stalled) {
             self.say(hub, Frame::Progress { lease, progress: "half".into() });
-            // A starved heartbeat does not keep the rest of the runner from talking.
-            return if stalled { self.cue(hub, 4 * SEC, Cue::News(lease)) };
+            // A starved heartbeat does not keep the rest of the runner from talking, so the link outlives the lease.
+            return if stalled || self.profile.sloppy { self.cue(hub, 4 * SEC, Cue::News(lease)) };
         }
         work.numbered += 1;
         let number = work.numbered;
