@@ -27,6 +27,8 @@ pub enum Event {
     ToRunner { link: LinkId, order: Order },
     /// A call arrives at the manager.
     Call { process: u32, call: Call, fate: Fate },
+    /// A process that stood still goes on.
+    Resume { process: u32 },
     /// The disk finished what it was writing.
     Written { process: u32 },
     /// A runner's own clock.

@@ -1,5 +1,7 @@
 //! One history: the delegate's processes, the manager and the runners, event by event, until all is done.
 
+use std::collections::VecDeque;
+
 use dlite::journal::Store;
 
 use super::{
@@ -55,6 +57,8 @@ struct Process {
     started: At,
     /// It stands still until then.
     paused_until: At,
+    /// What arrived while it stood still, in order.
+    backlog: VecDeque<Event>,
 }
 
 /// What came of a history.
@@ -152,12 +156,12 @@ impl World {
     fn happens(&mut self, event: Event) {
         match event {
             Event::Start => self.start(),
-            Event::Inbox { process, input } => self.arrives(process, input, |process, input| Event::Inbox { process, input }),
-            Event::FromRunner { link, input } => {
+            Event::Inbox { process, .. } | Event::Written { process } => self.arrives(process, event),
+            Event::Resume { process } => self.resume(process),
+            Event::FromRunner { link, ref input } => {
                 let last = matches!(input, Input::Detached { .. });
                 let Some(wire) = self.hub.wires.get(&link).filter(|wire| wire.inward || last) else { return };
-                let process = wire.process;
-                self.arrives(process, input, |_, input| Event::FromRunner { link, input });
+                self.arrives(wire.process, event);
             }
             Event::ToRunner { link, order } => {
                 let Some(wire) = self.hub.wires.get(&link).filter(|wire| wire.outward) else { return };
@@ -166,7 +170,6 @@ impl World {
                 runner.ordered(&mut self.hub, link, order);
             }
             Event::Call { process, call, fate } => self.called(process, &call, fate),
-            Event::Written { process } => self.written(process),
             Event::Cue { runner, instance, cue } => {
                 let process = self.process.as_ref().map(|process| process.number);
                 let runner = &mut self.runners[runner];
@@ -202,28 +205,47 @@ impl World {
         let entropy = u128::from(self.hub.random.next());
         let now = Now { mono: Mono(0), wall: Wall(self.wall + self.hub.now as i64) };
         let core = Core::new(self.hub.plan.config(self.planted), ledger, now, entropy);
-        let process =
-            Process { number, core, writer: Writer::default(), started: self.hub.now, paused_until: self.hub.now };
-        self.process = Some(process);
+        self.process = Some(Process {
+            number,
+            core,
+            writer: Writer::default(),
+            started: self.hub.now,
+            paused_until: self.hub.now,
+            backlog: VecDeque::new(),
+        });
         self.perform();
     }
 
-    /// Hands an input to the process it is for, later if that stands still; `again` makes the event for it.
-    fn arrives(&mut self, process: u32, input: Input, again: impl FnOnce(u32, Input) -> Event) {
-        match &self.process {
-            Some(alive) if alive.number == process => {
-                if alive.paused_until > self.hub.now {
-                    let event = again(process, input);
-                    return self.hub.queue.push(alive.paused_until, event);
-                }
-                if let Input::Detached { link } = input
-                    && let Some(wire) = self.hub.wires.get_mut(&link)
-                {
+    /// Hands an event to the process it is for, or keeps it until that goes on.
+    fn arrives(&mut self, number: u32, event: Event) {
+        let Some(process) = self.process.as_mut().filter(|process| process.number == number) else { return };
+        if process.paused_until > self.hub.now || !process.backlog.is_empty() {
+            return process.backlog.push_back(event);
+        }
+        self.taken_in(event);
+    }
+
+    fn taken_in(&mut self, event: Event) {
+        match event {
+            Event::Inbox { input, .. } => self.turn(Some(input)),
+            Event::FromRunner { link, input } => {
+                if let (Input::Detached { .. }, Some(wire)) = (&input, self.hub.wires.get_mut(&link)) {
                     wire.inward = false;
                 }
                 self.turn(Some(input));
             }
+            Event::Written { process } => self.written(process),
             _ => {}
+        }
+    }
+
+    fn resume(&mut self, number: u32) {
+        let Some(process) = self.process.as_mut().filter(|process| process.number == number) else { return };
+        for event in std::mem::take(&mut process.backlog) {
+            // It may die over any of them.
+            if self.process.as_ref().is_some_and(|process| process.number == number) {
+                self.taken_in(event);
+            }
         }
     }
 
@@ -325,10 +347,6 @@ impl World {
 
     fn written(&mut self, number: u32) {
         let Some(process) = self.process.as_mut().filter(|process| process.number == number) else { return };
-        if process.paused_until > self.hub.now {
-            // The writer stands still with the rest of its process.
-            return self.hub.queue.push(process.paused_until, Event::Written { process: number });
-        }
         for input in process.writer.written(&mut self.hub, number, &mut self.disk) {
             if self.process.as_ref().is_some_and(|process| process.number == number) {
                 self.turn(Some(input));
@@ -430,8 +448,9 @@ impl World {
             Fault::CrashDelegate => self.crash_delegate(),
             Fault::PauseDelegate => {
                 let pause = hub.random.between(SEC, 30 * SEC);
-                if let Some(process) = &mut self.process {
-                    process.paused_until = process.paused_until.max(hub.now + pause);
+                if let Some(process) = self.process.as_mut().filter(|process| process.paused_until <= hub.now) {
+                    process.paused_until = hub.now + pause;
+                    hub.after(pause, Event::Resume { process: process.number });
                 }
             }
             Fault::JumpWall => {
