@@ -40,6 +40,8 @@ pub struct Offer {
     pub place: Place,
     temper: Temper,
     teases_until: At,
+    /// It was forgotten at some time.
+    lost: bool,
     pub aborted: bool,
     pub effective: Option<Body>,
 }
@@ -52,7 +54,7 @@ pub enum Place {
     /// Another delegate has it, or it was withdrawn before anyone had it.
     Elsewhere,
     Answered,
-    /// It was ours, and the manager forgot it.
+    /// It was ours, and the manager forgot it; it may come up again.
     Lost,
 }
 
@@ -111,7 +113,7 @@ impl Manager {
         };
         let id = ExternalId::from(format!("e-{nth}"));
         hub.say(|| format!("manager: offers {id} ({}, {temper:?}, timeout {timeout:?})", spec.task_type));
-        self.offers.push(Offer { id, spec, place: Place::Listed, temper, teases_until: 0, aborted: false, effective: None });
+        self.offers.push(Offer { id, spec, place: Place::Listed, temper, teases_until: 0, lost: false, aborted: false, effective: None });
     }
 
     pub fn offer(&mut self, id: &ExternalId) -> &mut Offer {
@@ -137,6 +139,15 @@ impl Manager {
             self.offers[nth].aborted = true;
             self.aborts.push(self.offers[nth].id.clone());
             hub.say(|| format!("manager: aborts e-{nth}"));
+        }
+    }
+
+    /// A task that was lost comes up again, under its old id.
+    pub fn find_one(&mut self, hub: &mut Hub) {
+        if let Some(nth) = self.placed(Place::Lost).first().copied() {
+            let offer = &mut self.offers[nth];
+            (offer.place, offer.temper, offer.aborted) = (Place::Listed, Temper::Honest, false);
+            hub.say(|| format!("manager: finds e-{nth} again"));
         }
     }
 
@@ -222,8 +233,8 @@ impl Offer {
             Temper::Refuses if !minimal => return Err(ReportError::Refused("400".into())),
             Temper::Hates => return Err(ReportError::Refused("422".into())),
             Temper::Chokes if !minimal => return Err(ReportError::Fault("500: cannot read it".into())),
-            Temper::Forgets => {
-                self.place = Place::Lost;
+            Temper::Forgets if self.place == Place::Ours => {
+                (self.place, self.lost) = (Place::Lost, true);
                 return Err(ReportError::Gone("404".into()));
             }
             _ => {}
@@ -242,7 +253,7 @@ impl Offer {
 
     /// Whether its result may end as a dead letter.
     pub fn may_be_buried(&self) -> bool {
-        matches!(self.temper, Temper::Refuses | Temper::Chokes | Temper::Hates | Temper::Forgets)
+        self.lost || matches!(self.temper, Temper::Refuses | Temper::Chokes | Temper::Hates)
     }
 }
 

@@ -44,10 +44,11 @@ pub enum Fault {
     Outage,
     Forget,
     Rival,
+    Found,
     Abort,
 }
 
-const FAULTS: [Fault; 17] = [
+const FAULTS: [Fault; 18] = [
     Fault::CutLink,
     Fault::HalfOpenLink,
     Fault::CrashRunner,
@@ -64,6 +65,7 @@ const FAULTS: [Fault; 17] = [
     Fault::Outage,
     Fault::Forget,
     Fault::Rival,
+    Fault::Found,
     Fault::Abort,
 ];
 

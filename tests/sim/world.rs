@@ -463,6 +463,7 @@ impl World {
             Fault::Outage => self.manager.outage_until = hub.now + hub.random.below(40 * SEC),
             Fault::Forget => self.manager.forgot = true,
             Fault::Rival => self.manager.lose_one(hub),
+            Fault::Found => self.manager.find_one(hub),
             Fault::Abort => self.manager.abort_one(hub),
             Fault::CutLink | Fault::RetireRunner | Fault::Drain => {}
         }
