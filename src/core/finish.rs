@@ -40,10 +40,9 @@ impl Core {
         let idempotent = lease.idempotent || planted!(self, RepeatedStart);
         let repeats = idempotent && task.cancel.is_none() && task.attempt < self.config.attempts_max;
         let cancel = task.cancel.clone();
-        self.timers.clear(&Timer::LeaseExpiry(lease.id));
         self.note(Note::LeaseLost { task: id, lease: lease.id, runner: lease.runner.clone(), reason: why, repeats });
         if repeats {
-            self.record(scope_of(id), Record::AttemptEnded { lease: lease.id, at: now.wall });
+            self.end_attempt(now, id, lease.id);
             return self.wait(now, id);
         }
         let outcome = cancel.map_or(Outcome::Errored, |cancel| outcome_of(cancel.reason));
@@ -77,8 +76,7 @@ impl Core {
                     .roster
                     .with_type(&task.spec.task_type)
                     .any(|link| Some(&link.runner) != runner.as_ref() && link.takes_work());
-                self.timers.clear(&Timer::LeaseExpiry(lease));
-                self.record(scope_of(id), Record::AttemptEnded { lease, at: now.wall });
+                self.end_attempt(now, id, lease);
                 match runner {
                     Some(runner) if retry == Retry::OtherRunner && elsewhere => {
                         self.waiting.avoid(id, runner, now.mono, delay);
@@ -89,6 +87,15 @@ impl Core {
             }
             _ => self.finish(now, id, Some(lease), finish),
         }
+    }
+
+    /// One try of several is over.
+    fn end_attempt(&mut self, now: Now, id: TaskId, lease: LeaseId) {
+        self.timers.clear(&Timer::LeaseExpiry(lease));
+        self.progress.remove(&lease);
+        self.record(scope_of(id), Record::AttemptEnded { lease, at: now.wall });
+        // The limit of the run that ended is not the next one's.
+        self.arm_deadline(now, id);
     }
 
     /// The one end of every task: the result becomes a record, and is owed to the upstream.

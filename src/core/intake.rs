@@ -23,7 +23,7 @@ use super::{
     time::Now,
     timer::Timer,
     upstream::{
-        Acquire, Listed, REFUSALS_APART, REGISTER_DEBOUNCE, REGISTER_RETRY_MAX, REGISTER_RETRY_MIN, SET_ASIDE_FOR,
+        ACQUIRE_LATE_MAX, Acquire, Listed, REFUSALS_APART, REGISTER_DEBOUNCE, REGISTER_RETRY_MAX, REGISTER_RETRY_MIN, SET_ASIDE_FOR,
         Standing,
     },
 };
@@ -485,7 +485,7 @@ impl Core {
         }
     }
 
-    /// Decides on every acquire without an answer in the light of a listing that was asked for after it.
+    /// Decides on every acquire without an answer in the light of a listing that was asked for well after it.
     fn settle_intentions(
         &mut self,
         now: Now,
@@ -497,7 +497,7 @@ impl Core {
         let open: Vec<(TaskId, Acquire)> = up
             .acquires
             .iter()
-            .filter(|(_, acquire)| !acquire.in_flight && acquire.concluded <= sent)
+            .filter(|(_, acquire)| !acquire.in_flight && acquire.concluded + ACQUIRE_LATE_MAX <= sent)
             .map(|(task, acquire)| (*task, *acquire))
             .collect();
         for (task, acquire) in open {
@@ -531,7 +531,7 @@ impl Core {
     fn end_intention(&mut self, now: Now, name: &UpstreamName, task: TaskId, reason: &str) {
         let Some(intention) = self.ledger.intention(task) else { return };
         let external_id = intention.external_id.clone();
-        self.drop_acquire(name, task);
+        let released = self.drop_acquire(name, task);
         self.record(scope_of(task), Record::ScopeEnded);
         self.note(Note::AcquireEnded {
             upstream: name.clone(),
@@ -541,14 +541,18 @@ impl Core {
         if let Some(scope) = self.ledger.abort(name, &external_id) {
             self.record(scope, Record::ScopeEnded);
         }
+        if let Some(link) = released {
+            self.fill(now, link);
+        }
         self.take_listed(now);
     }
 
-    fn drop_acquire(&mut self, name: &UpstreamName, task: TaskId) {
+    /// The acquire is over; says whose slot it had reserved, which the caller hands on.
+    fn drop_acquire(&mut self, name: &UpstreamName, task: TaskId) -> Option<LinkId> {
         self.timers.clear(&Timer::IntentionExpiry(task));
-        if let Some(acquire) = self.upstreams.get_mut(name).and_then(|up| up.acquires.remove(&task)) {
-            self.roster.release_reservation(acquire.reserved, task);
-        }
+        let acquire = self.upstreams.get_mut(name)?.acquires.remove(&task)?;
+        self.roster.release_reservation(acquire.reserved, task);
+        acquire.reserved
     }
 
     /// The upstream gave us the task.
@@ -556,7 +560,7 @@ impl Core {
         let Some(intention) = self.ledger.intention(task) else { return };
         let external_id = intention.external_id.clone();
         let task_type = spec.task_type.clone();
-        self.drop_acquire(name, task);
+        let released = self.drop_acquire(name, task);
         self.record(scope_of(task), Record::TaskTaken { spec: Arc::new(spec), at: now.wall });
         self.waiting.unfinished += 1;
         let trace_id = self.ledger.task(task).map(|task| task.trace_id).unwrap_or_default();
@@ -565,9 +569,14 @@ impl Core {
         self.arm_deadline(now, task);
         if let Some(scope) = self.ledger.abort(name, &external_id) {
             self.record(scope, Record::ScopeEnded);
-            return self.cancel(now, task, CancelReason::User, "aborted while it was being acquired");
+            self.cancel(now, task, CancelReason::User, "aborted while it was being acquired");
+        } else {
+            self.wait(now, task);
         }
-        self.wait(now, task);
+        // The reserved slot is another's if the task is over already or went elsewhere.
+        if let Some(link) = released {
+            self.fill(now, link);
+        }
     }
 
     // === aborts ===
@@ -603,10 +612,23 @@ impl Core {
 
     /// A deadline counts from the intention; a wall clock that went back never lengthens it.
     pub(super) fn arm_deadline(&mut self, now: Now, id: TaskId) {
+        self.timers.clear(&Timer::Deadline(id));
         let Some(task) = self.ledger.task(id) else { return };
-        if let (Some(timeout), false) = (task.spec.timeout, matches!(task.state, State::Finished { .. })) {
+        if let (Some(timeout), false) = (task.spec.timeout, task.is_finished()) {
             let left = Self::remaining(now, task.intended, timeout);
             self.timers.set(Timer::Deadline(id), now.mono + left);
+        }
+    }
+
+    /// A handler's own limit counts from its start; the task's deadline holds beside it.
+    pub(super) fn arm_run_limit(&mut self, now: Now, link: LinkId, id: TaskId) {
+        let Some(task) = self.ledger.task(id).filter(|task| task.cancel.is_none()) else { return };
+        let (State::Accepted(lease), Some(link)) = (&task.state, self.roster.get(link)) else { return };
+        let Some(limit) = link.handler_for(task).and_then(|handler| handler.default_timeout) else { return };
+        let began = lease.started.or(lease.accepted).unwrap_or(lease.cut);
+        let at = now.mono + Self::remaining(now, began, limit);
+        if self.timers.get(&Timer::Deadline(id)).is_none_or(|deadline| deadline > at) {
+            self.timers.set(Timer::Deadline(id), at);
         }
     }
 }

@@ -153,6 +153,11 @@ impl Ledger {
                 }
                 if matches!(record, Record::ReportAbandoned { .. }) {
                     self.dead.insert(TaskId(scope));
+                    // A dead letter does not stand in the way of the same upstream task, live or in replay.
+                    let key = (task.upstream.clone(), task.external_id.clone());
+                    if self.open.get(&key) == Some(&TaskId(scope)) {
+                        self.open.remove(&key);
+                    }
                 }
                 Ok(())
             }
@@ -189,7 +194,7 @@ impl Ledger {
                     self.leases.remove(&lease.id);
                 }
                 self.dead.remove(&task.id);
-                // A dead letter no longer stands in the way of the same upstream task.
+                // The place of a dead letter may be another's.
                 let key = (task.upstream, task.external_id);
                 if self.open.get(&key) == Some(&TaskId(scope)) {
                     self.open.remove(&key);
@@ -248,8 +253,7 @@ impl Ledger {
 
     /// The open acquisition of an upstream task.
     pub fn open(&self, upstream: &UpstreamName, external_id: &ExternalId) -> Option<TaskId> {
-        let id = *self.open.get(&(upstream.clone(), external_id.clone()))?;
-        (!self.dead.contains(&id)).then_some(id)
+        self.open.get(&(upstream.clone(), external_id.clone())).copied()
     }
 
     pub fn abort(&self, upstream: &UpstreamName, external_id: &ExternalId) -> Option<u64> {

@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use super::{
     Core,
     effect::{Close, Decision, Effect, Note, Order},
-    id::{LeaseId, LinkId, TaskId},
+    id::{LeaseId, LinkId, SlotClass, TaskId},
     input::{Frame, Held, Hello},
     planted::planted,
     record::{Record, scope_of},
-    roster::Link,
+    roster::{Link, Use},
     task::{Error, Outcome, Retry, State},
     time::Now,
     timer::Timer,
@@ -63,8 +63,8 @@ impl Core {
         for held in &hello.held {
             let decision = self.decide(now, &link, held);
             if decision != Decision::Acknowledged {
-                let (task, class) = self.account(&link, held.lease);
-                link.held.insert(held.lease, (task, class));
+                let used = self.account(&link, held.lease, decision == Decision::ResendDecision);
+                link.held.insert(held.lease, used);
             }
             decisions.push((held.lease, decision));
         }
@@ -85,8 +85,8 @@ impl Core {
             if accepted {
                 lost.push(task);
             } else if served {
-                let (task, class) = self.account(&link, lease);
-                link.held.insert(lease, (task, class));
+                let used = self.account(&link, lease, true);
+                link.held.insert(lease, used);
                 again.push((lease, task));
             }
         }
@@ -108,6 +108,9 @@ impl Core {
         for (lease, decision) in decisions {
             if decision == Decision::Keep {
                 self.cancel_again(id, lease);
+                if let Some(task) = self.ledger.task_of(lease).map(|task| task.id) {
+                    self.arm_run_limit(now, id, task);
+                }
             }
         }
         for task in lost {
@@ -148,15 +151,16 @@ impl Core {
     }
 
     /// What a lease counts for: the class it was cut in, else of no class the roster knows.
-    fn account(&self, link: &Link, lease: LeaseId) -> (TaskId, super::id::SlotClass) {
+    fn account(&self, link: &Link, lease: LeaseId, undecided: bool) -> Use {
         match self.ledger.task_of(lease) {
-            Some(task) => (
-                task.id,
-                task.lease().map_or_else(|| super::id::SlotClass::from("default"), |lease| lease.class.clone()),
-            ),
+            Some(task) => {
+                let class = task.lease().map_or_else(|| SlotClass::from("default"), |lease| lease.class.clone());
+                Use { task: task.id, class, undecided }
+            }
             // An abandoned task works on until it has stopped; which class it was is forgotten.
             None => {
-                (TaskId(0), link.handlers.first().map_or_else(|| "default".into(), |handler| handler.class.clone()))
+                let class = link.handlers.first().map_or_else(|| "default".into(), |handler| handler.class.clone());
+                Use { task: TaskId(0), class, undecided }
             }
         }
     }
@@ -288,7 +292,8 @@ impl Core {
         let recovered = healthy && !link.healthy;
         link.healthy = healthy;
         let runner = link.runner.clone();
-        let held: Vec<LeaseId> = link.held.keys().copied().collect();
+        let held = link.held.iter().filter(|(_, used)| !used.undecided).map(|(lease, _)| *lease);
+        let held: Vec<LeaseId> = held.collect();
         let mut lost = Vec::new();
         for lease in leases {
             let in_force = self
@@ -337,8 +342,12 @@ impl Core {
         match found {
             Some((task, true, idempotent)) => {
                 self.timers.clear(&Timer::AcceptExpiry(lease));
+                if let Some(used) = self.roster.get_mut(id).and_then(|link| link.held.get_mut(&lease)) {
+                    used.undecided = false;
+                }
                 self.record(scope_of(task), Record::LeaseAccepted { lease, at: now.wall });
                 self.renew(now, lease, idempotent);
+                self.arm_run_limit(now, id, task);
             }
             // Said again after a cut: the first one is in the journal.
             Some((_, false, _)) => {}
@@ -411,8 +420,8 @@ impl Core {
             _ => None,
         });
         let unfenced = || {
-            let held = link.held.get(&lease).map(|(task, _)| *task)?;
-            self.ledger.task(held).filter(|task| !task.is_finished()).map(|task| task.id)
+            let held = link.held.get(&lease)?;
+            self.ledger.task(held.task).filter(|task| !task.is_finished()).map(|task| task.id)
         };
         let found = if planted!(self, NoFencing) { found.or_else(unfenced) } else { found };
         let Some(task) = found else {

@@ -43,7 +43,7 @@ pub struct Link {
     pub handlers: Vec<Handler>,
     pub slots: BTreeMap<SlotClass, u32>,
     /// Leases that use a credit here, in force or not.
-    pub held: BTreeMap<LeaseId, (TaskId, SlotClass)>,
+    pub held: BTreeMap<LeaseId, Use>,
     /// Credits promised to acquisitions under way.
     pub reserved: BTreeMap<TaskId, SlotClass>,
     pub healthy: bool,
@@ -55,6 +55,17 @@ pub struct Link {
     pub acknowledged: u64,
     /// The welcome leaves once this is durable; nothing may overtake it.
     pub welcomed: Lsn,
+}
+
+/// One slot in use.
+#[derive(Debug)]
+pub struct Use {
+    /// Zero: a lease that is not known any more.
+    pub task: TaskId,
+    pub class: SlotClass,
+    /// The runner is to answer the assignment yet, so that a heartbeat that leaves the lease out says nothing about it: it may
+    /// have left before the assignment came.
+    pub undecided: bool,
 }
 
 // === impl Roster ===
@@ -162,7 +173,7 @@ impl Link {
     /// Slots of the class that nothing uses or was promised.
     pub fn free(&self, class: &SlotClass) -> u32 {
         let slots = self.slots.get(class).copied().unwrap_or(0);
-        let held = self.held.values().filter(|(_, held)| held == class).count();
+        let held = self.held.values().filter(|held| held.class == *class).count();
         let reserved = self.reserved.values().filter(|reserved| *reserved == class).count();
         slots.saturating_sub(u32::try_from(held + reserved).unwrap_or(u32::MAX))
     }

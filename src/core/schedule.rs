@@ -10,6 +10,7 @@ use super::{
     effect::{Assignment, Note, Order},
     id::{LeaseId, LinkId, RunnerId, TaskId, TaskType},
     record::{Record, scope_of},
+    roster::Use,
     task::{Priority, State},
     time::{Mono, Now},
     timer::Timer,
@@ -128,7 +129,7 @@ impl Core {
         self.waiting.unqueue(task);
         let lease = LeaseId(self.allot());
         let Some(held) = self.roster.get_mut(link) else { return };
-        held.held.insert(lease, (id, class.clone()));
+        held.held.insert(lease, Use { task: id, class: class.clone(), undecided: true });
         let runner = held.runner.clone();
         self.record(scope_of(id), Record::LeaseCut { lease, runner, class, idempotent, at: now.wall });
         self.timers.clear(&Timer::RunnerExpiry(id));

@@ -17,6 +17,9 @@ use super::{
 pub const REPORTS_IN_FLIGHT_MAX: usize = 64;
 /// Between two refusals that together end an intention.
 pub const REFUSALS_APART: Duration = Duration::from_secs(5);
+/// An acquire that nobody waits for any more, or whose process died, may still reach the upstream for so long: a listing that
+/// was asked for earlier does not prove that it assigned nothing.
+pub const ACQUIRE_LATE_MAX: Duration = Duration::from_secs(5);
 /// How long a task that was handed out without being assigned is left alone.
 pub const SET_ASIDE_FOR: Duration = Duration::from_secs(30);
 /// Task types grow in bursts when runners attach; one registration serves a burst.

@@ -1,0 +1,220 @@
+//! One history's character, drawn from its seed: how much work, who is there for it, and how much goes wrong.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    core::{
+        config::{Config, Upstream},
+        id::{SlotClass, TaskType, UpstreamName},
+        input::Handler,
+        planted::Bug,
+    },
+    queue::{At, MS, SEC},
+    random::Random,
+};
+
+/// The one manager's name.
+pub const MANAGER: &str = "manager";
+/// Longest time between two processing steps of a call; below what the core waits before it believes a listing.
+pub const LATE_MAX: u64 = 3 * SEC;
+/// A call without an answer is given up after this long, as an adapter does.
+pub const CALL_TIMEOUT: u64 = 4 * SEC;
+
+pub const HEARTBEAT: Duration = Duration::from_secs(5);
+pub const LEASE_TTL: Duration = Duration::from_secs(20);
+
+const TYPES: [&str; 4] = ["build", "test", "deploy", "scan"];
+
+/// What goes wrong in a history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    CutLink,
+    HalfOpenLink,
+    CrashRunner,
+    RetireRunner,
+    StallHeartbeats,
+    Unhealthy,
+    Drain,
+    Capacity,
+    CrashDelegate,
+    PauseDelegate,
+    JumpWall,
+    FullDisk,
+    SlowDisk,
+    Outage,
+    Forget,
+    Rival,
+    Found,
+    Abort,
+}
+
+const FAULTS: [Fault; 18] = [
+    Fault::CutLink,
+    Fault::HalfOpenLink,
+    Fault::CrashRunner,
+    Fault::RetireRunner,
+    Fault::StallHeartbeats,
+    Fault::Unhealthy,
+    Fault::Drain,
+    Fault::Capacity,
+    Fault::CrashDelegate,
+    Fault::PauseDelegate,
+    Fault::JumpWall,
+    Fault::FullDisk,
+    Fault::SlowDisk,
+    Fault::Outage,
+    Fault::Forget,
+    Fault::Rival,
+    Fault::Found,
+    Fault::Abort,
+];
+
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub tasks: usize,
+    /// The last task is submitted and the last fault happens before this.
+    pub faults_end: At,
+    pub runners: Vec<Profile>,
+    /// The faults of this history; empty: none happen.
+    pub faults: Vec<Fault>,
+    /// Mean time between two faults.
+    pub fault_every: u64,
+    /// Chance, in 100,000, that the delegate dies before an effect is performed.
+    pub crash_at_effect: u64,
+    pub latency_max: u64,
+    pub sync_max: u64,
+    // In a thousand calls:
+    pub lost_requests: u64,
+    pub lost_answers: u64,
+    pub late: u64,
+    pub doubled: u64,
+    pub failed: u64,
+    // In a thousand tasks:
+    pub rejected: u64,
+    pub slow_accepts: u64,
+    pub errored: u64,
+    pub odd_answers: u64,
+    pub timeouts: u64,
+}
+
+/// One runner's place: what it is every time it starts.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    pub handlers: Vec<Handler>,
+    pub slots: BTreeMap<SlotClass, u32>,
+    /// Its idempotent handlers do not stop by themselves when their lease ends, and it sends their results all the same.
+    pub sloppy: bool,
+}
+
+// === impl Plan ===
+
+impl Plan {
+    pub fn draw(random: &mut Random) -> Self {
+        // One history in eight is calm: everything must be prompt and exact there, too.
+        let calm = random.chance(125);
+        let mut rare = |most: u64| if calm || random.chance(400) { 0 } else { random.below(most + 1) };
+        let (lost_requests, lost_answers, late) = (rare(150), rare(150), rare(150));
+        let (doubled, failed) = (rare(100), rare(100));
+        let (rejected, slow_accepts, errored) = (rare(250), rare(100), rare(250));
+        let odd_answers = rare(100);
+        let crash_at_effect = rare(1_500);
+        let faults = if calm {
+            Vec::new()
+        } else {
+            let share = random.between(100, 900);
+            FAULTS.into_iter().filter(|_| random.chance(share)).collect()
+        };
+        let idempotent: Vec<bool> = TYPES.iter().map(|_| random.chance(500)).collect();
+        let runners = random.between(1, 4);
+        Self {
+            tasks: random.between(5, 30) as usize,
+            faults_end: random.between(20, 120) * SEC,
+            runners: (0..runners).map(|nth| Profile::draw(random, nth == 0, &idempotent)).collect(),
+            faults,
+            fault_every: random.between(500 * MS, 15 * SEC),
+            crash_at_effect,
+            latency_max: random.between(MS, 300 * MS),
+            sync_max: random.between(MS, 100 * MS),
+            lost_requests,
+            lost_answers,
+            late,
+            doubled,
+            failed,
+            rejected,
+            slow_accepts,
+            errored,
+            odd_answers,
+            timeouts: random.below(300),
+        }
+    }
+
+    pub fn config(&self, planted: Option<Bug>) -> Config {
+        Config {
+            heartbeat_interval: HEARTBEAT,
+            lease_ttl: LEASE_TTL,
+            accept_timeout: Duration::from_secs(5),
+            reassign_margin: Duration::from_secs(5),
+            cancel_grace: Duration::from_secs(5),
+            revoke_margin: Duration::from_secs(5),
+            no_runner_timeout: Duration::from_secs(40),
+            attempts_max: 5,
+            tasks_max: 20,
+            payload_bytes_max: 1 << 20,
+            upstreams: vec![Upstream {
+                name: UpstreamName::from(MANAGER),
+                poll_interval: Duration::from_secs(4),
+                heartbeat_interval: Duration::from_secs(30),
+                task_types: Vec::new(),
+                report_age_max: Duration::from_secs(24 * 3600),
+                report_retry_min: Duration::from_millis(500),
+                report_retry_max: Duration::from_secs(20),
+                acquire_recovery_max: Duration::from_secs(600),
+            }],
+            planted,
+        }
+    }
+}
+
+// === impl Profile ===
+
+impl Profile {
+    fn draw(random: &mut Random, first: bool, idempotent: &[bool]) -> Self {
+        let classes = ["default", "heavy"].map(SlotClass::from);
+        let mut handlers = Vec::new();
+        for (task_type, idempotent) in TYPES.into_iter().zip(idempotent) {
+            // Somebody serves the first two types; the others may stay with the manager.
+            if !(first && handlers.len() < 2) && !random.chance(450) {
+                continue;
+            }
+            let mut match_labels = BTreeMap::new();
+            if !first && random.chance(200) {
+                match_labels.insert("os".to_owned(), (*random.pick(&["linux", "darwin"])).to_owned());
+            }
+            handlers.push(Handler {
+                task_type: TaskType::from(task_type),
+                class: random.pick(&classes).clone(),
+                // A runner may know better than the rest how its handler behaves.
+                idempotent: *idempotent ^ random.chance(50),
+                default_timeout: random.chance(100).then(|| Duration::from_secs(60)),
+                extensions: Vec::new(),
+                match_labels,
+            });
+        }
+        let slots = classes.into_iter().map(|class| (class, random.between(1, 4) as u32)).collect();
+        Self { handlers, slots, sloppy: random.chance(250) }
+    }
+
+    pub fn handler(&self, task_type: &TaskType, labels: &BTreeMap<String, String>) -> Option<&Handler> {
+        self.handlers.iter().find(|handler| {
+            handler.task_type == *task_type
+                && handler.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+        })
+    }
+}
+
+/// A task type, served or not.
+pub fn any_type(random: &mut Random) -> TaskType {
+    // The last ones are rarer, so that most tasks find a runner.
+    let nth = random.below(6).min(random.below(6)).min(TYPES.len() as u64 - 1);
+    TaskType::from(TYPES[nth as usize])
+}

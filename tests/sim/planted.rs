@@ -1,0 +1,38 @@
+//! Each bug that the core carries for tests breaks a promise, and some history shows it: the invariants see.
+
+use super::{core::planted::Bug, world::live};
+
+/// Histories in which a planted bug must show.
+const HISTORIES: u64 = 2_000;
+
+fn is_found(bug: Bug) {
+    let found = (0..HISTORIES).find_map(|seed| Some((seed, live(seed, Some(bug), false).violation?)));
+    let (seed, violation) = found.unwrap_or_else(|| panic!("{bug:?} goes unseen in {HISTORIES} histories"));
+    println!("{bug:?} breaks {:?} in seed {seed}: {}", violation.promise, violation.detail.lines().next().unwrap_or(""));
+}
+
+macro_rules! planted_bugs {
+    ($($test:ident: $bug:ident,)*) => {
+        $(
+            #[test]
+            fn $test() {
+                is_found(Bug::$bug);
+            }
+        )*
+    };
+}
+
+planted_bugs! {
+    an_acknowledgement_before_the_sync_is_found: AcknowledgeBeforeSync,
+    a_start_before_the_accept_is_durable_is_found: StartBeforeDurable,
+    missing_fencing_is_found: NoFencing,
+    a_credit_leak_is_found: CreditLeak,
+    a_forgotten_intention_is_found: ForgottenIntention,
+    an_ambiguous_acquire_taken_for_a_no_is_found: AmbiguousAcquireClosed,
+    a_repeated_start_is_found: RepeatedStart,
+    a_dropped_report_is_found: ReportDropped,
+    a_changed_report_is_found: ReportChanged,
+    a_forgotten_abort_is_found: AbortForgotten,
+    a_cancellation_without_an_end_is_found: GraceIgnored,
+    an_immortal_lease_is_found: LeaseImmortal,
+}

@@ -1,0 +1,634 @@
+//! The model runner: speaks the runner protocol honestly, on a bad day.
+//!
+//! ```text
+//!  assigned ─► Deciding ─┬─► Rejected ──────────────────────────────► gone once acknowledged
+//!                        └─► Accepted ── acknowledged ─► Running ─► Finished ─► gone once acknowledged
+//!                               │ refused, ABANDON, lost  │
+//!                               ▼                         ▼
+//!                              gone                   Stopping ─► gone
+//! ```
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+
+use super::{
+    core::{
+        effect::{Assignment, Close, Decision, Order},
+        id::{InstanceId, LeaseId, LinkId, RunnerId, SlotClass, TaskId},
+        input::{Frame, Held, Hello, Input},
+        task::{Blame, CancelReason, Error, Finish, Outcome, Output, OutputValue, Payload, Retry},
+    },
+    hub::{Cue, Hub},
+    plan::{HEARTBEAT, LEASE_TTL, Profile},
+    queue::{At, MS, SEC},
+};
+
+const BEAT: u64 = HEARTBEAT.as_micros() as u64;
+const TTL: u64 = LEASE_TTL.as_micros() as u64;
+/// A task that ends only when it is stopped.
+const ENDLESS: u64 = 100 * 3_600 * SEC;
+
+#[derive(Debug)]
+pub struct Runner {
+    index: usize,
+    id: RunnerId,
+    profile: Profile,
+    /// One number a process.
+    pub instance: u32,
+    pub retired: bool,
+    pub draining: bool,
+    healthy: bool,
+    slots: BTreeMap<SlotClass, u32>,
+    /// Until when its heartbeats are starved while all else goes on.
+    stalled_until: At,
+    pub link: Option<Attached>,
+    pub work: BTreeMap<LeaseId, Work>,
+}
+
+/// One stream as the runner sees it.
+#[derive(Debug)]
+pub struct Attached {
+    pub id: LinkId,
+    welcomed: bool,
+    sequence: u64,
+    /// Counted frames without an acknowledgement.
+    sent: VecDeque<(u64, LeaseId, What)>,
+    beats: BTreeMap<u64, At>,
+    beat: u64,
+    heard: At,
+}
+
+/// What a counted frame was about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Decision,
+    Update(u64),
+    Result,
+}
+
+/// One assignment in hand.
+#[derive(Debug)]
+pub struct Work {
+    task: TaskId,
+    class: SlotClass,
+    idempotent: bool,
+    stage: Stage,
+    accept_acknowledged: bool,
+    cancelled: Option<CancelReason>,
+    /// Its handler does not heed a cancellation.
+    stubborn: bool,
+    length: u64,
+    /// When an idempotent handler stops by itself.
+    valid_until: At,
+    /// Updates without an acknowledgement.
+    updates: VecDeque<(u64, Frame)>,
+    numbered: u64,
+    acknowledged: u64,
+    /// On this stream.
+    result_sent: bool,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Deciding,
+    Accepted,
+    Rejected(Error),
+    Running,
+    Finished(Finish),
+    Stopping,
+}
+
+// === impl Runner ===
+
+impl Runner {
+    pub fn new(index: usize, profile: Profile) -> Self {
+        Self {
+            index,
+            id: RunnerId::from(format!("runner-{index}")),
+            slots: profile.slots.clone(),
+            profile,
+            instance: 0,
+            retired: false,
+            draining: false,
+            healthy: true,
+            stalled_until: 0,
+            link: None,
+            work: BTreeMap::new(),
+        }
+    }
+
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    fn cue(&self, hub: &mut Hub, delay: u64, cue: Cue) {
+        hub.cue(delay, self.index, self.instance, cue);
+    }
+
+    // === the stream ===
+
+    /// Says hello on a new stream to the delegate's process, if there is one.
+    pub fn attach(&mut self, hub: &mut Hub, process: Option<u32>) {
+        if self.link.is_some() || self.retired {
+            return;
+        }
+        let Some(process) = process else {
+            let pause = hub.random.between(SEC, 3 * SEC);
+            return self.cue(hub, pause, Cue::Attach);
+        };
+        let id = hub.open_wire(self.index, process);
+        let held = self.work.iter().map(|(lease, work)| Held {
+            lease: *lease,
+            accept_acknowledged: work.accept_acknowledged,
+            acknowledged_number: work.acknowledged,
+            finished: matches!(work.stage, Stage::Finished(_)),
+        });
+        let hello = Hello {
+            runner: self.id.clone(),
+            instance: InstanceId::from(format!("{}/{}", self.id, self.instance)),
+            sdk: "model".into(),
+            handlers: self.profile.handlers.clone(),
+            slots: self.slots.clone(),
+            held: held.collect(),
+        };
+        for work in self.work.values_mut() {
+            work.result_sent = false;
+        }
+        self.link = Some(Attached {
+            id,
+            welcomed: false,
+            sequence: 0,
+            sent: VecDeque::new(),
+            beats: BTreeMap::new(),
+            beat: 0,
+            heard: hub.now,
+        });
+        hub.to_delegate(id, Input::Attached { link: id, hello, peer: self.id.0.clone() });
+        self.cue(hub, BEAT, Cue::Beat(id));
+    }
+
+    /// The stream is gone; attaches again.
+    pub fn cut(&mut self, hub: &mut Hub) {
+        if let Some(link) = self.link.take() {
+            hub.hang_up(link.id);
+        }
+        let pause = hub.random.between(50 * MS, 3 * SEC);
+        self.cue(hub, pause, Cue::Attach);
+    }
+
+    /// The process dies, and another takes its place.
+    pub fn crash(&mut self, hub: &mut Hub) {
+        for (lease, work) in std::mem::take(&mut self.work) {
+            hub.checks.stopped(work.task, lease);
+        }
+        if let Some(link) = self.link.take() {
+            if hub.random.chance(700) {
+                hub.hang_up(link.id);
+            } else if let Some(wire) = hub.wires.get_mut(&link.id) {
+                // Its host died: nobody tells the delegate.
+                (wire.inward, wire.outward) = (false, false);
+            }
+        }
+        self.instance += 1;
+        (self.draining, self.healthy, self.stalled_until) = (false, true, 0);
+        self.slots = self.profile.slots.clone();
+        let pause = hub.random.between(100 * MS, 30 * SEC);
+        self.cue(hub, pause, Cue::Attach);
+    }
+
+    /// Heartbeats go astray while all else goes on.
+    pub fn stall(&mut self, hub: &mut Hub) {
+        self.stalled_until = hub.now + hub.random.between(5 * SEC, 60 * SEC);
+    }
+
+    pub fn fall_ill(&mut self, hub: &mut Hub) {
+        self.healthy = false;
+        let pause = hub.random.between(SEC, 30 * SEC);
+        self.cue(hub, pause, Cue::Recover);
+    }
+
+    pub fn recover(&mut self) {
+        self.healthy = true;
+    }
+
+    /// Wants to go: finishes what it has and starts anew.
+    pub fn drain(&mut self, hub: &mut Hub) {
+        self.draining = true;
+        self.say(hub, Frame::DrainNotice);
+    }
+
+    pub fn resize(&mut self, hub: &mut Hub, whole: bool) {
+        for (class, most) in &self.profile.slots {
+            let slots = if whole { *most } else { hub.random.below(u64::from(*most) + 1) as u32 };
+            self.slots.insert(class.clone(), slots);
+        }
+        self.say(hub, Frame::Capacity { slots: self.slots.clone() });
+    }
+
+    /// Sends a frame that is not counted.
+    fn say(&mut self, hub: &mut Hub, frame: Frame) {
+        if let Some(link) = self.link.as_ref().filter(|link| link.welcomed) {
+            hub.to_delegate(link.id, Input::Received { link: link.id, sequence: 0, frame });
+        }
+    }
+
+    fn send(&mut self, hub: &mut Hub, lease: LeaseId, what: What, frame: Frame) {
+        if let Some(link) = self.link.as_mut().filter(|link| link.welcomed) {
+            link.sequence += 1;
+            link.sent.push_back((link.sequence, lease, what));
+            hub.to_delegate(link.id, Input::Received { link: link.id, sequence: link.sequence, frame });
+        }
+    }
+
+    fn beat(&mut self, hub: &mut Hub, id: LinkId) {
+        let Some(link) = self.link.as_mut().filter(|link| link.id == id) else { return };
+        if hub.now - link.heard > 3 * BEAT {
+            hub.say(|| format!("{}: hears nothing on {id}", self.id));
+            return self.cut(hub);
+        }
+        if link.welcomed && hub.now >= self.stalled_until {
+            link.beat += 1;
+            link.beats.insert(link.beat, hub.now);
+            // From the accept until the result is sent, and what was told to stop until it has.
+            let named = self.work.iter().filter(|(_, work)| match work.stage {
+                Stage::Deciding | Stage::Rejected(_) => false,
+                Stage::Accepted | Stage::Running | Stage::Stopping => true,
+                Stage::Finished(_) => !work.result_sent,
+            });
+            let leases = named.map(|(lease, _)| *lease).collect();
+            let frame = Frame::Heartbeat { id: link.beat, leases, healthy: self.healthy };
+            self.say(hub, frame);
+        }
+        self.cue(hub, BEAT, Cue::Beat(id));
+        if self.draining && self.work.is_empty() {
+            self.crash(hub);
+        }
+    }
+
+    // === orders ===
+
+    pub fn ordered(&mut self, hub: &mut Hub, id: LinkId, order: Order) {
+        let Some(link) = self.link.as_mut().filter(|link| link.id == id) else { return };
+        link.heard = hub.now;
+        if !link.welcomed && !matches!(order, Order::Welcome { .. } | Order::Close(_)) {
+            return hub.checks.violated("welcome comes first", || format!("{id} got {order:?}"));
+        }
+        match order {
+            Order::Welcome { decisions } => self.welcomed(hub, decisions),
+            Order::Assign(assignment) => self.assigned(hub, *assignment),
+            Order::Cancel { lease, reason, grace, .. } => self.cancel(hub, lease, reason, grace.as_micros() as u64),
+            Order::Acknowledge { sequence } => self.acknowledged(hub, sequence),
+            Order::HeartbeatAck { id: beat, lost } => self.beat_answered(hub, beat, &lost),
+            Order::Refuse { sequence, frame, .. } => self.refused(hub, sequence, frame),
+            Order::Close(close) => {
+                match close {
+                    Close::Replaced => self.crash(hub),
+                    Close::RunnerIdInUse { retry_after, .. } => {
+                        self.link = None;
+                        self.cue(hub, retry_after.as_micros() as u64, Cue::Attach);
+                    }
+                    Close::Superseded | Close::Silent => self.cut(hub),
+                    Close::Overrun => hub.checks.violated("an honest runner overruns nothing", || id.to_string()),
+                }
+            }
+        }
+    }
+
+    fn welcomed(&mut self, hub: &mut Hub, decisions: Vec<(LeaseId, Decision)>) {
+        if let Some(link) = &mut self.link {
+            link.welcomed = true;
+        }
+        if self.draining {
+            self.say(hub, Frame::DrainNotice);
+        }
+        self.say(hub, Frame::Capacity { slots: self.slots.clone() });
+        let decisions: BTreeMap<LeaseId, Decision> = decisions.into_iter().collect();
+        for lease in self.work.keys().copied().collect::<Vec<_>>() {
+            match decisions.get(&lease).copied().unwrap_or(Decision::ResendDecision) {
+                Decision::Keep => {
+                    self.resend(hub, lease);
+                    self.accept_acknowledged(hub, lease);
+                }
+                Decision::ResendDecision => {
+                    self.send_decision(hub, lease);
+                    self.resend(hub, lease);
+                }
+                Decision::ResendResult => self.resend(hub, lease),
+                Decision::Acknowledged => self.forget(hub, lease),
+                Decision::Abandon => self.lose(hub, lease),
+            }
+        }
+    }
+
+    fn assigned(&mut self, hub: &mut Hub, assignment: Assignment) {
+        let lease = assignment.lease;
+        if self.work.contains_key(&lease) {
+            // The decision was lost.
+            return self.send_decision(hub, lease);
+        }
+        let spec = &assignment.spec;
+        let Some(handler) = self.profile.handler(&spec.task_type, &spec.labels) else {
+            return hub.checks.violated("work goes to who can do it", || format!("{lease} to {}", self.id));
+        };
+        let random = &mut hub.random;
+        let length = match random.below(10) {
+            0 if assignment.time_remaining.is_some() => ENDLESS,
+            0 | 1 => random.between(10 * SEC, 40 * SEC),
+            2 => 0,
+            _ => random.between(MS, 5 * SEC),
+        };
+        let work = Work {
+            task: assignment.task,
+            class: handler.class.clone(),
+            idempotent: handler.idempotent,
+            stage: Stage::Deciding,
+            accept_acknowledged: false,
+            cancelled: None,
+            stubborn: random.chance(200),
+            length,
+            valid_until: 0,
+            updates: VecDeque::new(),
+            numbered: 0,
+            acknowledged: 0,
+            result_sent: false,
+        };
+        self.work.insert(lease, work);
+        let slow = hub.goes_wrong(hub.plan.slow_accepts);
+        let delay = if slow { hub.random.between(3 * SEC, 8 * SEC) } else { hub.random.below(20 * MS) };
+        self.cue(hub, delay, Cue::Decide(lease));
+    }
+
+    fn cancel(&mut self, hub: &mut Hub, lease: LeaseId, reason: CancelReason, grace: u64) {
+        let Some(work) = self.work.get_mut(&lease) else { return };
+        work.cancelled.get_or_insert(reason);
+        if matches!(work.stage, Stage::Running) && !work.stubborn {
+            let pause = hub.random.below(grace);
+            self.cue(hub, pause, Cue::End(lease));
+        }
+    }
+
+    fn acknowledged(&mut self, hub: &mut Hub, sequence: u64) {
+        while let Some(link) = self.link.as_mut()
+            && link.sent.front().is_some_and(|(sent, ..)| *sent <= sequence)
+            && let Some((_, lease, what)) = link.sent.pop_front()
+        {
+            match what {
+                What::Decision => match self.work.get(&lease).map(|work| &work.stage) {
+                    Some(Stage::Rejected(_)) => self.forget(hub, lease),
+                    _ => self.accept_acknowledged(hub, lease),
+                },
+                What::Update(number) => {
+                    if let Some(work) = self.work.get_mut(&lease) {
+                        work.acknowledged = work.acknowledged.max(number);
+                        work.updates.retain(|(kept, _)| *kept > number);
+                    }
+                }
+                What::Result => self.forget(hub, lease),
+            }
+        }
+    }
+
+    fn refused(&mut self, hub: &mut Hub, sequence: u64, frame: &'static str) {
+        let Some(link) = self.link.as_mut() else { return };
+        let Some(at) = link.sent.iter().position(|(sent, ..)| *sent == sequence) else {
+            return hub.checks.violated("only what was sent is refused", || format!("{frame} {sequence}"));
+        };
+        let Some((_, lease, what)) = link.sent.remove(at) else { return };
+        match what {
+            What::Decision | What::Update(_) => self.lose(hub, lease),
+            What::Result => self.forget(hub, lease),
+        }
+    }
+
+    fn beat_answered(&mut self, hub: &mut Hub, beat: u64, lost: &[LeaseId]) {
+        let sent = self.link.as_mut().and_then(|link| link.beats.remove(&beat));
+        if let Some(sent) = sent {
+            for work in self.work.values_mut().filter(|work| work.valid_until > 0) {
+                work.valid_until = work.valid_until.max(sent + TTL);
+            }
+        }
+        for lease in lost {
+            self.lose(hub, *lease);
+        }
+    }
+
+    // === the work ===
+
+    pub fn cued(&mut self, hub: &mut Hub, cue: Cue, process: Option<u32>) {
+        match cue {
+            Cue::Attach => self.attach(hub, process),
+            Cue::Beat(link) => self.beat(hub, link),
+            Cue::Decide(lease) => self.decide(hub, lease),
+            Cue::News(lease) => self.news(hub, lease),
+            Cue::End(lease) => self.end(hub, lease),
+            Cue::Lapse(lease) => self.lapse(hub, lease),
+            Cue::Stopped(lease) => {
+                if matches!(self.work.get(&lease).map(|work| &work.stage), Some(Stage::Stopping)) {
+                    self.forget(hub, lease);
+                }
+            }
+            Cue::Recover => self.recover(),
+            Cue::Broken(link) => {
+                if self.link.as_ref().is_some_and(|attached| attached.id == link) {
+                    self.cut(hub);
+                }
+            }
+        }
+    }
+
+    fn decide(&mut self, hub: &mut Hub, lease: LeaseId) {
+        let rejects = hub.goes_wrong(hub.plan.rejected);
+        let Some(work) = self.work.get_mut(&lease).filter(|work| matches!(work.stage, Stage::Deciding)) else { return };
+        work.stage = if rejects { Stage::Rejected(error(hub, "BUSY")) } else { Stage::Accepted };
+        self.send_decision(hub, lease);
+    }
+
+    fn send_decision(&mut self, hub: &mut Hub, lease: LeaseId) {
+        let welcomed = self.link.as_ref().is_some_and(|link| link.welcomed);
+        let Some(work) = self.work.get_mut(&lease).filter(|_| welcomed) else { return };
+        let frame = match &work.stage {
+            Stage::Deciding | Stage::Stopping => return,
+            Stage::Rejected(error) => Frame::Rejected { lease, error: error.clone() },
+            Stage::Accepted | Stage::Running | Stage::Finished(_) => Frame::Accepted { lease },
+        };
+        if matches!(work.stage, Stage::Accepted) {
+            // The accept counts as the first renewal.
+            work.valid_until = hub.now + TTL;
+        }
+        self.send(hub, lease, What::Decision, frame);
+    }
+
+    /// A handler starts once its accept is acknowledged, and only once.
+    fn accept_acknowledged(&mut self, hub: &mut Hub, lease: LeaseId) {
+        let Some(work) = self.work.get_mut(&lease) else { return };
+        work.accept_acknowledged = true;
+        if !matches!(work.stage, Stage::Accepted) {
+            return;
+        }
+        if let Some(reason) = work.cancelled {
+            work.stage = Stage::Finished(Finish::of(outcome_of(reason), None));
+            return self.send_result(hub, lease);
+        }
+        if work.idempotent && hub.now >= work.valid_until && !self.profile.sloppy {
+            // Too late to be sure of the lease: the next heartbeat does not name it.
+            return self.forget(hub, lease);
+        }
+        work.stage = Stage::Running;
+        let left = work.valid_until.saturating_sub(hub.now);
+        if work.idempotent {
+            hub.cue(left, self.index, self.instance, Cue::Lapse(lease));
+        }
+        let (task, idempotent, length) = (work.task, work.idempotent, work.length);
+        hub.say(|| format!("{}: starts {task} under {lease}", self.id));
+        hub.checks.started(task, lease, idempotent, self.profile.sloppy);
+        let class = self.work[&lease].class.clone();
+        let running = self.work.values().filter(|work| work.class == class && matches!(work.stage, Stage::Running));
+        // What a sloppy handler does beyond its lease is nobody's promise.
+        if running.count() > self.profile.slots[&class] as usize && !self.profile.sloppy {
+            hub.checks.violated("credits bound what runs", || format!("{} runs more than its {class} slots", self.id));
+        }
+        self.news(hub, lease);
+        if length > 2 * SEC {
+            self.cue(hub, SEC, Cue::News(lease));
+        }
+        self.cue(hub, length, Cue::End(lease));
+    }
+
+    /// Started first, outputs or progress later.
+    fn news(&mut self, hub: &mut Hub, lease: LeaseId) {
+        let progresses = hub.random.chance(300);
+        let stalled = hub.now < self.stalled_until;
+        let Some(work) = self.work.get_mut(&lease).filter(|work| matches!(work.stage, Stage::Running)) else { return };
+        if work.numbered > 0 && (progresses || stalled) {
+            self.say(hub, Frame::Progress { lease, progress: "half".into() });
+            // A starved heartbeat does not keep the rest of the runner from talking, so the link outlives the lease.
+            return if stalled || self.profile.sloppy { self.cue(hub, 4 * SEC, Cue::News(lease)) };
+        }
+        work.numbered += 1;
+        let number = work.numbered;
+        let frame = if number == 1 {
+            Frame::Started { lease, number }
+        } else {
+            let value = OutputValue::Text(format!("{number}").into());
+            Frame::Outputs { lease, number, outputs: vec![Output { name: "out".into(), value, sensitive: false }] }
+        };
+        work.updates.push_back((number, frame.clone()));
+        self.send(hub, lease, What::Update(number), frame);
+    }
+
+    fn end(&mut self, hub: &mut Hub, lease: LeaseId) {
+        let Some(work) = self.work.get_mut(&lease).filter(|work| matches!(work.stage, Stage::Running)) else { return };
+        let finish = match work.cancelled {
+            Some(reason) if !work.stubborn => Finish::of(outcome_of(reason), None),
+            _ => result_of(hub, lease),
+        };
+        if let (Outcome::Errored, Some(error)) = (finish.outcome, &finish.error)
+            && error.side_effects_possible == Some(false)
+        {
+            hub.checks.had_no_effect(work.task);
+        }
+        hub.checks.stopped(work.task, lease);
+        work.stage = Stage::Finished(finish);
+        self.send_result(hub, lease);
+    }
+
+    fn send_result(&mut self, hub: &mut Hub, lease: LeaseId) {
+        let welcomed = self.link.as_ref().is_some_and(|link| link.welcomed);
+        let Some(work) = self.work.get_mut(&lease).filter(|_| welcomed) else { return };
+        let Stage::Finished(finish) = &work.stage else { return };
+        let finish = Box::new(finish.clone());
+        work.result_sent = true;
+        self.send(hub, lease, What::Result, Frame::Result { lease, finish });
+    }
+
+    /// Everything of this task that nobody acknowledged.
+    fn resend(&mut self, hub: &mut Hub, lease: LeaseId) {
+        let Some(work) = self.work.get(&lease) else { return };
+        for (number, frame) in work.updates.clone() {
+            self.send(hub, lease, What::Update(number), frame);
+        }
+        // The acknowledgement just now may have sent it already.
+        if self.work.get(&lease).is_some_and(|work| !work.result_sent) {
+            self.send_result(hub, lease);
+        }
+    }
+
+    /// An idempotent handler stops by itself once its lease has run out.
+    fn lapse(&mut self, hub: &mut Hub, lease: LeaseId) {
+        if self.profile.sloppy {
+            return;
+        }
+        let Some(work) = self.work.get_mut(&lease) else { return };
+        match work.stage {
+            Stage::Running if hub.now < work.valid_until => {
+                let left = work.valid_until - hub.now;
+                self.cue(hub, left, Cue::Lapse(lease));
+            }
+            Stage::Running => self.lose(hub, lease),
+            _ => {}
+        }
+    }
+
+    /// The lease is gone: what runs is stopped, which takes a moment, and nothing else is started.
+    fn lose(&mut self, hub: &mut Hub, lease: LeaseId) {
+        let Some(work) = self.work.get_mut(&lease) else { return };
+        match work.stage {
+            Stage::Stopping => {}
+            Stage::Running if self.profile.sloppy && work.idempotent && hub.random.chance(500) => {}
+            Stage::Running => {
+                work.stage = Stage::Stopping;
+                hub.checks.stopped(work.task, lease);
+                let pause = hub.random.below(2 * SEC);
+                self.cue(hub, pause, Cue::Stopped(lease));
+            }
+            _ => self.forget(hub, lease),
+        }
+    }
+
+    fn forget(&mut self, hub: &mut Hub, lease: LeaseId) {
+        if let Some(work) = self.work.remove(&lease) {
+            hub.checks.stopped(work.task, lease);
+        }
+    }
+}
+
+fn outcome_of(reason: CancelReason) -> Outcome {
+    if reason == CancelReason::Deadline { Outcome::TimedOut } else { Outcome::Cancelled }
+}
+
+fn error(hub: &mut Hub, reason: &str) -> Error {
+    let random = &mut hub.random;
+    Error {
+        code: 8,
+        reason: reason.into(),
+        message: "the model says so".into(),
+        blame: Blame::Runner,
+        retry: *random.pick(&[Retry::Never, Retry::SameRunner, Retry::OtherRunner, Retry::OtherDelegate]),
+        retry_delay: random.chance(300).then(|| std::time::Duration::from_micros(random.between(MS, 5 * SEC))),
+        side_effects_possible: *random.pick(&[None, Some(true), Some(false)]),
+    }
+}
+
+/// How a handler ends of its own accord; no two results are alike.
+fn result_of(hub: &mut Hub, lease: LeaseId) -> Finish {
+    let outcome = if hub.goes_wrong(hub.plan.errored) {
+        Outcome::Errored
+    } else {
+        *hub.random.pick(&[Outcome::Succeeded, Outcome::Succeeded, Outcome::Succeeded, Outcome::Failed, Outcome::Skipped])
+    };
+    let error = (outcome == Outcome::Errored).then(|| error(hub, "BROKEN"));
+    let content = Bytes::from(format!("{lease}: {:x}", hub.random.next()));
+    Finish {
+        outcome,
+        exit_code: Some(i32::from(outcome != Outcome::Succeeded)),
+        error,
+        payload: Some(Payload { content_type: "text/plain".into(), content }),
+        outputs: Vec::new(),
+        extensions: Vec::new(),
+    }
+}
