@@ -110,6 +110,7 @@ pub struct Assignment {
 
 /// What becomes of a task that a runner held when it attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::enum_variant_names)] // the contract's words
 pub enum Decision {
     Keep,
     ResendDecision,

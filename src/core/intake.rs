@@ -23,8 +23,8 @@ use super::{
     time::Now,
     timer::Timer,
     upstream::{
-        ACQUIRE_LATE_MAX, Acquire, Listed, REFUSALS_APART, REGISTER_DEBOUNCE, REGISTER_RETRY_MAX, REGISTER_RETRY_MIN, SET_ASIDE_FOR,
-        Standing,
+        ACQUIRE_LATE_MAX, Acquire, Listed, REFUSALS_APART, REGISTER_DEBOUNCE, REGISTER_RETRY_MAX, REGISTER_RETRY_MIN,
+        SET_ASIDE_FOR, Standing,
     },
 };
 

@@ -113,7 +113,16 @@ impl Manager {
         };
         let id = ExternalId::from(format!("e-{nth}"));
         hub.say(|| format!("manager: offers {id} ({}, {temper:?}, timeout {timeout:?})", spec.task_type));
-        self.offers.push(Offer { id, spec, place: Place::Listed, temper, teases_until: 0, lost: false, aborted: false, effective: None });
+        self.offers.push(Offer {
+            id,
+            spec,
+            place: Place::Listed,
+            temper,
+            teases_until: 0,
+            lost: false,
+            aborted: false,
+            effective: None,
+        });
     }
 
     pub fn offer(&mut self, id: &ExternalId) -> &mut Offer {
