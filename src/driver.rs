@@ -22,7 +22,7 @@ use crate::{
         time::{Mono, Now, Wall},
     },
     journal::{self, Batch, Change, Writer},
-    runners::link::Orders,
+    runners::{ids::Ids, link::Orders},
     upstreams::Upstream,
 };
 
@@ -66,8 +66,8 @@ pub struct Clock {
     origin: Instant,
 }
 
-/// Is told every note, in order; must not wait.
-pub type Observer = Box<dyn FnMut(&Note) + Send>;
+/// Is told every note, in order, and how to write its ids; must not wait.
+pub type Observer = Box<dyn FnMut(&Ids, &Note) + Send>;
 
 /// The one owner of the core.
 pub struct Driver {
@@ -83,6 +83,8 @@ pub struct Driver {
     links: HashMap<LinkId, Orders>,
     upstreams: BTreeMap<UpstreamName, Arc<dyn Upstream>>,
     observer: Observer,
+    /// As runners and operators read them.
+    ids: Ids,
 }
 
 /// All a driver is made from.
@@ -154,7 +156,9 @@ pub fn journal_news() -> (impl FnMut(journal::Event) + Send + 'static, watch::Re
 impl Driver {
     pub fn new(parts: Parts) -> Self {
         let Parts { core, clock, writer, news, inbox, sender, upstreams, observer } = parts;
-        Self { core, clock, writer, inbox, sender, news, failing: None, links: HashMap::new(), upstreams, observer }
+        let ids = Ids::of(core.delegate());
+        let (failing, links) = (None, HashMap::new());
+        Self { core, clock, writer, inbox, sender, news, failing, links, upstreams, observer, ids }
     }
 
     /// Runs until `stop` turns true, then closes every link and makes durable what is recorded.
@@ -270,7 +274,7 @@ impl Driver {
                 });
             }
             Effect::Send { link, order } => self.send(link, order),
-            Effect::Note(note) => (self.observer)(&note),
+            Effect::Note(note) => (self.observer)(&self.ids, &note),
         }
     }
 

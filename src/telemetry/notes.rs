@@ -1,44 +1,46 @@
 //! The core's notes as log lines. Levels by who needs to act: `warn` the operator, soon; `info` a task's milestones; `debug` the
 //! rest.
 
-use crate::core::effect::Note;
+use crate::{core::effect::Note, runners::ids::Ids};
 use tracing::{debug, error, info, warn};
 
-/// Writes one line; ids as the core knows them, never content.
-pub fn log(note: &Note) {
+/// Writes one line; ids as runners and operators read them, never content.
+pub fn log(ids: &Ids, note: &Note) {
     match note {
         Note::NotAcquired { upstream, external_id, task_type, reason } => {
             info!(%upstream, %external_id, %task_type, code = reason.code(), %reason, "task left with the upstream");
         }
         Note::Acquired { task, upstream, external_id, task_type, trace_id } => {
-            info!(%task, %upstream, %external_id, %task_type, %trace_id, "task acquired");
+            info!(task = ids.task(*task), %upstream, %external_id, %task_type, %trace_id, "task acquired");
         }
         Note::AcquireEnded { upstream, external_id, reason } => {
             info!(%upstream, %external_id, %reason, "acquire brought no task");
         }
         Note::LeaseLost { task, lease, runner, reason, repeats } => {
-            warn!(%task, %lease, %runner, %reason, repeats, "lease lost");
+            warn!(task = ids.task(*task), lease = ids.lease(*lease), %runner, %reason, repeats, "lease lost");
         }
         Note::AssignmentEnded { task, lease, runner, reason } => {
-            info!(%task, %lease, %runner, %reason, "assignment ended before its accept");
+            info!(task = ids.task(*task), lease = ids.lease(*lease), %runner, %reason, "assignment ended before its accept");
         }
-        Note::Cancelled { task, external_id, reason } => info!(%task, %external_id, ?reason, "task is to stop"),
+        Note::Cancelled { task, external_id, reason } => {
+            info!(task = ids.task(*task), %external_id, ?reason, "task is to stop")
+        }
         Note::AbortNoted { upstream, external_id } => {
             info!(%upstream, %external_id, "abort of a task that is not here")
         }
-        Note::Finished { task, outcome, reason } => info!(%task, ?outcome, %reason, "task finished"),
+        Note::Finished { task, outcome, reason } => info!(task = ids.task(*task), ?outcome, %reason, "task finished"),
         // The upstream's failure is a warning of its own; here one task waits, ever more rarely worth a line.
         Note::ReportFailed { task, upstream, tries, reason } if tries.is_power_of_two() => {
-            info!(%task, %upstream, tries, %reason, "result not reported yet");
+            info!(task = ids.task(*task), %upstream, tries, %reason, "result not reported yet");
         }
         Note::ReportFailed { task, upstream, tries, reason } => {
-            debug!(%task, %upstream, tries, %reason, "result not reported yet");
+            debug!(task = ids.task(*task), %upstream, tries, %reason, "result not reported yet");
         }
         Note::DeadLetter { task, upstream, external_id, reason } => {
-            error!(%task, %upstream, %external_id, %reason, "result is not sent any more and kept as a dead letter");
+            error!(task = ids.task(*task), %upstream, %external_id, %reason, "result is not sent any more and kept as a dead letter");
         }
         Note::Reported(summary) => info!(
-            task = %summary.task,
+            task = ids.task(summary.task),
             upstream = %summary.upstream,
             external_id = %summary.external_id,
             outcome = ?summary.outcome,
@@ -56,7 +58,9 @@ pub fn log(note: &Note) {
         Note::FrameRefused { link, frame, reason } => debug!(%link, frame, reason, "frame refused"),
         Note::JournalRolledBack { task, lease } => {
             error!(
-                %task, %lease, reason = "JOURNAL_ROLLED_BACK",
+                task = ids.task(*task),
+                lease = ids.lease(*lease),
+                reason = "JOURNAL_ROLLED_BACK",
                 "a runner holds an acknowledgement this journal lacks: its tail was lost"
             );
         }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::{
     runner::{CLEANUP, EXECUTE, SETUP, WORK},
@@ -19,6 +19,7 @@ use crate::{
     core::effect::{Note, Summary},
     daemon,
     doubles::manager::NewTask,
+    runners::ids::Ids,
     telemetry, upstreams,
 };
 
@@ -71,8 +72,8 @@ async fn perform(args: &Args) -> Result<ExitCode, String> {
     let scene = Scene::set(port, "").await.map_err(|error| chain(&error))?;
     let adapters = upstreams::from_config(&scene.config).map_err(|error| chain(&error))?;
     let (notes, mut summaries) = mpsc::unbounded_channel();
-    let observer = move |note: &Note| {
-        telemetry::notes::log(note);
+    let observer = move |ids: &Ids, note: &Note| {
+        telemetry::notes::log(ids, note);
         if let Some(summary) = timeline::reported(note) {
             // The show may be over.
             let _ = notes.send(summary.clone());
@@ -89,18 +90,22 @@ async fn perform(args: &Args) -> Result<ExitCode, String> {
 
     let labels = Arc::new(Mutex::new(Labels::new()));
     let named = labels.clone();
+    let (told, mut heard) = watch::channel(0_usize);
     let telling = tokio::spawn(async move {
-        let mut told = 0_u32;
         while let Some(summary) = summaries.recv().await {
             tell(&summary, &named);
-            told += 1;
+            told.send_modify(|told| *told += 1);
         }
-        told
     });
 
     let started = Instant::now();
     let parts = act(&scene, args.tasks, &labels).await?;
     let took = started.elapsed();
+    // The manager has its results a moment before the delegate has it on record that it reported them.
+    let all_told = heard.wait_for(|told| *told >= parts.len());
+    if tokio::time::timeout(PATIENCE, all_told).await.is_err() {
+        return Err(format!("not every result was recorded as reported after {PATIENCE:?}"));
+    }
     let verdict = judge(&scene, &parts, took);
     if args.keep {
         println!("{}", verdict.as_ref().unwrap_or_else(|error| error));

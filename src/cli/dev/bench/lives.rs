@@ -85,7 +85,7 @@ pub async fn through_double(tasks: u32, outstanding: u32) -> Result<f64, String>
         upstream.poll_interval = Duration::from_millis(10);
     }
     let adapters = upstreams::from_config(&config).map_err(|error| chain(&error))?;
-    let daemon = daemon::start(&config, adapters, Box::new(|_| {})).await.map_err(|error| chain(&error))?;
+    let daemon = daemon::start(&config, adapters, Box::new(|_, _| {})).await.map_err(|error| chain(&error))?;
     let _runner = start_runner(&daemon.runners_socket, outstanding).map_err(|error| error.to_string())?;
     let data = format!(r#"{{"fill":"{}"}}"#, "7".repeat(2_000));
     let warm = u64::from(tasks.min(500));

@@ -159,7 +159,7 @@ async fn delegate_on(
     upstreams.insert("stub".into(), stub);
     let recording = Recording::default();
     let tape = recording.clone();
-    let daemon = daemon::start_on(&config, upstreams, Box::new(|_| {}), move |store| Recorder::new(store, tape))
+    let daemon = daemon::start_on(&config, upstreams, Box::new(|_, _| {}), move |store| Recorder::new(store, tape))
         .await
         .map_err(|error| chain(&error))?;
     Ok((daemon, config, recording, place))
