@@ -48,6 +48,15 @@ pub(crate) enum News {
     Output { lease_id: LeaseId, outputs: OutputSet, taken: oneshot::Sender<Result<(), OutputError>> },
 }
 
+// === impl Cancellation ===
+
+impl Cancellation {
+    /// The work is being dropped already; what it spawned should end too.
+    pub(crate) fn lease_lost() -> Self {
+        Self { reason: CancelReason::LeaseLost, message: "the lease is gone".to_owned(), grace: Duration::ZERO }
+    }
+}
+
 // === impl Context ===
 
 impl Context {
@@ -140,7 +149,8 @@ impl Context {
         self.shared.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// Waits for the request to stop. Meant for `select!`; a handler that never looks is dropped when the grace has passed.
+    /// Waits for the request to stop. Meant for `select!`; a handler that never looks is dropped when the grace has passed. A
+    /// handler whose lease is lost is dropped at once; what it has spawned sees that here, as `CancelReason::LeaseLost`.
     pub async fn cancelled(&self) -> Cancellation {
         let mut cancellation = self.shared.cancellation.clone();
         let asked = cancellation.wait_for(Option::is_some).await.ok().and_then(|asked| asked.clone());

@@ -22,10 +22,11 @@ use super::{
     holdings::LeaseId,
     link::{Link, LinkEvent, Lost},
     outcome::{self, Failure, Success},
+    reason,
     session::{Effect, LinkEnd, Profile, Session},
     target::{Target, Token},
 };
-use crate::proto::runner::v1::{TaskAssignment, TaskResult};
+use crate::proto::runner::v1::{FrameRejection, TaskAssignment, TaskResult, attach_response::Frame};
 
 /// News of handlers that waits for the loop; beyond it progress is dropped and outputs wait.
 const NEWS_BUFFERED: usize = 1024;
@@ -104,21 +105,14 @@ impl Driver {
             }
             self.perform();
             self.write();
-            if self.session.is_done() && !matches!(self.link, Link::Leaving { .. }) {
-                match std::mem::replace(&mut self.link, Link::Waiting(Instant::now())).leave() {
-                    Some(link) => self.link = link,
-                    None => return Ok(()),
-                }
+            if self.session.is_done() && self.link.leave() {
+                return Ok(());
             }
             let timeout = self.session.poll_timeout().map(Instant::from_std);
             tokio::select! {
                 // What has arrived comes before what time has brought: it may be the renewal that time ran out for.
                 biased;
-                event = self.link.next(self.session.has_frame()) => match self.link_event(event) {
-                    Ok(()) => {}
-                    Err(_) if self.session.is_done() => return Ok(()),
-                    Err(error) => return Err(error),
-                },
+                event = self.link.next(self.session.has_frame()) => self.link_event(event)?,
                 Some(ended) = self.works.join_next_with_id() => self.ended(ended),
                 Some(news) = self.news.recv() => self.news(news),
                 () = &mut stop, if matches!(shutdown, Shutdown::NotAsked) => {
@@ -129,9 +123,6 @@ impl Driver {
                 () = sleep_until(timeout.unwrap_or_else(Instant::now)), if timeout.is_some() => {
                     self.session.handle_timeout(Instant::now().into_std());
                 }
-            }
-            if matches!(self.link, Link::Waiting(_)) && self.session.is_done() {
-                return Ok(());
             }
         }
     }
@@ -149,6 +140,12 @@ impl Driver {
                 Effect::Kill { lease_id } => {
                     if let Some(stop) = self.stops.get(&lease_id) {
                         info!(%lease_id, "a task is stopped");
+                        // What the handler spawned is not dropped with it; it learns here that its lease is gone.
+                        stop.ask.send_if_modified(|asked| {
+                            let unasked = asked.is_none();
+                            asked.get_or_insert_with(Cancellation::lease_lost);
+                            unasked
+                        });
                         stop.abort.abort();
                     }
                 }
@@ -180,6 +177,7 @@ impl Driver {
                 self.session.connected(Instant::now().into_std());
             }
             LinkEvent::Frame(frame) => {
+                log(frame.frame.as_ref());
                 let welcomed = self.session.is_welcomed();
                 self.session.receive(Instant::now().into_std(), *frame);
                 if !welcomed && self.session.is_welcomed() {
@@ -195,6 +193,10 @@ impl Driver {
 
     fn lost(&mut self, lost: &Lost) -> Result<(), RunError> {
         self.session.disconnected();
+        if self.session.is_done() {
+            self.link = Link::Waiting(Instant::now());
+            return Ok(());
+        }
         let wait = match lost.classify() {
             Ended::Fatal(error) => return Err(error),
             Ended::After(wait) => wait,
@@ -221,7 +223,7 @@ impl Driver {
         let task = assignment.task.get_or_insert_default();
         let payload = task.payload.take().unwrap_or_default();
         let handler = self.handlers.get(&task.task_type).cloned();
-        info!(task_id = %task.task_id, task_type = %task.task_type, %lease_id, "a task starts");
+        debug!(task_id = %task.task_id, task_type = %task.task_type, %lease_id, "a task starts");
         let (ask, cancellation) = watch::channel(None);
         let deadline = deadline.map(Instant::from_std);
         let context = Context::new(lease_id.clone(), assignment, deadline, cancellation, self.news_sender.clone());
@@ -298,6 +300,19 @@ impl Shutdown {
             Self::NotAsked | Self::Asked { cancel_at: None } => std::future::pending().await,
             Self::Asked { cancel_at: Some(at) } | Self::Cancelled { give_up_at: at } => sleep_until(*at).await,
         }
+    }
+}
+
+/// Tells people what they may have to act on.
+fn log(frame: Option<&Frame>) {
+    match frame {
+        Some(Frame::Drain(drain)) => info!(reason = %drain.reason, "the delegate hands out no more work"),
+        Some(Frame::Rejection(FrameRejection { lease_id, frame, status, .. })) => {
+            let reason = reason::reason(status.as_ref());
+            let message = status.as_ref().map_or("", |status| &status.message);
+            warn!(%lease_id, %frame, %reason, message, "the delegate refused a frame");
+        }
+        _ => {}
     }
 }
 

@@ -79,12 +79,16 @@ impl Link {
         Self::Attaching { frames, opening: Box::pin(open(target, token, ReceiverStream::new(outbound))) }
     }
 
-    /// Closes this half and listens on for the delegate's goodbye; without an open stream nothing is left to do.
-    pub fn leave(self) -> Option<Self> {
-        match self {
-            Self::Attached { inbound, .. } => Some(Self::Leaving { inbound, until: Instant::now() + GOODBYE_TIMEOUT }),
-            Self::Waiting(_) | Self::Attaching { .. } | Self::Leaving { .. } => None,
+    /// Closes this half and listens on for the delegate's goodbye. True: there is no stream to say goodbye on.
+    pub fn leave(&mut self) -> bool {
+        match std::mem::replace(self, Self::Waiting(Instant::now())) {
+            Self::Attached { inbound, .. } => {
+                *self = Self::Leaving { inbound, until: Instant::now() + GOODBYE_TIMEOUT }
+            }
+            leaving @ Self::Leaving { .. } => *self = leaving,
+            Self::Waiting(_) | Self::Attaching { .. } => return true,
         }
+        false
     }
 
     /// Room for one frame, if there is any now.

@@ -16,6 +16,9 @@ use crate::proto::runner::v1::{
 /// Causes below an error that are told. From the protocol.
 const CAUSES_MAX: usize = 8;
 
+/// Hints of one error. From the protocol.
+const HINTS_MAX: usize = 8;
+
 /// A task done as asked. Made from a [`Payload`] or from `()` wherever a handler returns one.
 #[derive(Debug, Default, Clone)]
 pub struct Success {
@@ -167,9 +170,11 @@ impl Failure {
         self
     }
 
-    /// Advice for a person: what is wrong, and what to do. Up to 8.
+    /// Advice for a person: what is wrong, and what to do. Up to 8, further ones are left out.
     pub fn hint(mut self, summary: impl Into<String>, resolution: impl Into<String>) -> Self {
-        self.error.hints.push(Hint { summary: summary.into(), resolution: resolution.into() });
+        if self.error.hints.len() < HINTS_MAX {
+            self.error.hints.push(Hint { summary: summary.into(), resolution: resolution.into() });
+        }
         self
     }
 

@@ -29,7 +29,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Short, so that tests see heartbeats soon; long enough that a busy machine does not count as silence.
-pub const HEARTBEAT: Duration = Duration::from_millis(200);
+pub const HEARTBEAT: Duration = Duration::from_millis(500);
 
 pub struct Delegate {
     links: mpsc::Receiver<Link>,
@@ -309,7 +309,13 @@ impl Link {
         self.acknowledge(sequence).await;
     }
 
-    /// The runner closed its half, or cut the stream.
+    /// The runner cut the stream, whatever it said before.
+    pub async fn gone(&mut self) {
+        let end = async { while let Ok(Some(_)) = self.inbound.message().await {} };
+        patiently(end).await;
+    }
+
+    /// The runner closed its half; any frame before that but heartbeats and bare acknowledgements fails the test.
     pub async fn closed(&mut self) {
         loop {
             match patiently(self.inbound.message()).await {

@@ -8,3 +8,4 @@ mod leases;
 mod outcomes;
 mod python;
 mod tasks;
+mod tcp;

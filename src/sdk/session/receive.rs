@@ -120,7 +120,9 @@ impl Session {
 
     /// Accepts or rejects; nothing starts yet.
     fn decide(&self, now: Instant, assignment: TaskAssignment) -> Held {
-        let task_id = assignment.task.as_ref().map(|task| task.task_id.clone()).unwrap_or_default();
+        let task_id = assignment.task.as_ref().map(|task| task.task_id.clone());
+        // Hello may have to name it, and can't without an id.
+        let task_id = task_id.filter(|id| !id.is_empty()).unwrap_or_else(|| "unknown".to_owned());
         let deadline = span(assignment.time_remaining.as_ref()).map(|remaining| now + remaining);
         match self.rule_for(&assignment) {
             Ok(rule) => Held::new(task_id, rule, Phase::Accepted(Box::new(assignment)), deadline),
