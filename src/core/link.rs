@@ -16,7 +16,7 @@ use super::{
 };
 
 /// Heartbeat intervals without any frame after which a link is dead.
-const SILENT_INTERVALS: u32 = 3;
+pub const SILENT_INTERVALS: u32 = 3;
 /// Rows of one task above which updates are refused; the store keeps 2^15, and the end of a task must always find room.
 const UPDATE_ROWS_MAX: u32 = 32_000;
 /// Reason of a frame about a lease that is not in force.
@@ -195,19 +195,22 @@ impl Core {
         let Some(link) = self.roster.get_mut(id) else { return };
         link.last_seen = now.wall;
         self.timers.set(Timer::Silence(id), silence);
-        // A newer runner's frame counts if it says so.
-        let counted = frame.is_counted() || (sequence != 0 && matches!(frame, Frame::Invalid { name: "", .. }));
-        if !counted {
+        if !frame.counts(sequence) {
             if sequence != 0 {
                 return self.refuse(id, sequence, &frame, "SEQUENCE_INVALID", "a frame of this kind has sequence 0");
             }
             return self.receive(now, id, sequence, frame);
         }
-        let expected = link.received + 1;
-        if sequence != expected {
-            link.received = link.received.max(sequence);
-            let text = format!("sequence {sequence} where {expected} was next");
-            return self.refuse(id, sequence, &frame, "SEQUENCE_INVALID", &text);
+        let received = link.received;
+        if received.checked_add(1) != Some(sequence) {
+            link.received = received.max(sequence);
+            let text = format!("sequence {sequence} after {received}");
+            self.refuse(id, sequence, &frame, "SEQUENCE_INVALID", &text);
+            // Refused is received; what a gap left out was never sent.
+            if sequence > received {
+                self.acknowledge(id, sequence, false);
+            }
+            return;
         }
         link.received = sequence;
         if link.received - link.acknowledged > link.unacknowledged_max() {

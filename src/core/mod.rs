@@ -40,6 +40,7 @@ mod upstream;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+pub use self::link::SILENT_INTERVALS;
 use self::{
     config::Config,
     effect::{Effect, Note, Order, Wake},

@@ -1,6 +1,10 @@
 //! The runner protocol and the core's words, translated in one place, bounds checked on the way in.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use prost::Message;
 use prost_types::Any;
@@ -63,18 +67,31 @@ pub enum Inbound {
 /// # Errors
 /// If it is no hello, or breaks a bound of its fields.
 pub fn hello(request: proto::AttachRequest, ids: &Ids) -> Result<Hello, Broken> {
+    at_most("hello", request.encoded_len(), FRAME_BYTES_MAX)?;
     let Some(proto::attach_request::Frame::Hello(hello)) = request.frame else {
         return Err(broken("frame", "the first frame must be hello"));
     };
+    if request.sequence != 0 {
+        return Err(broken("sequence", "a hello has sequence 0"));
+    }
     id("hello.runner_id", &hello.runner_id)?;
     id("hello.instance_id", &hello.instance_id)?;
     at_most("hello.handlers", hello.handlers.len(), LIST_MAX)?;
     at_most("hello.held_tasks", hello.held_tasks.len(), HEARTBEAT_LEASES_MAX)?;
-    if hello.handlers.is_empty() {
-        return Err(broken("hello.handlers", "a runner needs at least one handler"));
+    at_most("hello.features", hello.features.len(), LIST_MAX)?;
+    for feature in &hello.features {
+        name("hello.features", feature)?;
+    }
+    map("hello.info.labels", hello.info.as_ref().map_or(&BTreeMap::new(), |info| &info.labels))?;
+    let mut types = BTreeSet::new();
+    for (n, handler) in hello.handlers.iter().enumerate() {
+        if !types.insert(&handler.task_type) {
+            return Err(broken(&format!("hello.handlers[{n}].task_type"), "occurs twice"));
+        }
     }
     let handlers = hello.handlers.into_iter().enumerate().map(|(n, handler)| read_handler(n, handler));
     let held = hello.held_tasks.into_iter().enumerate().map(|(n, held)| {
+        id(&format!("hello.held_tasks[{n}].task_id"), &held.task_id)?;
         id(&format!("hello.held_tasks[{n}].lease_id"), &held.lease_id)?;
         Ok(Held {
             lease: ids.parse_lease(&held.lease_id),
@@ -98,6 +115,9 @@ fn read_handler(n: usize, handler: proto::Handler) -> Result<Handler, Broken> {
     name(&field("task_type"), &handler.task_type)?;
     at_most(&field("slot_class"), handler.slot_class.len(), NAME_BYTES_MAX)?;
     at_most(&field("extensions"), handler.extensions.len(), LIST_MAX)?;
+    for extension in &handler.extensions {
+        name(&field("extensions"), extension)?;
+    }
     map(&field("match_labels"), &handler.match_labels)?;
     Ok(Handler {
         task_type: handler.task_type.into(),
@@ -597,6 +617,18 @@ pub fn ending(close: &Close) -> tonic::Status {
     }
 }
 
+/// What a stream ends with whose bytes can't be read. A frame too large to decode keeps its code; bytes that are no frame of the
+/// contract are the peer's fault, not this server's.
+pub fn undecodable(status: tonic::Status) -> tonic::Status {
+    match status.code() {
+        tonic::Code::Internal => {
+            stream_end(tonic::Code::InvalidArgument, "FRAME_INVALID", &format!("frame: {}", status.message()), None)
+        }
+        _ => status,
+    }
+}
+
+/// The end of a stream with its reason.
 pub fn stream_end(code: tonic::Code, reason: &str, message: &str, retry_after: Option<Duration>) -> tonic::Status {
     let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, std::collections::HashMap::new());
     if retry_after.is_some() {
