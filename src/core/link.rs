@@ -1,6 +1,10 @@
 //! One attached runner: hello and its answer, numbered frames, heartbeats, and the end of the stream.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     Core,
@@ -33,7 +37,8 @@ impl Core {
             if instance == hello.instance {
                 self.close(old, Close::Superseded);
             } else if self.roster.is_contended(&hello.runner, now.mono) {
-                return self.close(id, Close::RunnerIdInUse { holder, retry_after: self.config.lease_ttl });
+                return self
+                    .close(id, Close::RunnerIdInUse { holder, newcomer: peer, retry_after: self.config.lease_ttl });
             } else {
                 self.roster.replace(&hello.runner, &instance, now.mono);
                 self.note(Note::RunnerReplaced { runner: hello.runner.clone(), by: peer.clone() });
@@ -69,6 +74,7 @@ impl Core {
             decisions.push((held.lease, decision));
         }
         // What this runner was given and does not hold: sent again if nothing of it can have started, else lost.
+        let said: BTreeSet<LeaseId> = hello.held.iter().map(|held| held.lease).collect();
         let theirs: Vec<(LeaseId, TaskId, bool)> = self
             .ledger
             .leases()
@@ -76,7 +82,7 @@ impl Core {
                 let held = self.ledger.task(task)?.lease()?;
                 (held.runner == link.runner).then_some((lease, task, held.accepted.is_some()))
             })
-            .filter(|(lease, ..)| !hello.held.iter().any(|held| held.lease == *lease))
+            .filter(|(lease, ..)| !said.contains(lease))
             .collect();
         let mut again = Vec::new();
         let mut lost = Vec::new();
@@ -253,7 +259,7 @@ impl Core {
                 self.updated(id, sequence, lease, number, record);
             }
             Frame::Progress { lease, progress } => {
-                if self.ledger.task_of(lease).is_some() {
+                if self.works_on(id, lease) {
                     self.progress.insert(lease, progress);
                 }
             }
@@ -307,7 +313,8 @@ impl Core {
                 None => lost.push(*lease),
             }
         }
-        for lease in held.into_iter().filter(|lease| !leases.contains(lease)) {
+        let named: BTreeSet<LeaseId> = leases.iter().copied().collect();
+        for lease in held.into_iter().filter(|lease| !named.contains(lease)) {
             let task = self.ledger.task_of(lease).map(|task| (task.id, matches!(task.state, State::Accepted(_))));
             match task {
                 // Accepted on this stream, and left out without a result.
@@ -348,7 +355,7 @@ impl Core {
             None => {
                 let text = "the assignment was withdrawn; the handler must not start";
                 self.refuse_named(id, sequence, "decision", Some(lease), "ASSIGNMENT_WITHDRAWN", text);
-                self.return_credit(now, id, lease);
+                self.return_stale_credit(now, id, lease);
             }
         }
     }
@@ -363,7 +370,7 @@ impl Core {
         let (Some((task, true)), Some(runner)) = (found, runner) else {
             let text = "there is no undecided assignment under this lease";
             self.refuse_named(id, sequence, "decision", Some(lease), "ASSIGNMENT_WITHDRAWN", text);
-            return self.return_credit(now, id, lease);
+            return self.return_stale_credit(now, id, lease);
         };
         self.end_assignment(now, task, &format!("rejected: {}: {}", error.reason, error.message));
         if !planted!(self, CreditLeak) {
@@ -379,6 +386,25 @@ impl Core {
             self.wait(now, task);
         }
         self.fill(now, id);
+    }
+
+    /// Whether the runner of this link has the lease in force, accepted or not.
+    fn has_in_force(&self, id: LinkId, lease: LeaseId) -> bool {
+        let runner = self.roster.get(id).map(|link| &link.runner);
+        self.ledger.task_of(lease).and_then(|task| task.lease()).is_some_and(|lease| Some(&lease.runner) == runner)
+    }
+
+    /// Whether the runner of this link has accepted the lease in force.
+    fn works_on(&self, id: LinkId, lease: LeaseId) -> bool {
+        self.has_in_force(id, lease)
+            && self.ledger.task_of(lease).is_some_and(|task| matches!(task.state, State::Accepted(_)))
+    }
+
+    /// The runner is done with a lease that is not in force. One in force keeps its credit, whatever the runner said of it.
+    fn return_stale_credit(&mut self, now: Now, id: LinkId, lease: LeaseId) {
+        if !self.has_in_force(id, lease) {
+            self.return_credit(now, id, lease);
+        }
     }
 
     /// Started or outputs: in the journal once, by its number within the lease.
@@ -427,7 +453,7 @@ impl Core {
                 let text = "the lease is not in force or not accepted; the result is not wanted";
                 self.refuse_named(id, sequence, "result", Some(lease), LEASE_LOST, text);
             }
-            return self.return_credit(now, id, lease);
+            return self.return_stale_credit(now, id, lease);
         };
         self.take_result(now, task, lease, finish);
         self.return_credit(now, id, lease);

@@ -598,10 +598,10 @@ pub fn ending(close: &Close) -> tonic::Status {
         Close::Replaced => {
             stream_end(tonic::Code::FailedPrecondition, "REPLACED", "a newer instance holds the runner id", None)
         }
-        Close::RunnerIdInUse { holder, retry_after } => stream_end(
+        Close::RunnerIdInUse { holder, newcomer, retry_after } => stream_end(
             tonic::Code::AlreadyExists,
             "RUNNER_ID_IN_USE",
-            &format!("instances of this runner id replace one another; the present one is {holder}"),
+            &format!("instances of this runner id replace one another; {holder} holds it, this one is {newcomer}"),
             Some(*retry_after),
         ),
         Close::Superseded => {
