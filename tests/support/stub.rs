@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    future::ready,
     pin::Pin,
     sync::Arc,
     time::Instant,
@@ -36,8 +35,10 @@ pub struct Book {
     offers: BTreeMap<String, Spec>,
     /// Aborts to tell in the next listing.
     aborts: Vec<String>,
-    /// Reports get no answer while it is set.
-    deaf: bool,
+    /// What reports are answered with while it is set.
+    report_error: Option<ReportError>,
+    /// Acquires get no answer while it is set.
+    acquires_held: bool,
     pub registrations: usize,
     pub polls: usize,
     pub heartbeats: usize,
@@ -49,8 +50,8 @@ pub struct Book {
     pub acquires: usize,
     /// Reports that were answered well, in order.
     pub reports: Vec<Arc<Answerable>>,
-    /// Reports that got no answer.
-    pub unanswered: usize,
+    /// Reports that failed.
+    pub failed_reports: usize,
     /// When the listing left that told an abort.
     pub told: BTreeMap<String, Instant>,
 }
@@ -83,7 +84,16 @@ impl Stub {
 
     /// Reports get no answer while it is deaf.
     pub fn deafen(&self, deaf: bool) {
-        self.book.send_modify(|book| book.deaf = deaf);
+        self.fail_reports(deaf.then(|| ReportError::Unanswered("deaf".into())));
+    }
+
+    pub fn fail_reports(&self, error: Option<ReportError>) {
+        self.book.send_modify(|book| book.report_error = error);
+    }
+
+    /// Acquires are not answered while they are held.
+    pub fn hold_acquires(&self, held: bool) {
+        self.book.send_modify(|book| book.acquires_held = held);
     }
 
     /// A look at the book.
@@ -140,7 +150,13 @@ impl Upstream for Stub {
     }
 
     fn perform(&self, call: Call) -> Pin<Box<dyn Future<Output = Answer> + Send + '_>> {
-        Box::pin(ready(self.answer(call)))
+        Box::pin(async move {
+            if matches!(call, Call::Acquire { .. }) {
+                // The stub goes only with the daemon that waits here.
+                let _ = self.book.subscribe().wait_for(|book| !book.acquires_held).await;
+            }
+            self.answer(call)
+        })
     }
 }
 
@@ -185,13 +201,13 @@ impl Book {
                 };
                 Answer::Acquire { task, result }
             }
-            Call::Report { task, .. } if self.deaf => {
-                self.unanswered += 1;
-                Answer::Report { task, result: Err(ReportError::Unanswered("deaf".into())) }
-            }
             Call::Report { task, report } => {
-                self.reports.push(report);
-                Answer::Report { task, result: Ok(()) }
+                let result = self.report_error.clone().map_or(Ok(()), Err);
+                match &result {
+                    Ok(()) => self.reports.push(report),
+                    Err(_) => self.failed_reports += 1,
+                }
+                Answer::Report { task, result }
             }
         }
     }
