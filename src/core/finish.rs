@@ -13,6 +13,9 @@ use super::{
     timer::Timer,
 };
 
+/// Leases that are remembered as answered; the oldest make room. Only a runner that was away for so many tasks would miss one.
+const ANSWERED_MAX: usize = 100_000;
+
 /// The google.rpc.Codes this module answers with.
 const UNAVAILABLE: i32 = 14;
 const FAILED_PRECONDITION: i32 = 9;
@@ -41,6 +44,7 @@ impl Core {
         let repeats = idempotent && task.cancel.is_none() && task.attempt < self.config.attempts_max;
         let cancel = task.cancel.clone();
         self.timers.clear(&Timer::LeaseExpiry(lease.id));
+        self.progress.remove(&lease.id);
         self.note(Note::LeaseLost { task: id, lease: lease.id, runner: lease.runner.clone(), reason: why, repeats });
         if repeats {
             self.record(scope_of(id), Record::AttemptEnded { lease: lease.id, at: now.wall });
@@ -62,6 +66,10 @@ impl Core {
     /// A runner's result under the lease in force: final, or the end of one try of several.
     pub(super) fn take_result(&mut self, now: Now, id: TaskId, lease: LeaseId, finish: Finish) {
         let Some(task) = self.ledger.task(id) else { return };
+        self.answered.insert(lease);
+        if self.answered.len() > ANSWERED_MAX {
+            self.answered.pop_first();
+        }
         let idempotent = task.lease().is_some_and(|lease| lease.idempotent);
         let retry = match (&finish.outcome, &finish.error) {
             (Outcome::Errored, Some(error)) if idempotent || error.side_effects_possible == Some(false) => {
@@ -78,6 +86,7 @@ impl Core {
                     .with_type(&task.spec.task_type)
                     .any(|link| Some(&link.runner) != runner.as_ref() && link.takes_work());
                 self.timers.clear(&Timer::LeaseExpiry(lease));
+                self.progress.remove(&lease);
                 self.record(scope_of(id), Record::AttemptEnded { lease, at: now.wall });
                 match runner {
                     Some(runner) if retry == Retry::OtherRunner && elsewhere => {

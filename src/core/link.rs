@@ -126,11 +126,8 @@ impl Core {
     /// The table of `HeldTaskDisposition`: what the journal says against what the runner holds.
     fn decide(&mut self, now: Now, link: &Link, held: &Held) -> Decision {
         let Some(task) = self.ledger.task_of(held.lease) else {
-            let journalled = self
-                .ledger
-                .tasks()
-                .any(|task| matches!(&task.state, State::Finished { lease: Some(lease), .. } if *lease == held.lease));
-            return if journalled { Decision::Acknowledged } else { Decision::Abandon };
+            let answered = self.answered.contains(&held.lease);
+            return if answered { Decision::Acknowledged } else { Decision::Abandon };
         };
         let (id, lease) = match task.lease() {
             Some(lease) if lease.runner == link.runner => (task.id, lease.clone()),
@@ -445,11 +442,7 @@ impl Core {
         };
         let found = if planted!(self, NoFencing) { found.or_else(unfenced) } else { found };
         let Some(task) = found else {
-            let journalled = self
-                .ledger
-                .tasks()
-                .any(|task| matches!(&task.state, State::Finished { lease: Some(of), .. } if *of == lease));
-            if !journalled {
+            if !self.answered.contains(&lease) {
                 let text = "the lease is not in force or not accepted; the result is not wanted";
                 self.refuse_named(id, sequence, "result", Some(lease), LEASE_LOST, text);
             }

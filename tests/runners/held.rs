@@ -170,6 +170,19 @@ async fn a_result_in_the_journal_is_acknowledged_and_costs_no_slot() {
 }
 
 #[tokio::test]
+async fn a_result_that_is_reported_already_is_acknowledged_after_a_cut() {
+    let mut scene = Scene::new(Between::CutLink).await;
+    let lease = scene.peer.start().await;
+    scene.peer.succeed(&lease).await;
+    scene.stub.report("a").await;
+    scene.daemon.noted(|note| matches!(note, Note::Reported(_)).then_some(())).await;
+    let finished = HeldTask { finished: true, ..held(&lease) };
+    let (daemon, peer) = scene.attach_again(holding(finished)).await;
+    assert_eq!(decision(&peer), (lease, HeldTaskDisposition::Acknowledged));
+    assert_eq!(daemon.status().await.runners[0].slots_used, 0);
+}
+
+#[tokio::test]
 async fn a_lease_that_was_lost_meanwhile_is_abandoned_with_a_reason() {
     for between in BOTH {
         let mut scene = Scene::new(between).await;

@@ -97,10 +97,10 @@ async fn a_result_said_twice_is_acknowledged_and_reported_once() {
     daemon.stub.deafen(false);
     assert_eq!(daemon.stub.report("a").await.finish.outcome, Outcome::Succeeded);
 
-    // Once it is reported nothing is left to tell it from a stranger's.
     daemon.noted(|note| matches!(note, Note::Reported(_)).then_some(())).await;
     let third = peer.succeed(&lease).await;
-    peer.refused(third, "result", Code::FailedPrecondition, "LEASE_LOST").await;
+    peer.acknowledged(third).await;
+    assert_eq!(daemon.count_notes(|note| matches!(note, Note::FrameRefused { .. })), 0);
     assert_eq!(daemon.stub.read(|book| book.reports.len()), 1);
 }
 
