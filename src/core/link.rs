@@ -14,7 +14,7 @@ use super::{
     planted::planted,
     record::{Record, scope_of},
     roster::Link,
-    task::{Error, Outcome, Retry, State},
+    task::{Error, OUTPUTS_MAX, Outcome, Output, Retry, State},
     time::Now,
     timer::Timer,
 };
@@ -251,6 +251,9 @@ impl Core {
                 let record = Record::HandlerStarted { lease, number, at: now.wall };
                 self.updated(id, sequence, lease, number, record);
             }
+            Frame::Outputs { lease, ref outputs, .. } if !self.has_room_for(lease, outputs) => {
+                self.refuse(id, sequence, &frame, "FRAME_INVALID", &outputs_text("update.outputs"));
+            }
             Frame::Outputs { lease, number, ref outputs } => {
                 let record = Record::OutputsAdded { lease, number, outputs: outputs.clone() };
                 self.updated(id, sequence, lease, number, record);
@@ -259,6 +262,9 @@ impl Core {
                 if self.works_on(id, lease) {
                     self.progress.insert(lease, progress);
                 }
+            }
+            Frame::Result { lease, ref finish } if !self.has_room_for(lease, &finish.outputs) => {
+                self.refuse(id, sequence, &frame, "FRAME_INVALID", &outputs_text("result.outputs"));
             }
             Frame::Result { lease, finish } => self.result_received(now, id, sequence, lease, *finish),
             Frame::DrainNotice => {
@@ -385,6 +391,10 @@ impl Core {
         self.fill(now, id);
     }
 
+    fn has_room_for(&self, lease: LeaseId, outputs: &[Output]) -> bool {
+        self.ledger.task_of(lease).is_none_or(|task| task.has_room_for(outputs))
+    }
+
     /// Whether the runner of this link has the lease in force, accepted or not.
     fn has_in_force(&self, id: LinkId, lease: LeaseId) -> bool {
         let runner = self.roster.get(id).map(|link| &link.runner);
@@ -451,4 +461,8 @@ impl Core {
         self.take_result(now, task, lease, finish);
         self.return_credit(now, id, lease);
     }
+}
+
+fn outputs_text(field: &str) -> String {
+    format!("{field}: a task leaves at most {OUTPUTS_MAX} outputs in all")
 }

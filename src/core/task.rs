@@ -143,6 +143,9 @@ pub enum OutputValue {
     Json(Bytes),
 }
 
+/// Outputs that a task may leave in all, over its updates and its result.
+pub const OUTPUTS_MAX: usize = 256;
+
 /// The end of a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finish {
@@ -309,6 +312,12 @@ impl Task {
             State::Assigned(lease) | State::Accepted(lease) => Some(lease),
             State::Waiting { .. } | State::Finished { .. } => None,
         }
+    }
+
+    /// Whether these outputs are within the bound together with those the task has; the same name replaces.
+    pub fn has_room_for(&self, outputs: &[Output]) -> bool {
+        let names = self.outputs.iter().chain(outputs).map(|output| &output.name);
+        names.collect::<std::collections::BTreeSet<_>>().len() <= OUTPUTS_MAX
     }
 
     pub fn is_finished(&self) -> bool {

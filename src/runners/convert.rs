@@ -18,7 +18,8 @@ use crate::{
         id::{LeaseId, SlotClass},
         input::{Frame, Handler, Held, Hello},
         task::{
-            Blame, CancelReason, Error, Extension, Finish, Kind, Outcome, Output, OutputValue, Payload, Priority, Retry,
+            Blame, CancelReason, Error, Extension, Finish, Kind, OUTPUTS_MAX, Outcome, Output, OutputValue, Payload,
+            Priority, Retry,
         },
         time::Wall,
     },
@@ -41,7 +42,6 @@ const SLOT_CLASSES_MAX: usize = 16;
 const SLOTS_MAX: u32 = 10_000;
 const MAP_MAX: usize = 64;
 const MAP_VALUE_BYTES_MAX: usize = 1 << 10;
-const OUTPUTS_MAX: usize = 256;
 const OUTPUT_BYTES_MAX: usize = 64 << 10;
 
 /// A bound that a peer broke.

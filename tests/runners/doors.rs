@@ -54,7 +54,7 @@ async fn over_tcp_only_the_token_lets_a_runner_in() {
     let lease = peer.start().await;
     peer.succeed(&lease).await;
     daemon.stub.report("a").await;
-    neighbour.is_unhurt().await;
+    neighbour.ends_unhurt().await;
 }
 
 #[tokio::test]
@@ -87,7 +87,7 @@ async fn noise_on_the_socket_ends_its_own_connection() {
     }
     // One that stays and says nothing keeps nobody waiting.
     let _mute = UnixStream::connect(daemon.socket()).await.expect("a connection");
-    neighbour.is_unhurt().await;
+    neighbour.ends_unhurt().await;
 }
 
 #[tokio::test]
@@ -142,7 +142,7 @@ async fn a_second_daemon_on_the_state_directory_is_refused_and_told_who_has_it()
         matches!(&error, daemon::Error::StateDir(state_dir::Error::Locked { pid: Some(found), .. }) if *found == pid)
     );
     assert!(error.to_string().contains(&pid.to_string()), "{error}");
-    neighbour.is_unhurt().await;
+    neighbour.ends_unhurt().await;
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ async fn a_half_closed_stream_ends_once_the_last_frame_is_acknowledged() {
     assert_eq!(reason(&status), (Code::Ok, String::new()), "{status:?}");
     assert_eq!(peer.acknowledged, last);
     daemon.stub.report("a").await;
-    neighbour.is_unhurt().await;
+    neighbour.ends_unhurt().await;
 }
 
 #[tokio::test]

@@ -46,7 +46,7 @@ async fn a_runner_that_does_not_read_loses_its_link_and_nobody_else_does() {
     neighbour.works().await;
     // Should it read after all, it hears why.
     assert_eq!(reason(&deaf.ended().await), (Code::ResourceExhausted, "LINK_OVERRUN".to_owned()));
-    neighbour.is_unhurt().await;
+    neighbour.ends_unhurt().await;
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn ten_thousand_progress_frames_slow_nobody_but_their_sender() {
     assert_eq!(running.waiting_for, "runner chatty: working 9999");
     peer.succeed(&lease).await;
     daemon.stub.report("a").await;
-    neighbour.is_unhurt().await;
+    neighbour.ends_unhurt().await;
 }
 
 #[tokio::test]
@@ -94,7 +94,7 @@ async fn a_flood_of_counted_frames_is_taken_or_cut_and_hurts_nobody() {
         }
     };
     tokio::join!(flood, neighbour.works());
-    neighbour.is_unhurt().await;
+    neighbour.ends_unhurt().await;
 }
 
 #[test]
@@ -153,5 +153,5 @@ async fn unread_refusals_of_a_counted_flood_are_bounded_too() {
         () = detached => {}
     }
     assert_eq!(reason(&deaf.ended().await), (Code::ResourceExhausted, "LINK_OVERRUN".to_owned()));
-    neighbour.is_unhurt().await;
+    neighbour.ends_unhurt().await;
 }

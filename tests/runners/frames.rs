@@ -40,7 +40,7 @@ async fn an_unknown_frame_is_refused_by_name_and_its_stream_goes_on() {
     assert_eq!(refused.lease_id, lease);
     peer.succeed(&lease).await;
     daemon.stub.report("a").await;
-    neighbour.is_unhurt().await;
+    neighbour.ends_unhurt().await;
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn a_stream_that_does_not_begin_with_hello_ends() {
         assert_eq!(reason(&status), (Code::InvalidArgument, "HELLO_INVALID".to_owned()));
         assert_eq!(status.message(), "frame: the first frame must be hello");
     }
-    neighbour.is_unhurt().await;
+    neighbour.ends_unhurt().await;
 }
 
 #[tokio::test]
@@ -84,7 +84,7 @@ async fn a_second_hello_is_refused_and_changes_nothing() {
     let lease = peer.start().await;
     peer.succeed(&lease).await;
     daemon.stub.report("a").await;
-    neighbour.is_unhurt().await;
+    neighbour.ends_unhurt().await;
 }
 
 #[tokio::test]
@@ -99,7 +99,7 @@ async fn bytes_that_are_no_frame_end_their_stream_alone() {
     let mut later = daemon.attach("odd", "ODD", 1).await;
     later.say_bytes(broken).await;
     assert_eq!(reason(&later.ended().await), (Code::InvalidArgument, "FRAME_INVALID".to_owned()));
-    neighbour.is_unhurt().await;
+    neighbour.ends_unhurt().await;
 }
 
 #[tokio::test]
@@ -123,7 +123,7 @@ async fn a_gap_or_a_repeat_in_the_sequence_is_refused_and_the_next_one_counts() 
     peer.succeed(&lease).await;
     peer.acknowledged(7).await;
     daemon.stub.report("a").await;
-    neighbour.is_unhurt().await;
+    neighbour.ends_unhurt().await;
 }
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn the_largest_sequence_there_is_ends_the_counting_and_nothing_else() {
         peer.say_as(sequence, started("l-1", 1)).await;
         peer.refused(sequence, "update", Code::InvalidArgument, "SEQUENCE_INVALID").await;
     }
-    neighbour.is_unhurt().await;
+    neighbour.ends_unhurt().await;
 }
 
 #[tokio::test]
@@ -161,5 +161,5 @@ async fn a_number_on_a_frame_that_is_not_counted_and_none_on_one_that_is_are_ref
     // Nor does any of it keep the last acknowledgement waiting.
     peer.close_half();
     assert_eq!(peer.ended().await.code(), Code::Ok);
-    neighbour.is_unhurt().await;
+    neighbour.ends_unhurt().await;
 }

@@ -87,7 +87,7 @@ async fn a_hello_that_breaks_a_bound_is_refused_by_the_field() {
         assert_eq!(status.message().split(": ").next(), Some(*field), "{told}");
     }
     assert_eq!(daemon.status().await.runners.len(), 1);
-    neighbour.is_unhurt().await;
+    neighbour.ends_unhurt().await;
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ async fn the_newer_instance_wins_and_the_replaced_one_stays_away() {
     let lease = new.start().await;
     new.succeed(&lease).await;
     daemon.stub.report("a").await;
-    neighbour.is_unhurt().await;
+    neighbour.ends_unhurt().await;
 }
 
 #[tokio::test]
@@ -58,7 +58,7 @@ async fn after_three_replacements_in_a_minute_newcomers_wait_and_the_holder_work
     let lease = holder.start().await;
     holder.succeed(&lease).await;
     daemon.stub.report("a").await;
-    neighbour.is_unhurt().await;
+    neighbour.ends_unhurt().await;
 }
 
 #[tokio::test]
@@ -73,5 +73,5 @@ async fn a_second_stream_of_one_instance_takes_over_from_the_first() {
     second.succeed(&lease).await;
     daemon.stub.report("a").await;
     assert_eq!(daemon.status().await.runners.len(), 2, "the neighbour and the second stream");
-    neighbour.is_unhurt().await;
+    neighbour.ends_unhurt().await;
 }

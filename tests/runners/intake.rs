@@ -53,7 +53,7 @@ async fn an_abort_reaches_the_runner_within_a_second_of_the_listing_that_tells_i
     assert_eq!((cancellation.lease_id.as_str(), cancellation.reason()), (lease.as_str(), CancelReason::User));
     peer.say_counted(result(&lease, TaskOutcome::Cancelled)).await;
     assert_eq!(daemon.stub.report("a").await.finish.outcome, Outcome::Cancelled);
-    neighbour.is_unhurt().await;
+    neighbour.ends_unhurt().await;
 }
 
 #[tokio::test]
@@ -99,7 +99,7 @@ async fn a_task_of_a_type_that_nobody_handles_stays_with_the_upstream_and_is_not
             if external_id.as_str() == "exotic")
     };
     assert_eq!(daemon.count_notes(noted), 1);
-    neighbour.is_unhurt().await;
+    neighbour.ends_unhurt().await;
     assert_eq!(daemon.count_notes(noted), 1);
     assert!(daemon.stub.read(|book| !book.acquired.contains(&"exotic".to_owned())));
 }

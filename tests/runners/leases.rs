@@ -53,7 +53,7 @@ async fn frames_about_a_lease_that_nobody_cut_are_refused_and_name_it_as_the_run
         let refused = peer.refused(sequence, "decision", Code::InvalidArgument, "FRAME_INVALID").await;
         assert!(refused.status.expect("a status").message.starts_with("decision.lease_id: "));
     }
-    neighbour.is_unhurt().await;
+    neighbour.ends_unhurt().await;
 }
 
 #[tokio::test]

@@ -59,5 +59,5 @@ async fn a_python_runner_runs_ten_tasks_over_a_cut_link_and_each_is_reported_onc
             assert_eq!(book.reports_of(name).count(), 1, "{name}");
         }
     });
-    neighbour.is_unhurt().await;
+    neighbour.ends_unhurt().await;
 }

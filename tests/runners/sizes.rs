@@ -2,7 +2,7 @@
 
 use dlite::{
     core::task::{Blame, Outcome, Secret},
-    proto::runner::v1::{TaskOutcome, attach_request::Frame, task_update::Update},
+    proto::runner::v1::{Output, OutputSet, TaskOutcome, TaskResult, attach_request::Frame, task_update::Update},
 };
 use tonic::Code;
 
@@ -38,7 +38,7 @@ async fn a_result_that_is_too_large_leaves_the_lease_open_for_one_that_fits() {
     peer.acknowledged(sequence).await;
     let report = daemon.stub.report("a").await;
     assert!(report.finish.payload.as_ref().expect("a payload").content == fitting);
-    neighbour.is_unhurt().await;
+    neighbour.ends_unhurt().await;
 }
 
 #[tokio::test]
@@ -64,7 +64,7 @@ async fn an_oversized_frame_is_refused_by_name_and_one_beyond_decoding_ends_its_
     let lease = beside.start().await;
     beside.succeed(&lease).await;
     daemon.stub.report("a").await;
-    neighbour.is_unhurt().await;
+    neighbour.ends_unhurt().await;
 }
 
 #[tokio::test]
@@ -106,5 +106,37 @@ async fn a_task_that_no_frame_can_carry_is_reported_failed_and_never_assigned() 
     peer.accept(&assignment.lease_id).await;
     peer.succeed(&assignment.lease_id).await;
     daemon.stub.report("fitting").await;
-    neighbour.is_unhurt().await;
+    neighbour.ends_unhurt().await;
+}
+
+#[tokio::test]
+async fn outputs_beyond_the_bound_of_a_task_are_refused_and_those_within_count() {
+    let daemon = Place::new().start().await;
+    let mut peer = daemon.attach("prolific", "LARGE", 1).await;
+    daemon.stub.offer("a", "LARGE");
+    let lease = peer.start().await;
+    let outputs = |names: std::ops::Range<usize>| {
+        let output = |n: usize| Output { name: n.to_string(), ..Output::default() };
+        OutputSet { outputs: names.map(output).collect() }
+    };
+    let first = peer.say_counted(update(&lease, 1, Update::Outputs(outputs(0..200)))).await;
+    peer.acknowledged(first).await;
+    // Too many in one frame, and too many in all.
+    for (names, field) in [(0..257, "update.outputs.outputs"), (200..257, "update.outputs")] {
+        let sequence = peer.say_counted(update(&lease, 2, Update::Outputs(outputs(names)))).await;
+        let refused = peer.refused(sequence, "update", Code::InvalidArgument, "FRAME_INVALID").await;
+        assert!(refused.status.expect("a status").message.starts_with(&format!("{field}: ")));
+    }
+    let result = |names| TaskResult {
+        lease_id: lease.clone(),
+        outcome: TaskOutcome::Succeeded as i32,
+        outputs: outputs(names).outputs,
+        ..TaskResult::default()
+    };
+    let sequence = peer.say_counted(Frame::Result(result(200..257))).await;
+    peer.refused(sequence, "result", Code::InvalidArgument, "FRAME_INVALID").await;
+    assert_eq!(daemon.task("a").await.expect("open").state, "running");
+    let sequence = peer.say_counted(Frame::Result(result(100..256))).await;
+    peer.acknowledged(sequence).await;
+    daemon.stub.report("a").await;
 }

@@ -49,7 +49,7 @@ impl Neighbour {
     }
 
     /// It still works, and everything it did was reported once.
-    pub async fn is_unhurt(mut self) {
+    pub async fn ends_unhurt(mut self) {
         self.works().await;
         self.stub.read(|book| {
             for n in 1..=self.served {
