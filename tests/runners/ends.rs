@@ -32,7 +32,7 @@ async fn a_half_closed_stream_ends_once_the_last_frame_is_acknowledged() {
 
 #[tokio::test]
 async fn three_silent_heartbeat_intervals_end_the_link_and_its_lease_lives_on() {
-    let place = Place::with(|config| config.runners.heartbeat_interval = Duration::from_millis(100));
+    let place = Place::with(|config| config.runners.heartbeat_interval = Duration::from_millis(250));
     let daemon = place.start().await;
     let mut peer = daemon.attach("silent", "WORK", 1).await;
     daemon.stub.offer("a", "WORK");

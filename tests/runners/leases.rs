@@ -168,7 +168,7 @@ async fn repeated_update_numbers_are_acknowledged_and_dropped() {
 
 #[tokio::test]
 async fn an_accept_after_its_time_is_refused_and_the_task_goes_to_another_runner() {
-    let place = Place::with(|config| config.runners.accept_timeout = Duration::from_millis(100));
+    let place = Place::with(|config| config.runners.accept_timeout = Duration::from_millis(500));
     let daemon = place.start().await;
     let mut slow = daemon.attach("slow", "WORK", 1).await;
     daemon.stub.offer("a", "WORK");
