@@ -7,6 +7,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, atomic::AtomicU64},
+    time::Duration,
 };
 
 use tokio::{
@@ -24,6 +25,9 @@ use crate::{
     state_dir::{self, StateDir},
     upstreams::Upstream,
 };
+
+/// How long peers have to hang up when the delegate stops: some don't read, and some watch its health for ever.
+const HANG_UP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A running delegate.
 pub struct Daemon {
@@ -114,21 +118,33 @@ pub async fn start_on<S: journal::Store + 'static>(
     let (listener, access) = server::bind_unix(&config.runners.socket)
         .map_err(bind("the runners' socket", config.runners.socket.display().to_string()))?;
     let service = Service { terms: terms.clone(), driver: sender.clone(), access, links: links.clone() };
-    parts.spawn(transport("the runners' socket", server::serve_unix(listener, service, until(stopped.clone()))));
+    parts.spawn(transport(
+        "the runners' socket",
+        server::serve_unix(listener, service, until(stopped.clone())),
+        stopped.clone(),
+    ));
 
     let mut listen = None;
     if let Some(address) = config.runners.listen {
         let (incoming, bound) = server::bind_tcp(address).map_err(bind("the runners' address", address.to_string()))?;
         let access = server::token_access(&token(config, &state)?);
         let service = Service { terms, driver: sender.clone(), access, links };
-        parts.spawn(transport("the runners' address", server::serve_tcp(incoming, service, until(stopped.clone()))));
+        parts.spawn(transport(
+            "the runners' address",
+            server::serve_tcp(incoming, service, until(stopped.clone())),
+            stopped.clone(),
+        ));
         listen = Some(bound);
     }
 
     let listener = admin::bind(&config.admin.socket)
         .map_err(bind("the admin socket", config.admin.socket.display().to_string()))?;
     let service = admin::Service { name: config.name.clone(), ids: Ids::of(delegate), kinds, driver: sender.clone() };
-    parts.spawn(transport("the admin socket", admin::serve(listener, service, until(stopped.clone()))));
+    parts.spawn(transport(
+        "the admin socket",
+        admin::serve(listener, service, until(stopped.clone())),
+        stopped.clone(),
+    ));
 
     let driver = Driver::new(driver::Parts { core, clock, writer, news, inbox, sender, upstreams, observer });
     parts.spawn(async move { Ok(driver.run(stopped).await?) });
@@ -229,6 +245,14 @@ async fn until(mut stopped: watch::Receiver<bool>) {
 async fn transport(
     what: &'static str,
     serving: impl Future<Output = Result<(), tonic::transport::Error>>,
+    stopped: watch::Receiver<bool>,
 ) -> Result<(), Error> {
-    serving.await.map_err(|source| Error::Transport { what, source })
+    let given_up = async {
+        until(stopped).await;
+        tokio::time::sleep(HANG_UP_TIMEOUT).await;
+    };
+    tokio::select! {
+        served = serving => served.map_err(|source| Error::Transport { what, source }),
+        () = given_up => Ok(()),
+    }
 }

@@ -279,17 +279,16 @@ impl Driver {
     }
 
     fn send(&mut self, link: LinkId, order: Order) {
-        let Some(orders) = self.links.get(&link) else { return };
-        let last = matches!(order, Order::Close(_));
-        let read = orders.give(order);
-        if !read {
+        if let Order::Close(close) = order {
+            if let Some(orders) = self.links.remove(&link) {
+                orders.cut(&close);
+            }
+        } else if self.links.get(&link).is_some_and(|orders| !orders.give(order)) {
             // It does not read: the link goes, its leases stay.
             if let Some(orders) = self.links.remove(&link) {
-                orders.cut(Close::Overrun);
+                orders.cut(&Close::Overrun);
             }
             self.core.handle(self.clock.now(), Input::Detached { link });
-        } else if last {
-            self.links.remove(&link);
         }
     }
 }

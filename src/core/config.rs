@@ -43,3 +43,15 @@ pub struct Upstream {
     /// Longest time an acquire without a clear answer stays open.
     pub acquire_recovery_max: Duration,
 }
+
+/// Heartbeat intervals without any frame after which either side takes a link for dead; from the runner protocol.
+const SILENT_INTERVALS: u32 = 3;
+
+// === impl Config ===
+
+impl Config {
+    /// How long a peer may say nothing.
+    pub fn silence(&self) -> Duration {
+        self.heartbeat_interval * SILENT_INTERVALS
+    }
+}

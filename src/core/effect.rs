@@ -125,7 +125,7 @@ pub enum Close {
     /// A newer instance holds the runner id.
     Replaced,
     /// Too many instances fight for one runner id.
-    RunnerIdInUse { holder: Arc<str>, retry_after: Duration },
+    RunnerIdInUse { holder: Arc<str>, newcomer: Arc<str>, retry_after: Duration },
     /// A newer stream of the same instance took over.
     Superseded,
     /// Nothing was heard for three heartbeat intervals.

@@ -13,6 +13,9 @@ use super::{
     timer::Timer,
 };
 
+/// Leases that are remembered as answered; the oldest make room. Only a runner that was away for so many tasks would miss one.
+const ANSWERED_MAX: usize = 100_000;
+
 /// The google.rpc.Codes this module answers with.
 const UNAVAILABLE: i32 = 14;
 const FAILED_PRECONDITION: i32 = 9;
@@ -61,6 +64,10 @@ impl Core {
     /// A runner's result under the lease in force: final, or the end of one try of several.
     pub(super) fn take_result(&mut self, now: Now, id: TaskId, lease: LeaseId, finish: Finish) {
         let Some(task) = self.ledger.task(id) else { return };
+        self.answered.insert(lease);
+        if self.answered.len() > ANSWERED_MAX {
+            self.answered.pop_first();
+        }
         let idempotent = task.lease().is_some_and(|lease| lease.idempotent);
         let retry = match (&finish.outcome, &finish.error) {
             (Outcome::Errored, Some(error)) if idempotent || error.side_effects_possible == Some(false) => {

@@ -199,6 +199,11 @@ impl Frame {
         }
     }
 
+    /// Whether this frame under this sequence takes part in the numbering: a newer runner's frame does if it says so.
+    pub fn counts(&self, sequence: u64) -> bool {
+        self.is_counted() || (sequence != 0 && matches!(self, Frame::Invalid { name: "", .. }))
+    }
+
     /// The field name in the contract, and the lease it speaks of.
     pub fn subject(&self) -> (&'static str, Option<LeaseId>) {
         match self {

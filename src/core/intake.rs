@@ -19,7 +19,7 @@ use super::{
     input::{AcquireError, Answer, CallError, Listing, Registered, Standing as Answered},
     planted::planted,
     record::{Record, scope_of},
-    task::{CancelReason, Identity, Spec, State},
+    task::{Blame, CancelReason, Error, Finish, Identity, Outcome, Retry, Spec, State},
     time::Now,
     timer::Timer,
     upstream::{
@@ -32,6 +32,12 @@ use super::{
 const ABORT_KEPT_FOR: std::time::Duration = std::time::Duration::from_secs(600);
 /// Noted aborts at once; the oldest make room.
 const ABORTS_MAX: usize = 10_000;
+/// What a frame holds beside the largest payload, in bytes: 4 MiB less the 3.5 MiB of the contract.
+const FRAME_REST_BYTES: usize = 512 << 10;
+/// Room for what an assignment says beside the task's own fields: ids, lease, trace, times, the lengths of all parts.
+const ASSIGNMENT_BYTES: usize = 4 << 10;
+/// The google.rpc.Code for what is larger than any frame.
+const OUT_OF_RANGE: i32 = 11;
 /// Listed tasks looked at in one poll; the rest is listed again by the next one.
 const LISTED_MAX: usize = 10_000;
 /// A poll's answer is old news about a task that ended after the poll was sent; polls take no longer than this.
@@ -561,6 +567,9 @@ impl Core {
         let external_id = intention.external_id.clone();
         let task_type = spec.task_type.clone();
         let released = self.drop_acquire(name, task);
+        // Nobody will run it, so the journal need not carry it.
+        let too_large = self.too_large(&spec);
+        let spec = if too_large.is_some() { spec.without_content() } else { spec };
         self.record(scope_of(task), Record::TaskTaken { spec: Arc::new(spec), at: now.wall });
         self.waiting.unfinished += 1;
         let trace_id = self.ledger.task(task).map(|task| task.trace_id).unwrap_or_default();
@@ -570,6 +579,8 @@ impl Core {
         if let Some(scope) = self.ledger.abort(name, &external_id) {
             self.record(scope, Record::ScopeEnded);
             self.cancel(now, task, CancelReason::User, "aborted while it was being acquired");
+        } else if let Some(error) = too_large {
+            self.finish(now, task, None, Finish::of(Outcome::Failed, Some(error)));
         } else {
             self.wait(now, task);
         }
@@ -577,6 +588,30 @@ impl Core {
         if let Some(link) = released {
             self.fill(now, link);
         }
+    }
+
+    /// Why no frame can carry the task to a runner, if none can.
+    fn too_large(&self, spec: &Spec) -> Option<Error> {
+        let payload = spec.payload.as_ref().map_or(0, |payload| payload.content.len());
+        let payload_max = self.config.payload_bytes_max;
+        let rest = spec.other_bytes() + ASSIGNMENT_BYTES;
+        let rest_max = FRAME_REST_BYTES + payload_max.saturating_sub(payload);
+        let message = if payload > payload_max {
+            format!("the payload has {payload} bytes, {payload_max} are allowed")
+        } else if rest > rest_max {
+            format!("labels, secrets and extensions have {rest} bytes, {rest_max} fit beside the payload")
+        } else {
+            return None;
+        };
+        Some(Error {
+            code: OUT_OF_RANGE,
+            reason: "PAYLOAD_TOO_LARGE".into(),
+            message: message.into(),
+            blame: Blame::TaskSpec,
+            retry: Retry::Never,
+            retry_delay: None,
+            side_effects_possible: Some(false),
+        })
     }
 
     // === aborts ===

@@ -1,6 +1,10 @@
 //! One attached runner: hello and its answer, numbered frames, heartbeats, and the end of the stream.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     Core,
@@ -10,13 +14,11 @@ use super::{
     planted::planted,
     record::{Record, scope_of},
     roster::{Link, Use},
-    task::{Error, Outcome, Retry, State},
+    task::{Error, OUTPUTS_MAX, Outcome, Output, Retry, State},
     time::Now,
     timer::Timer,
 };
 
-/// Heartbeat intervals without any frame after which a link is dead.
-const SILENT_INTERVALS: u32 = 3;
 /// Rows of one task above which updates are refused; the store keeps 2^15, and the end of a task must always find room.
 const UPDATE_ROWS_MAX: u32 = 32_000;
 /// Reason of a frame about a lease that is not in force.
@@ -33,7 +35,8 @@ impl Core {
             if instance == hello.instance {
                 self.close(old, Close::Superseded);
             } else if self.roster.is_contended(&hello.runner, now.mono) {
-                return self.close(id, Close::RunnerIdInUse { holder, retry_after: self.config.lease_ttl });
+                return self
+                    .close(id, Close::RunnerIdInUse { holder, newcomer: peer, retry_after: self.config.lease_ttl });
             } else {
                 self.roster.replace(&hello.runner, &instance, now.mono);
                 self.note(Note::RunnerReplaced { runner: hello.runner.clone(), by: peer.clone() });
@@ -69,6 +72,7 @@ impl Core {
             decisions.push((held.lease, decision));
         }
         // What this runner was given and does not hold: sent again if nothing of it can have started, else lost.
+        let said: BTreeSet<LeaseId> = hello.held.iter().map(|held| held.lease).collect();
         let theirs: Vec<(LeaseId, TaskId, bool)> = self
             .ledger
             .leases()
@@ -76,7 +80,7 @@ impl Core {
                 let held = self.ledger.task(task)?.lease()?;
                 (held.runner == link.runner).then_some((lease, task, held.accepted.is_some()))
             })
-            .filter(|(lease, ..)| !hello.held.iter().any(|held| held.lease == *lease))
+            .filter(|(lease, ..)| !said.contains(lease))
             .collect();
         let mut again = Vec::new();
         let mut lost = Vec::new();
@@ -94,7 +98,7 @@ impl Core {
         let runner = link.runner.clone();
         self.roster.insert(link);
         self.note(Note::RunnerAttached { runner, link: id, held });
-        self.timers.set(Timer::Silence(id), now.mono + self.config.heartbeat_interval * SILENT_INTERVALS);
+        self.timers.set(Timer::Silence(id), now.mono + self.config.silence());
 
         self.send(id, Order::Welcome { decisions: decisions.clone() });
         let welcomed = self.outbox.last();
@@ -123,11 +127,8 @@ impl Core {
     /// The table of `HeldTaskDisposition`: what the journal says against what the runner holds.
     fn decide(&mut self, now: Now, link: &Link, held: &Held) -> Decision {
         let Some(task) = self.ledger.task_of(held.lease) else {
-            let journalled = self
-                .ledger
-                .tasks()
-                .any(|task| matches!(&task.state, State::Finished { lease: Some(lease), .. } if *lease == held.lease));
-            return if journalled { Decision::Acknowledged } else { Decision::Abandon };
+            let answered = self.answered.contains(&held.lease);
+            return if answered { Decision::Acknowledged } else { Decision::Abandon };
         };
         let (id, lease) = match task.lease() {
             Some(lease) if lease.runner == link.runner => (task.id, lease.clone()),
@@ -195,23 +196,26 @@ impl Core {
     }
 
     pub(super) fn received(&mut self, now: Now, id: LinkId, sequence: u64, frame: Frame) {
-        let silence = now.mono + self.config.heartbeat_interval * SILENT_INTERVALS;
+        let silence = now.mono + self.config.silence();
         let Some(link) = self.roster.get_mut(id) else { return };
         link.last_seen = now.wall;
         self.timers.set(Timer::Silence(id), silence);
-        // A newer runner's frame counts if it says so.
-        let counted = frame.is_counted() || (sequence != 0 && matches!(frame, Frame::Invalid { name: "", .. }));
-        if !counted {
+        if !frame.counts(sequence) {
             if sequence != 0 {
                 return self.refuse(id, sequence, &frame, "SEQUENCE_INVALID", "a frame of this kind has sequence 0");
             }
             return self.receive(now, id, sequence, frame);
         }
-        let expected = link.received + 1;
-        if sequence != expected {
-            link.received = link.received.max(sequence);
-            let text = format!("sequence {sequence} where {expected} was next");
-            return self.refuse(id, sequence, &frame, "SEQUENCE_INVALID", &text);
+        let received = link.received;
+        if received.checked_add(1) != Some(sequence) {
+            link.received = received.max(sequence);
+            let text = format!("sequence {sequence} after {received}");
+            self.refuse(id, sequence, &frame, "SEQUENCE_INVALID", &text);
+            // Refused is received; what a gap left out was never sent.
+            if sequence > received {
+                self.acknowledge(id, sequence, false);
+            }
+            return;
         }
         link.received = sequence;
         if link.received - link.acknowledged > link.unacknowledged_max() {
@@ -249,14 +253,20 @@ impl Core {
                 let record = Record::HandlerStarted { lease, number, at: now.wall };
                 self.updated(id, sequence, lease, number, record);
             }
+            Frame::Outputs { lease, ref outputs, .. } if !self.has_room_for(lease, outputs) => {
+                self.refuse(id, sequence, &frame, "FRAME_INVALID", &outputs_text("update.outputs"));
+            }
             Frame::Outputs { lease, number, ref outputs } => {
                 let record = Record::OutputsAdded { lease, number, outputs: outputs.clone() };
                 self.updated(id, sequence, lease, number, record);
             }
             Frame::Progress { lease, progress } => {
-                if self.ledger.task_of(lease).is_some() {
+                if self.works_on(id, lease) {
                     self.progress.insert(lease, progress);
                 }
+            }
+            Frame::Result { lease, ref finish } if !self.has_room_for(lease, &finish.outputs) => {
+                self.refuse(id, sequence, &frame, "FRAME_INVALID", &outputs_text("result.outputs"));
             }
             Frame::Result { lease, finish } => self.result_received(now, id, sequence, lease, *finish),
             Frame::DrainNotice => {
@@ -309,7 +319,8 @@ impl Core {
                 None => lost.push(*lease),
             }
         }
-        for lease in held.into_iter().filter(|lease| !leases.contains(lease)) {
+        let named: BTreeSet<LeaseId> = leases.iter().copied().collect();
+        for lease in held.into_iter().filter(|lease| !named.contains(lease)) {
             let task = self.ledger.task_of(lease).map(|task| (task.id, matches!(task.state, State::Accepted(_))));
             match task {
                 // Accepted on this stream, and left out without a result.
@@ -354,7 +365,7 @@ impl Core {
             None => {
                 let text = "the assignment was withdrawn; the handler must not start";
                 self.refuse_named(id, sequence, "decision", Some(lease), "ASSIGNMENT_WITHDRAWN", text);
-                self.return_credit(now, id, lease);
+                self.return_stale_credit(now, id, lease);
             }
         }
     }
@@ -369,7 +380,7 @@ impl Core {
         let (Some((task, true)), Some(runner)) = (found, runner) else {
             let text = "there is no undecided assignment under this lease";
             self.refuse_named(id, sequence, "decision", Some(lease), "ASSIGNMENT_WITHDRAWN", text);
-            return self.return_credit(now, id, lease);
+            return self.return_stale_credit(now, id, lease);
         };
         self.end_assignment(now, task, &format!("rejected: {}: {}", error.reason, error.message));
         if !planted!(self, CreditLeak) {
@@ -385,6 +396,29 @@ impl Core {
             self.wait(now, task);
         }
         self.fill(now, id);
+    }
+
+    fn has_room_for(&self, lease: LeaseId, outputs: &[Output]) -> bool {
+        self.ledger.task_of(lease).is_none_or(|task| task.has_room_for(outputs))
+    }
+
+    /// Whether the runner of this link has the lease in force, accepted or not.
+    fn has_in_force(&self, id: LinkId, lease: LeaseId) -> bool {
+        let runner = self.roster.get(id).map(|link| &link.runner);
+        self.ledger.task_of(lease).and_then(|task| task.lease()).is_some_and(|lease| Some(&lease.runner) == runner)
+    }
+
+    /// Whether the runner of this link has accepted the lease in force.
+    fn works_on(&self, id: LinkId, lease: LeaseId) -> bool {
+        self.has_in_force(id, lease)
+            && self.ledger.task_of(lease).is_some_and(|task| matches!(task.state, State::Accepted(_)))
+    }
+
+    /// The runner is done with a lease that is not in force. One in force keeps its credit, whatever the runner said of it.
+    fn return_stale_credit(&mut self, now: Now, id: LinkId, lease: LeaseId) {
+        if !self.has_in_force(id, lease) {
+            self.return_credit(now, id, lease);
+        }
     }
 
     /// Started or outputs: in the journal once, by its number within the lease.
@@ -425,17 +459,17 @@ impl Core {
         };
         let found = if planted!(self, NoFencing) { found.or_else(unfenced) } else { found };
         let Some(task) = found else {
-            let journalled = self
-                .ledger
-                .tasks()
-                .any(|task| matches!(&task.state, State::Finished { lease: Some(of), .. } if *of == lease));
-            if !journalled {
+            if !self.answered.contains(&lease) {
                 let text = "the lease is not in force or not accepted; the result is not wanted";
                 self.refuse_named(id, sequence, "result", Some(lease), LEASE_LOST, text);
             }
-            return self.return_credit(now, id, lease);
+            return self.return_stale_credit(now, id, lease);
         };
         self.take_result(now, task, lease, finish);
         self.return_credit(now, id, lease);
     }
+}
+
+fn outputs_text(field: &str) -> String {
+    format!("{field}: a task leaves at most {OUTPUTS_MAX} outputs in all")
 }

@@ -38,7 +38,11 @@ mod schedule;
 mod timer;
 mod upstream;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use self::{
     config::Config,
@@ -72,6 +76,9 @@ pub struct Core {
     waiting: Waiting,
     /// The latest word of a handler, per lease; never journalled.
     progress: BTreeMap<LeaseId, Arc<str>>,
+    /// Leases whose result is in the journal, or was until it was reported: a runner that missed the acknowledgement is told
+    /// so. Those reported before this process started are not known any more.
+    answered: BTreeSet<LeaseId>,
     /// Why nothing is taken; absent: the journal writes.
     store_failing: Option<Arc<str>>,
     last_turn: Mono,
@@ -120,6 +127,7 @@ impl Core {
             roster: Roster::default(),
             waiting: Waiting::default(),
             progress: BTreeMap::new(),
+            answered: BTreeSet::new(),
             store_failing: None,
             last_turn: now.mono,
             started: now.wall,
@@ -160,8 +168,13 @@ impl Core {
                         self.arm_deadline(now, id);
                     }
                 }
-                State::Finished { report: Report::Owed | Report::OwedMinimal { .. }, .. } => self.owe(id),
-                State::Finished { report: Report::Dead { .. }, .. } => {}
+                State::Finished { lease, report, .. } => {
+                    let (lease, owed) = (*lease, !matches!(report, Report::Dead { .. }));
+                    self.answered.extend(lease);
+                    if owed {
+                        self.owe(id);
+                    }
+                }
             }
         }
         for name in self.upstreams.keys().cloned().collect::<Vec<_>>() {

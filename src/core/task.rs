@@ -143,6 +143,9 @@ pub enum OutputValue {
     Json(Bytes),
 }
 
+/// Outputs that a task may leave in all, over its updates and its result.
+pub const OUTPUTS_MAX: usize = 256;
+
 /// The end of a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finish {
@@ -270,6 +273,21 @@ impl fmt::Debug for Output {
 // === impl Spec ===
 
 impl Spec {
+    /// About what the task takes in a frame beside its payload's content; never less.
+    pub fn other_bytes(&self) -> usize {
+        /// Tags, lengths and the envelope of one entry.
+        const ENTRY: usize = 32;
+        let labels = self.labels.iter().map(|(key, value)| key.len() + value.len() + ENTRY);
+        let secrets = self.secrets.iter().map(|secret| secret.name.len() + secret.value.len() + ENTRY);
+        // An extension's name goes with the 20 bytes of its type's URL.
+        let extensions = self.extensions.iter().map(|more| more.name.len() + more.value.len() + 2 * ENTRY);
+        let content_type = self.payload.as_ref().map_or(0, |payload| payload.content_type.len());
+        self.task_type.as_str().len()
+            + self.tenant.len()
+            + content_type
+            + labels.chain(secrets).chain(extensions).sum::<usize>()
+    }
+
     /// The same without what only a runner needs; a finished task keeps no more in memory.
     pub fn without_content(&self) -> Self {
         Self { payload: None, secrets: Vec::new(), ..self.clone() }
@@ -294,6 +312,12 @@ impl Task {
             State::Assigned(lease) | State::Accepted(lease) => Some(lease),
             State::Waiting { .. } | State::Finished { .. } => None,
         }
+    }
+
+    /// Whether these outputs are within the bound together with those the task has; the same name replaces.
+    pub fn has_room_for(&self, outputs: &[Output]) -> bool {
+        let names = self.outputs.iter().chain(outputs).map(|output| &output.name);
+        names.collect::<std::collections::BTreeSet<_>>().len() <= OUTPUTS_MAX
     }
 
     pub fn is_finished(&self) -> bool {

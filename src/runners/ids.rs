@@ -1,12 +1,15 @@
 //! Task and lease numbers as a runner sees them: text that names the state directory too, so that a runner which meets another
 //! journal is not taken for one that holds this one's leases.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use crate::core::id::{DelegateId, LeaseId, TaskId};
 
-/// Leases of other journals that one link may name; more of them read as one.
-const FOREIGN_MAX: usize = 1_024;
+/// Leases of other journals that one link may name, as many as a hello may list; more of them read as one.
+const FOREIGN_MAX: usize = 10_000;
 /// Set in the number of a foreign lease; numbers of our own stay below.
 const FOREIGN: u64 = 1 << 63;
 
@@ -16,7 +19,14 @@ pub struct Ids {
     /// First 32 bits of the delegate's id: enough to tell the few delegates that a runner ever meets.
     mark: Arc<str>,
     /// Leases this journal never cut, by the number they were given here, so that the answer names them as the runner does.
-    foreign: Arc<Mutex<Vec<String>>>,
+    foreign: Arc<Mutex<Foreign>>,
+}
+
+/// Texts that name no lease of ours, each with its number here.
+#[derive(Debug, Default)]
+struct Foreign {
+    names: Vec<Arc<str>>,
+    numbers: HashMap<Arc<str>, usize>,
 }
 
 // === impl Ids ===
@@ -39,7 +49,7 @@ impl Ids {
         if lease.0 & FOREIGN != 0 {
             let foreign = self.foreign.lock().unwrap_or_else(PoisonError::into_inner);
             let index = usize::try_from(lease.0 ^ FOREIGN).unwrap_or(usize::MAX);
-            return foreign.get(index).cloned().unwrap_or_default();
+            return foreign.names.get(index).map(ToString::to_string).unwrap_or_default();
         }
         format!("l-{}-{:x}", self.mark, lease.0)
     }
@@ -56,12 +66,17 @@ impl Ids {
 
     fn name_foreign(&self, text: &str) -> LeaseId {
         let mut foreign = self.foreign.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = foreign.iter().position(|known| known == text).unwrap_or_else(|| {
-            if foreign.len() < FOREIGN_MAX {
-                foreign.push(text.to_owned());
+        let index = match foreign.numbers.get(text) {
+            Some(index) => *index,
+            None if foreign.names.len() < FOREIGN_MAX => {
+                let name: Arc<str> = text.into();
+                let index = foreign.names.len();
+                foreign.names.push(name.clone());
+                foreign.numbers.insert(name, index);
+                index
             }
-            foreign.len() - 1
-        });
+            None => FOREIGN_MAX - 1,
+        };
         LeaseId(FOREIGN | u64::try_from(index).unwrap_or(0))
     }
 }
@@ -89,6 +104,6 @@ mod tests {
         for n in 0..3 * FOREIGN_MAX {
             ids.parse_lease(&format!("invented-{n}"));
         }
-        assert_eq!(ids.foreign.lock().unwrap().len(), FOREIGN_MAX);
+        assert_eq!(ids.foreign.lock().unwrap().names.len(), FOREIGN_MAX);
     }
 }

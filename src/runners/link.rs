@@ -1,11 +1,15 @@
 //! One attached runner: a reader that turns frames into inputs, a writer that turns orders into frames.
 //!
 //! The reader waits when the driver is busy, so a runner that floods slows itself. The writer's queue is bounded, so a runner
-//! that does not read loses its link. Sequences live for one stream and are counted here; what they mean is the core's.
+//! that does not read loses its link, and with it all that was queued. Sequences live for one stream and are counted here; what
+//! they mean is the core's.
 
 use std::{
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -23,20 +27,23 @@ use crate::{
         config::Config,
         effect::{Close, Order},
         id::{DelegateId, LinkId, UpstreamName},
-        input::Input,
+        input::{Hello, Input},
     },
     driver::Event,
     proto::runner::v1::{self as proto, AttachRequest, AttachResponse},
 };
 
-/// A peer that opened a stream and says nothing.
+/// How long a peer that opened a stream may say nothing; three heartbeat intervals, if they are shorter.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Orders on their way to one runner. More than its slots twice over (an assignment and a cancellation each) with room for
 /// acknowledgements, which are merged; a queue this long means that nobody reads.
 const ORDERS_MAX: usize = 32_768;
+/// What the orders on their way to one runner may hold in memory of their own. Payloads are shared with the ledger and count
+/// nothing; lists of lost leases and refusals do, and a runner that asks for many of them has to read them.
+const ORDERS_BYTES_MAX: usize = 8 << 20;
 /// Frames handed to the transport and not on the wire yet.
 const FRAMES_MAX: usize = 64;
-/// How long a stream that the runner half-closed waits for its last acknowledgement.
+/// How long a stream that the runner half-closed waits for its last acknowledgement, and then for the runner to read it.
 const LAST_ACK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What every link of one delegate shares.
@@ -49,11 +56,12 @@ pub struct Terms {
     pub kinds: std::collections::BTreeMap<UpstreamName, &'static str>,
 }
 
-/// The driver's end of one link.
+/// The driver's end of one link. Dropped, it lets the stream end once all that is queued is written.
 #[derive(Debug)]
 pub struct Orders {
     queue: mpsc::Sender<Order>,
-    end: oneshot::Sender<Status>,
+    queued_bytes: Arc<AtomicUsize>,
+    cut: oneshot::Sender<Status>,
 }
 
 /// The transport's end: frames, or at any time the status that ends them.
@@ -63,10 +71,19 @@ pub struct Outbound {
     over: bool,
 }
 
+/// How the reading of a stream came to its end.
+enum Ended {
+    /// The runner closed its half and all it sent is acknowledged, or nobody is there any more.
+    Closed,
+    /// The stream is to end with this status, past all that is queued.
+    Cut(Status),
+}
+
 struct Writer {
     terms: Arc<Terms>,
     ids: Ids,
     orders: mpsc::Receiver<Order>,
+    queued_bytes: Arc<AtomicUsize>,
     frames: mpsc::Sender<Result<AttachResponse, Status>>,
     /// Last counted frame of ours.
     sequence: u64,
@@ -79,19 +96,38 @@ struct Writer {
 impl Orders {
     /// Queues an order; false: nobody reads them.
     pub fn give(&self, order: Order) -> bool {
+        let bytes = own_bytes(&order);
+        if self.queued_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > ORDERS_BYTES_MAX {
+            return false;
+        }
         !matches!(self.queue.try_send(order), Err(mpsc::error::TrySendError::Full(_)))
     }
 
-    /// Ends the stream past everything that is queued.
-    pub fn cut(self, close: Close) {
-        let _ = self.end.send(convert::ending(&close));
+    /// Ends the stream past everything that is queued: what counts is in the journal and comes again on the next stream.
+    pub fn cut(self, close: &Close) {
+        let _ = self.cut.send(convert::ending(close));
     }
 
     /// Ends the stream because the delegate stops; the runner keeps its work and attaches again.
     pub fn shut_down(self) {
-        let text = "the delegate stops; keep working and attach again";
-        let _ = self.end.send(convert::stream_end(Code::Unavailable, "SHUTDOWN", text, None));
+        let _ = self.cut.send(shutdown());
     }
+}
+
+/// What an order holds in memory that nothing else holds.
+fn own_bytes(order: &Order) -> usize {
+    size_of::<Order>()
+        + match order {
+            Order::Welcome { decisions } => size_of_val(&decisions[..]),
+            Order::HeartbeatAck { lost, .. } => size_of_val(&lost[..]),
+            Order::Refuse { message, .. } => message.len(),
+            Order::Assign(work) => size_of_val(&**work),
+            Order::Cancel { .. } | Order::Acknowledge { .. } | Order::Close(_) => 0,
+        }
+}
+
+fn shutdown() -> Status {
+    convert::stream_end(Code::Unavailable, "SHUTDOWN", "the delegate stops; keep working and attach again", None)
 }
 
 // === impl Outbound ===
@@ -107,7 +143,7 @@ impl Stream for Outbound {
             && let Poll::Ready(status) = Pin::new(end).poll(cx)
         {
             self.end = None;
-            // Without a status the driver let go of the link: what is queued still goes out.
+            // Without a status nobody cut the stream: what is queued still goes out.
             if let Ok(status) = status {
                 self.over = true;
                 return Poll::Ready(Some(Err(status)));
@@ -141,35 +177,60 @@ async fn serve(
     end: oneshot::Sender<Status>,
 ) {
     let ids = terms.ids.for_link();
-    let first = tokio::time::timeout(HELLO_TIMEOUT, inbound.next()).await;
-    let hello = match first {
-        Ok(Some(Ok(request))) => convert::hello(request, &ids).map_err(|broken| broken.to_string()),
-        Ok(Some(Err(_)) | None) => return,
-        Err(_) => Err(format!("no hello within {HELLO_TIMEOUT:?}")),
+    let patience = HELLO_TIMEOUT.min(terms.config.silence());
+    let hello = tokio::select! {
+        hello = tokio::time::timeout(patience, first(&mut inbound, &ids)) => hello.unwrap_or_else(|_| {
+            let text = format!("no hello within {patience:?}");
+            Err(convert::stream_end(Code::Unavailable, "SILENT", &text, None))
+        }),
+        () = driver.closed() => Err(shutdown()),
     };
     let hello = match hello {
         Ok(hello) => hello,
-        Err(text) => {
-            tracing::warn!(%link, %peer, reason = "HELLO_INVALID", %text, "runner refused");
-            let status = convert::stream_end(Code::InvalidArgument, "HELLO_INVALID", &text, None);
-            let _ = frames.send(Err(status)).await;
+        Err(status) => {
+            tracing::warn!(%link, %peer, code = ?status.code(), reason = status.message(), "runner refused");
+            let _ = end.send(status);
             return;
         }
     };
     let (queue, orders) = mpsc::channel(ORDERS_MAX);
-    let (acknowledged, last_ack) = watch::channel(0);
-    let event = Event::Attach { link, hello, peer, orders: Orders { queue, end } };
+    let queued_bytes = Arc::new(AtomicUsize::new(0));
+    let (cut, mut let_go) = oneshot::channel();
+    let event = Event::Attach { link, hello, peer, orders: Orders { queue, queued_bytes: queued_bytes.clone(), cut } };
     if driver.send(event).await.is_err() {
-        let text = "the delegate stops; attach again";
-        let _ = frames.send(Err(convert::stream_end(Code::Unavailable, "SHUTDOWN", text, None))).await;
+        let _ = end.send(shutdown());
         return;
     }
-    let writer = Writer { terms, ids: ids.clone(), orders, frames, sequence: 0, acknowledged };
-    let writer = tokio::spawn(writer.run());
-    read(&driver, link, &ids, inbound, last_ack).await;
+    let (acknowledged, last_ack) = watch::channel(0);
+    let writer = Writer { terms, ids: ids.clone(), orders, queued_bytes, frames, sequence: 0, acknowledged };
+    let mut writer = tokio::spawn(writer.run());
+    let ended = tokio::select! {
+        biased;
+        // Dropped without a word: the driver forgot the link, and nothing more that arrives is of use.
+        status = &mut let_go => status.map_or(Ended::Closed, Ended::Cut),
+        _ = &mut writer => Ended::Closed,
+        ended = read(&driver, link, &ids, inbound, last_ack) => ended,
+    };
     let _ = driver.send(Event::Input(Input::Detached { link })).await;
-    // Ends once the driver let go of the link.
-    let _ = writer.await;
+    match ended {
+        Ended::Cut(status) => {
+            let _ = end.send(status);
+        }
+        Ended::Closed if writer.is_finished() => {}
+        // Ends once the driver let go of the link, unless somebody has to be waited for who does not read.
+        Ended::Closed => drop(tokio::time::timeout(LAST_ACK_TIMEOUT, &mut writer).await),
+    }
+    writer.abort();
+}
+
+/// The introduction, or the status that turns the peer away.
+async fn first(inbound: &mut tonic::Streaming<AttachRequest>, ids: &Ids) -> Result<Hello, Status> {
+    let invalid = |text: &str| convert::stream_end(Code::InvalidArgument, "HELLO_INVALID", text, None);
+    match inbound.next().await {
+        Some(Ok(request)) => convert::hello(request, ids).map_err(|broken| invalid(&broken.to_string())),
+        Some(Err(status)) => Err(convert::undecodable(status)),
+        None => Err(invalid("frame: the stream ended before hello")),
+    }
 }
 
 async fn read(
@@ -178,28 +239,33 @@ async fn read(
     ids: &Ids,
     mut inbound: tonic::Streaming<AttachRequest>,
     mut acknowledged: watch::Receiver<u64>,
-) {
+) -> Ended {
     let mut last = 0;
     loop {
         match inbound.next().await {
             Some(Ok(request)) => {
                 let sequence = request.sequence;
-                last = last.max(sequence);
                 let Inbound::Frame(frame) = convert::frame(request, ids) else { continue };
+                if frame.counts(sequence) {
+                    last = last.max(sequence);
+                }
                 let input = Input::Received { link, sequence, frame };
                 if driver.send(Event::Input(input)).await.is_err() {
-                    return;
+                    return Ended::Cut(shutdown());
                 }
             }
             Some(Err(status)) => {
-                tracing::debug!(%link, code = ?status.code(), "link cut");
-                return;
+                tracing::debug!(%link, code = ?status.code(), reason = status.message(), "link cut");
+                // Who hung up hears nothing of it; who sent what can't be read does.
+                return Ended::Cut(convert::undecodable(status));
             }
             // The runner closed its half: it goes once all it sent is acknowledged.
             None => {
                 let all = acknowledged.wait_for(|sequence| *sequence >= last);
-                let _ = tokio::time::timeout(LAST_ACK_TIMEOUT, all).await;
-                return;
+                return match tokio::time::timeout(LAST_ACK_TIMEOUT, all).await {
+                    Ok(_) => Ended::Closed,
+                    Err(_) => Ended::Cut(Status::unavailable("not all that was sent is durable yet; attach again")),
+                };
             }
         }
     }
@@ -215,6 +281,7 @@ impl Writer {
             let mut next = Some(order);
             // Everything that is queued; an acknowledgement rides on whatever frame goes, alone only if none does.
             while let Some(order) = next {
+                self.queued_bytes.fetch_sub(own_bytes(&order), Ordering::Relaxed);
                 if let Order::Acknowledge { sequence } = order {
                     self.acknowledged.send_replace(sequence);
                 } else {
@@ -254,11 +321,8 @@ impl Writer {
             Order::Refuse { sequence, lease, frame, reason, message } => {
                 (false, Out::Rejection(convert::rejection(&self.ids, sequence, lease, frame, reason, &message)))
             }
-            Order::Acknowledge { .. } => return true,
-            Order::Close(close) => {
-                let _ = self.frames.send(Err(convert::ending(&close))).await;
-                return false;
-            }
+            // The first is the run loop's, the second the driver's: neither is a frame.
+            Order::Acknowledge { .. } | Order::Close(_) => return true,
         };
         if counted {
             self.sequence += 1;

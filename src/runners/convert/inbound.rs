@@ -1,52 +1,32 @@
-//! The runner protocol and the core's words, translated in one place, bounds checked on the way in.
+//! What a runner says, in the core's words.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
-
-use prost::Message;
-use prost_types::Any;
-use tonic_types::{ErrorDetail, ErrorDetails, Status as RpcStatus, StatusExt};
-
-use super::ids::Ids;
-use crate::{
-    core::{
-        config::Config,
-        effect::{Assignment, Close, Decision},
-        id::{LeaseId, SlotClass},
-        input::{Frame, Handler, Held, Hello},
-        task::{
-            Blame, CancelReason, Error, Extension, Finish, Kind, Outcome, Output, OutputValue, Payload, Priority, Retry,
-        },
-        time::Wall,
-    },
-    proto::runner::v1 as proto,
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
 
-/// Domain of every `google.rpc.ErrorInfo` of ours.
-pub const ERROR_DOMAIN: &str = "dlite";
-/// Largest frame either side may send, in bytes: the default gRPC message size, which every client library takes.
-pub const FRAME_BYTES_MAX: usize = 4 << 20;
-/// Largest inline payload, in bytes; leaves room for the rest of the frame.
-pub const PAYLOAD_BYTES_MAX: usize = 3_584 << 10;
+use prost::Message;
+use tonic_types::Status as RpcStatus;
 
-const ID_BYTES_MAX: usize = 64;
-const NAME_BYTES_MAX: usize = 128;
-const TEXT_BYTES_MAX: usize = 4 << 10;
+use super::{
+    FRAME_BYTES_MAX, PAYLOAD_BYTES_MAX,
+    bounds::{Broken, NAME_BYTES_MAX, at_most, broken, cut, cut_to, duration, id, map, name},
+};
+use crate::{
+    core::{
+        id::{LeaseId, SlotClass},
+        input::{Frame, Handler, Held, Hello},
+        task::{Blame, Error, Extension, Finish, OUTPUTS_MAX, Outcome, Output, OutputValue, Payload, Retry},
+    },
+    proto::runner::v1 as proto,
+    runners::ids::Ids,
+};
+
 const LIST_MAX: usize = 1_024;
 const HEARTBEAT_LEASES_MAX: usize = 10_000;
 const SLOT_CLASSES_MAX: usize = 16;
 const SLOTS_MAX: u32 = 10_000;
-const MAP_MAX: usize = 64;
-const MAP_VALUE_BYTES_MAX: usize = 1 << 10;
-const OUTPUTS_MAX: usize = 256;
 const OUTPUT_BYTES_MAX: usize = 64 << 10;
-
-/// A bound that a peer broke.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {what}")]
-pub struct Broken {
-    pub field: String,
-    pub what: String,
-}
 
 /// One frame after its bounds were checked.
 #[derive(Debug)]
@@ -56,25 +36,36 @@ pub enum Inbound {
     Ack,
 }
 
-// === the runner's side ===
-
 /// Reads the first frame.
 ///
 /// # Errors
 /// If it is no hello, or breaks a bound of its fields.
 pub fn hello(request: proto::AttachRequest, ids: &Ids) -> Result<Hello, Broken> {
+    at_most("hello", request.encoded_len(), FRAME_BYTES_MAX)?;
     let Some(proto::attach_request::Frame::Hello(hello)) = request.frame else {
         return Err(broken("frame", "the first frame must be hello"));
     };
+    if request.sequence != 0 {
+        return Err(broken("sequence", "a hello has sequence 0"));
+    }
     id("hello.runner_id", &hello.runner_id)?;
     id("hello.instance_id", &hello.instance_id)?;
     at_most("hello.handlers", hello.handlers.len(), LIST_MAX)?;
     at_most("hello.held_tasks", hello.held_tasks.len(), HEARTBEAT_LEASES_MAX)?;
-    if hello.handlers.is_empty() {
-        return Err(broken("hello.handlers", "a runner needs at least one handler"));
+    at_most("hello.features", hello.features.len(), LIST_MAX)?;
+    for feature in &hello.features {
+        name("hello.features", feature)?;
+    }
+    map("hello.info.labels", hello.info.as_ref().map_or(&BTreeMap::new(), |info| &info.labels))?;
+    let mut types = BTreeSet::new();
+    for (n, handler) in hello.handlers.iter().enumerate() {
+        if !types.insert(&handler.task_type) {
+            return Err(broken(&format!("hello.handlers[{n}].task_type"), "occurs twice"));
+        }
     }
     let handlers = hello.handlers.into_iter().enumerate().map(|(n, handler)| read_handler(n, handler));
     let held = hello.held_tasks.into_iter().enumerate().map(|(n, held)| {
+        id(&format!("hello.held_tasks[{n}].task_id"), &held.task_id)?;
         id(&format!("hello.held_tasks[{n}].lease_id"), &held.lease_id)?;
         Ok(Held {
             lease: ids.parse_lease(&held.lease_id),
@@ -98,6 +89,9 @@ fn read_handler(n: usize, handler: proto::Handler) -> Result<Handler, Broken> {
     name(&field("task_type"), &handler.task_type)?;
     at_most(&field("slot_class"), handler.slot_class.len(), NAME_BYTES_MAX)?;
     at_most(&field("extensions"), handler.extensions.len(), LIST_MAX)?;
+    for extension in &handler.extensions {
+        name(&field("extensions"), extension)?;
+    }
     map(&field("match_labels"), &handler.match_labels)?;
     Ok(Handler {
         task_type: handler.task_type.into(),
@@ -363,255 +357,4 @@ fn message_name(type_url: &str) -> &str {
 
 fn invalid(name: &'static str, lease: Option<LeaseId>, reason: &'static str, message: &str) -> Frame {
     Frame::Invalid { name, lease, reason, message: message.to_owned() }
-}
-
-fn broken(field: &str, what: &str) -> Broken {
-    Broken { field: field.to_owned(), what: what.to_owned() }
-}
-
-fn at_most(field: &str, size: usize, max: usize) -> Result<(), Broken> {
-    if size > max { Err(broken(field, &format!("is {size}, at most {max} is allowed"))) } else { Ok(()) }
-}
-
-fn id(field: &str, text: &str) -> Result<(), Broken> {
-    if text.is_empty() || text.len() > ID_BYTES_MAX || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(broken(field, &format!("needs 1 to {ID_BYTES_MAX} visible ASCII characters")));
-    }
-    Ok(())
-}
-
-fn name(field: &str, text: &str) -> Result<(), Broken> {
-    if text.is_empty() || text.len() > NAME_BYTES_MAX {
-        return Err(broken(field, &format!("needs 1 to {NAME_BYTES_MAX} bytes")));
-    }
-    Ok(())
-}
-
-fn map(field: &str, map: &BTreeMap<String, String>) -> Result<(), Broken> {
-    at_most(field, map.len(), MAP_MAX)?;
-    for (key, value) in map {
-        name(field, key)?;
-        at_most(&format!("{field}[{key}]"), value.len(), MAP_VALUE_BYTES_MAX)?;
-    }
-    Ok(())
-}
-
-fn duration(field: &str, duration: Option<prost_types::Duration>) -> Result<Option<Duration>, Broken> {
-    duration.map(|span| Duration::try_from(span).map_err(|_| broken(field, "is negative or too long"))).transpose()
-}
-
-fn cut(text: &str) -> Arc<str> {
-    cut_to(text, TEXT_BYTES_MAX)
-}
-
-fn cut_to(text: &str, max: usize) -> Arc<str> {
-    text[..text.floor_char_boundary(max)].into()
-}
-
-// === the delegate's side ===
-
-/// The terms of a stream.
-pub fn welcome(config: &Config, ids: &Ids, decisions: &[(LeaseId, Decision)], delegate: String) -> proto::Welcome {
-    let decisions = decisions.iter().map(|(lease, decision)| proto::HeldTaskDecision {
-        lease_id: ids.lease(*lease),
-        disposition: match decision {
-            Decision::Keep => proto::HeldTaskDisposition::Keep,
-            Decision::ResendDecision => proto::HeldTaskDisposition::ResendDecision,
-            Decision::ResendResult => proto::HeldTaskDisposition::ResendResult,
-            Decision::Acknowledged => proto::HeldTaskDisposition::Acknowledged,
-            Decision::Abandon => proto::HeldTaskDisposition::Abandon,
-        } as i32,
-        reason: (*decision == Decision::Abandon).then(lease_lost),
-    });
-    proto::Welcome {
-        heartbeat_interval: Some(span(config.heartbeat_interval)),
-        lease_ttl: Some(span(config.lease_ttl)),
-        accept_timeout: Some(span(config.accept_timeout)),
-        frame_bytes_max: FRAME_BYTES_MAX as u64,
-        payload_bytes_max: PAYLOAD_BYTES_MAX as u64,
-        features: Vec::new(),
-        decisions: decisions.collect(),
-        delegate: Some(proto::DelegateInfo {
-            delegate_id: delegate,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            current_time: Some(std::time::SystemTime::now().into()),
-        }),
-    }
-}
-
-/// Work, as its runner sees it.
-pub fn assignment(work: &Assignment, upstream_kind: &str, ids: &Ids) -> proto::TaskAssignment {
-    let spec = &work.spec;
-    let task = proto::Task {
-        task_id: ids.task(work.task),
-        task_type: spec.task_type.to_string(),
-        kind: match spec.kind {
-            Kind::Standalone => proto::TaskKind::Standalone,
-            Kind::SessionSetup => proto::TaskKind::SessionSetup,
-            Kind::SessionExecute => proto::TaskKind::SessionExecute,
-            Kind::SessionCleanup => proto::TaskKind::SessionCleanup,
-            Kind::Pipeline => proto::TaskKind::Pipeline,
-        } as i32,
-        payload: spec.payload.as_ref().map(|payload| proto::Payload {
-            content_type: payload.content_type.to_string(),
-            inline: payload.content.clone(),
-        }),
-        attempt: work.attempt,
-        max_attempts: work.attempts_max,
-        execution_timeout: None,
-        deadline: work.deadline.map(timestamp),
-        cancel_grace_period: Some(span(work.cancel_grace)),
-        priority: match spec.priority {
-            Priority::High => proto::Priority::High,
-            Priority::Normal => proto::Priority::Normal,
-            Priority::Low => proto::Priority::Low,
-        } as i32,
-        labels: spec.labels.clone(),
-        resources: None,
-        secrets: spec
-            .secrets
-            .iter()
-            .map(|secret| proto::Secret {
-                name: secret.name.to_string(),
-                value: secret.value.clone(),
-                mask_only: secret.mask_only,
-            })
-            .collect(),
-        origin: Some(proto::Origin {
-            upstream: work.upstream.to_string(),
-            upstream_kind: upstream_kind.to_owned(),
-            external_id: work.external_id.to_string(),
-            tenant: spec.tenant.to_string(),
-        }),
-        create_time: Some(timestamp(work.acquired)),
-        extensions: spec
-            .extensions
-            .iter()
-            .filter(|extension| work.extensions.contains(&extension.name))
-            .map(|extension| Any {
-                type_url: format!("type.googleapis.com/{}", extension.name),
-                value: extension.value.to_vec(),
-            })
-            .collect(),
-    };
-    // The span id of the delegate's own span for this attempt: the trace's lower half, moved on by the attempt.
-    let span_id = u64::try_from(work.trace_id.0 & u128::from(u64::MAX)).unwrap_or(1) ^ u64::from(work.attempt);
-    proto::TaskAssignment {
-        task: Some(task),
-        lease_id: ids.lease(work.lease),
-        trace: Some(proto::TraceContext {
-            traceparent: format!("00-{}-{:016x}-01", work.trace_id, span_id.max(1)),
-            tracestate: String::new(),
-        }),
-        time_remaining: work.time_remaining.map(span),
-    }
-}
-
-pub fn cancellation(
-    ids: &Ids,
-    lease: LeaseId,
-    reason: CancelReason,
-    message: &str,
-    grace: Duration,
-) -> proto::TaskCancellation {
-    proto::TaskCancellation {
-        lease_id: ids.lease(lease),
-        reason: match reason {
-            CancelReason::User => proto::CancelReason::User,
-            CancelReason::Deadline => proto::CancelReason::Deadline,
-            CancelReason::Drain => proto::CancelReason::Drain,
-            CancelReason::UpstreamGone => proto::CancelReason::UpstreamGone,
-        } as i32,
-        message: message.to_owned(),
-        grace_period: Some(span(grace)),
-    }
-}
-
-pub fn heartbeat_ack(ids: &Ids, id: u64, lost: &[LeaseId]) -> proto::HeartbeatAck {
-    let lost = lost.iter().map(|lease| proto::LostLease { lease_id: ids.lease(*lease), reason: Some(lease_lost()) });
-    proto::HeartbeatAck { heartbeat_id: id, lost: lost.collect() }
-}
-
-pub fn rejection(
-    ids: &Ids,
-    sequence: u64,
-    lease: Option<LeaseId>,
-    frame: &str,
-    reason: &str,
-    message: &str,
-) -> proto::FrameRejection {
-    let code = match reason {
-        "ASSIGNMENT_WITHDRAWN" | "LEASE_LOST" => tonic::Code::FailedPrecondition,
-        "FRAME_UNKNOWN" => tonic::Code::Unimplemented,
-        "RESULT_TOO_LARGE" => tonic::Code::ResourceExhausted,
-        _ => tonic::Code::InvalidArgument,
-    };
-    // A progress update is the contract's "update", too.
-    let frame = if frame == "progress" { "update" } else { frame };
-    proto::FrameRejection {
-        sequence,
-        lease_id: lease.map(|lease| ids.lease(lease)).unwrap_or_default(),
-        frame: frame.to_owned(),
-        status: Some(rpc_status(code, reason, message)),
-    }
-}
-
-fn lease_lost() -> RpcStatus {
-    let text = "the lease is not in force here: lost, withdrawn, or its result is reported";
-    rpc_status(tonic::Code::FailedPrecondition, "LEASE_LOST", text)
-}
-
-fn rpc_status(code: tonic::Code, reason: &str, message: &str) -> RpcStatus {
-    let info =
-        ErrorDetail::ErrorInfo(tonic_types::ErrorInfo::new(reason, ERROR_DOMAIN, std::collections::HashMap::new()));
-    let status = tonic::Status::with_error_details_vec(code, message, vec![info]);
-    Message::decode(status.details()).unwrap_or_else(|_| RpcStatus {
-        code: code as i32,
-        message: message.to_owned(),
-        details: Vec::new(),
-    })
-}
-
-/// How a stream ends; the table stands above `Attach` in the contract.
-pub fn ending(close: &Close) -> tonic::Status {
-    match close {
-        Close::Replaced => {
-            stream_end(tonic::Code::FailedPrecondition, "REPLACED", "a newer instance holds the runner id", None)
-        }
-        Close::RunnerIdInUse { holder, retry_after } => stream_end(
-            tonic::Code::AlreadyExists,
-            "RUNNER_ID_IN_USE",
-            &format!("instances of this runner id replace one another; the present one is {holder}"),
-            Some(*retry_after),
-        ),
-        Close::Superseded => {
-            stream_end(tonic::Code::Unavailable, "SUPERSEDED", "a newer stream of this instance took over", None)
-        }
-        Close::Silent => stream_end(tonic::Code::Unavailable, "SILENT", "nothing heard for three heartbeats", None),
-        Close::Overrun => stream_end(
-            tonic::Code::ResourceExhausted,
-            "LINK_OVERRUN",
-            "the runner does not read, or sends beyond the bound on unacknowledged frames",
-            None,
-        ),
-    }
-}
-
-pub fn stream_end(code: tonic::Code, reason: &str, message: &str, retry_after: Option<Duration>) -> tonic::Status {
-    let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, std::collections::HashMap::new());
-    if retry_after.is_some() {
-        details.set_retry_info(retry_after);
-    }
-    tonic::Status::with_error_details(code, message, details)
-}
-
-fn span(duration: Duration) -> prost_types::Duration {
-    duration.try_into().unwrap_or(prost_types::Duration { seconds: i64::MAX, nanos: 0 })
-}
-
-fn timestamp(at: Wall) -> prost_types::Timestamp {
-    prost_types::Timestamp {
-        seconds: at.0.div_euclid(1_000_000),
-        nanos: i32::try_from(at.0.rem_euclid(1_000_000) * 1_000).unwrap_or(0),
-    }
 }
