@@ -121,10 +121,7 @@ impl Core {
     /// The table of `HeldTaskDisposition`: what the journal says against what the runner holds.
     fn decide(&mut self, now: Now, link: &Link, held: &Held) -> Decision {
         let Some(task) = self.ledger.task_of(held.lease) else {
-            let journalled = self
-                .ledger
-                .tasks()
-                .any(|task| matches!(&task.state, State::Finished { lease: Some(lease), .. } if *lease == held.lease));
+            let journalled = self.ledger.has_result_of(held.lease);
             return if journalled { Decision::Acknowledged } else { Decision::Abandon };
         };
         let (id, lease) = match task.lease() {
@@ -203,7 +200,7 @@ impl Core {
             }
             return self.receive(now, id, sequence, frame);
         }
-        let expected = link.received + 1;
+        let expected = link.received.saturating_add(1);
         if sequence != expected {
             link.received = link.received.max(sequence);
             let text = format!("sequence {sequence} where {expected} was next");
@@ -417,11 +414,7 @@ impl Core {
         };
         let found = if planted!(self, NoFencing) { found.or_else(unfenced) } else { found };
         let Some(task) = found else {
-            let journalled = self
-                .ledger
-                .tasks()
-                .any(|task| matches!(&task.state, State::Finished { lease: Some(of), .. } if *of == lease));
-            if !journalled {
+            if !self.ledger.has_result_of(lease) {
                 let text = "the lease is not in force or not accepted; the result is not wanted";
                 self.refuse_named(id, sequence, "result", Some(lease), LEASE_LOST, text);
             }
