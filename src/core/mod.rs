@@ -160,7 +160,7 @@ impl Core {
                         self.arm_deadline(now, id);
                     }
                 }
-                State::Finished { report: Report::Owed | Report::OwedMinimal { .. }, .. } => self.owe(id),
+                State::Finished { report: Report::Owed | Report::OwedMinimal { .. }, .. } => self.owe(now, id),
                 State::Finished { report: Report::Dead { .. }, .. } => {}
             }
         }
