@@ -23,8 +23,8 @@ use super::{
     time::Now,
     timer::Timer,
     upstream::{
-        ACQUIRE_LATE_MAX, Acquire, Listed, REFUSALS_APART, REGISTER_DEBOUNCE, REGISTER_RETRY_MAX, REGISTER_RETRY_MIN, SET_ASIDE_FOR,
-        Standing,
+        ACQUIRE_LATE_MAX, Acquire, Listed, REFUSALS_APART, REGISTER_DEBOUNCE, REGISTER_RETRY_MAX, REGISTER_RETRY_MIN,
+        SET_ASIDE_FOR, Standing,
     },
 };
 
@@ -456,7 +456,14 @@ impl Core {
                     self.end_intention(now, name, task, &reason);
                 }
                 Some(_) => {}
-                None => acquire.refused = Some(now.mono),
+                None => {
+                    // Most likely another's: its slot does not wait for the second refusal.
+                    acquire.refused = Some(now.mono);
+                    if let Some(link) = acquire.reserved.take() {
+                        self.roster.release_reservation(Some(link), task);
+                        self.fill(now, link);
+                    }
+                }
             },
             Err(AcquireError::Unassigned) => {
                 if let Some(intention) = self.ledger.intention(task) {
