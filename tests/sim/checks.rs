@@ -150,7 +150,9 @@ impl Checks {
                     Err(_) => {}
                 }
             }
-            Input::Answered { answer: Answer::Acquire { result: Ok(_) | Err(AcquireError::Unassigned), .. }, .. } => {
+            Input::Answered {
+                answer: Answer::Acquire { result: Ok(_) | Err(AcquireError::Unassigned), .. }, ..
+            } => {
                 self.acquired += 1;
             }
             _ => {}
@@ -250,7 +252,9 @@ impl Checks {
                 let durable = self.facts.cut.get(&lease) == Some(&assignment.task);
                 self.demand(durable, "no assignment before its lease is durable", || lease.to_string());
                 let Some(profile) = profile else { return };
-                let Some(handler) = profile.handler(&assignment.spec.task_type, &assignment.spec.labels) else { return };
+                let Some(handler) = profile.handler(&assignment.spec.task_type, &assignment.spec.labels) else {
+                    return;
+                };
                 let leases = self.outstanding.entry(link).or_default();
                 leases.insert(lease, handler.class.clone());
                 let used = leases.values().filter(|class| **class == handler.class).count();
@@ -302,9 +306,10 @@ impl Checks {
             Said::Result(lease, finish) => {
                 let by = facts.cut.get(&lease).and_then(|task| facts.finished.get(task));
                 let retried = facts.attempts_ended.contains(&lease)
-                    && finish.error.as_ref().is_some_and(|error| {
-                        matches!(error.retry, Retry::SameRunner | Retry::OtherRunner)
-                    });
+                    && finish
+                        .error
+                        .as_ref()
+                        .is_some_and(|error| matches!(error.retry, Retry::SameRunner | Retry::OtherRunner));
                 let holds = match by {
                     Some((Some(by), journalled)) if *by == lease => **journalled == *finish,
                     _ => retried,

@@ -13,10 +13,7 @@ pub struct Disk {
 
 impl Store for Disk {
     fn load(&mut self) -> Result<Vec<Row>, Error> {
-        Ok(self
-            .rows()
-            .map(|(scope, number, body)| Row { scope, number, body: body.clone() })
-            .collect())
+        Ok(self.rows().map(|(scope, number, body)| Row { scope, number, body: body.clone() }).collect())
     }
 
     fn commit(&mut self, batch: &[Change]) -> Result<(), Error> {

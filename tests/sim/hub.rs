@@ -21,18 +21,39 @@ pub enum Event {
     /// The delegate's process starts.
     Start,
     /// For one process of the delegate; a later one never sees it.
-    Inbox { process: u32, input: Input },
+    Inbox {
+        process: u32,
+        input: Input,
+    },
     /// Something arrives at the delegate over a wire.
-    FromRunner { link: LinkId, input: Input },
-    ToRunner { link: LinkId, order: Order },
+    FromRunner {
+        link: LinkId,
+        input: Input,
+    },
+    ToRunner {
+        link: LinkId,
+        order: Order,
+    },
     /// A call arrives at the manager.
-    Call { process: u32, call: Call, fate: Fate },
+    Call {
+        process: u32,
+        call: Call,
+        fate: Fate,
+    },
     /// A process that stood still goes on.
-    Resume { process: u32 },
+    Resume {
+        process: u32,
+    },
     /// The disk finished what it was writing.
-    Written { process: u32 },
+    Written {
+        process: u32,
+    },
     /// A runner's own clock.
-    Cue { runner: usize, instance: u32, cue: Cue },
+    Cue {
+        runner: usize,
+        instance: u32,
+        cue: Cue,
+    },
     Submit,
     Fault,
     FaultsEnd,

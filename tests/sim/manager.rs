@@ -113,7 +113,16 @@ impl Manager {
         };
         let id = ExternalId::from(format!("e-{nth}"));
         hub.say(|| format!("manager: offers {id} ({}, {temper:?}, timeout {timeout:?})", spec.task_type));
-        self.offers.push(Offer { id, spec, place: Place::Listed, temper, teases_until: 0, lost: false, aborted: false, effective: None });
+        self.offers.push(Offer {
+            id,
+            spec,
+            place: Place::Listed,
+            temper,
+            teases_until: 0,
+            lost: false,
+            aborted: false,
+            effective: None,
+        });
     }
 
     pub fn offer(&mut self, id: &ExternalId) -> &mut Offer {
@@ -163,7 +172,8 @@ impl Manager {
     /// Does what a call asks for and says what comes of it.
     pub fn serve(&mut self, hub: &mut Hub, call: &Call) -> Answer {
         if hub.now < self.outage_until {
-            return fault(call, "503");
+            // As from a proxy before it, which knows of no task.
+            return unanswered(call);
         }
         if hub.goes_wrong(hub.plan.failed) {
             return fault(call, "500");

@@ -8,7 +8,11 @@ const HISTORIES: u64 = 2_000;
 fn is_found(bug: Bug) {
     let found = (0..HISTORIES).find_map(|seed| Some((seed, live(seed, Some(bug), false).violation?)));
     let (seed, violation) = found.unwrap_or_else(|| panic!("{bug:?} goes unseen in {HISTORIES} histories"));
-    println!("{bug:?} breaks {:?} in seed {seed}: {}", violation.promise, violation.detail.lines().next().unwrap_or(""));
+    println!(
+        "{bug:?} breaks {:?} in seed {seed}: {}",
+        violation.promise,
+        violation.detail.lines().next().unwrap_or("")
+    );
 }
 
 macro_rules! planted_bugs {

@@ -285,17 +285,15 @@ impl Runner {
             Order::Acknowledge { sequence } => self.acknowledged(hub, sequence),
             Order::HeartbeatAck { id: beat, lost } => self.beat_answered(hub, beat, &lost),
             Order::Refuse { sequence, frame, .. } => self.refused(hub, sequence, frame),
-            Order::Close(close) => {
-                match close {
-                    Close::Replaced => self.crash(hub),
-                    Close::RunnerIdInUse { retry_after, .. } => {
-                        self.link = None;
-                        self.cue(hub, retry_after.as_micros() as u64, Cue::Attach);
-                    }
-                    Close::Superseded | Close::Silent => self.cut(hub),
-                    Close::Overrun => hub.checks.violated("an honest runner overruns nothing", || id.to_string()),
+            Order::Close(close) => match close {
+                Close::Replaced => self.crash(hub),
+                Close::RunnerIdInUse { retry_after, .. } => {
+                    self.link = None;
+                    self.cue(hub, retry_after.as_micros() as u64, Cue::Attach);
                 }
-            }
+                Close::Superseded | Close::Silent => self.cut(hub),
+                Close::Overrun => hub.checks.violated("an honest runner overruns nothing", || id.to_string()),
+            },
         }
     }
 
@@ -507,7 +505,9 @@ impl Runner {
         if work.numbered > 0 && (progresses || stalled) {
             self.say(hub, Frame::Progress { lease, progress: "half".into() });
             // A starved heartbeat does not keep the rest of the runner from talking, so the link outlives the lease.
-            return if stalled || self.profile.sloppy { self.cue(hub, 4 * SEC, Cue::News(lease)) };
+            return if stalled || self.profile.sloppy {
+                self.cue(hub, 4 * SEC, Cue::News(lease))
+            };
         }
         work.numbered += 1;
         let number = work.numbered;
@@ -619,7 +619,13 @@ fn result_of(hub: &mut Hub, lease: LeaseId) -> Finish {
     let outcome = if hub.goes_wrong(hub.plan.errored) {
         Outcome::Errored
     } else {
-        *hub.random.pick(&[Outcome::Succeeded, Outcome::Succeeded, Outcome::Succeeded, Outcome::Failed, Outcome::Skipped])
+        *hub.random.pick(&[
+            Outcome::Succeeded,
+            Outcome::Succeeded,
+            Outcome::Succeeded,
+            Outcome::Failed,
+            Outcome::Skipped,
+        ])
     };
     let error = (outcome == Outcome::Errored).then(|| error(hub, "BROKEN"));
     let content = Bytes::from(format!("{lease}: {:x}", hub.random.next()));

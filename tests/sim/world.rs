@@ -339,9 +339,10 @@ impl World {
         }
         match core::rebuild(self.disk.rows().map(|(scope, number, body)| (scope, number, &body[..]))) {
             Ok(ledger) if ledger == *process.core.ledger() => {}
-            other => self.hub.checks.violated("rebuilt equals live", || {
-                format!("{:?}\nagainst {:?}", other, process.core.ledger())
-            }),
+            other => self
+                .hub
+                .checks
+                .violated("rebuilt equals live", || format!("{:?}\nagainst {:?}", other, process.core.ledger())),
         }
     }
 
