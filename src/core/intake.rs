@@ -19,6 +19,7 @@ use super::{
     input::{AcquireError, Answer, CallError, Listing, Registered, Standing as Answered},
     planted::planted,
     record::{Record, scope_of},
+    roster::Link,
     task::{CancelReason, Identity, Spec, State},
     time::Now,
     timer::Timer,
@@ -388,10 +389,7 @@ impl Core {
     fn has_room(&self) -> bool {
         self.store_failing.is_none()
             && self.unfinished_count() < self.config.tasks_max
-            && self
-                .roster
-                .links()
-                .any(|link| link.takes_work() && link.handlers.iter().any(|handler| link.free(&handler.class) > 0))
+            && self.roster.links().any(Link::has_room)
     }
 
     fn unfinished_count(&self) -> usize {

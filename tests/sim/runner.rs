@@ -168,7 +168,7 @@ impl Runner {
             beat: 0,
             heard: hub.now,
         });
-        hub.to_delegate(id, Input::Attached { link: id, hello, peer: self.id.0.clone() });
+        hub.send_up(id, Input::Attached { link: id, hello, peer: self.id.0.clone() });
         self.cue(hub, BEAT, Cue::Beat(id));
     }
 
@@ -233,7 +233,7 @@ impl Runner {
     /// Sends a frame that is not counted.
     fn say(&mut self, hub: &mut Hub, frame: Frame) {
         if let Some(link) = self.link.as_ref().filter(|link| link.welcomed) {
-            hub.to_delegate(link.id, Input::Received { link: link.id, sequence: 0, frame });
+            hub.send_up(link.id, Input::Received { link: link.id, sequence: 0, frame });
         }
     }
 
@@ -241,7 +241,7 @@ impl Runner {
         if let Some(link) = self.link.as_mut().filter(|link| link.welcomed) {
             link.sequence += 1;
             link.sent.push_back((link.sequence, lease, what));
-            hub.to_delegate(link.id, Input::Received { link: link.id, sequence: link.sequence, frame });
+            hub.send_up(link.id, Input::Received { link: link.id, sequence: link.sequence, frame });
         }
     }
 

@@ -314,9 +314,9 @@ impl World {
                 Effect::Call { call, .. } => self.call(number, call),
                 Effect::Send { link, order } => {
                     let closes = matches!(order, Order::Close(_));
-                    self.hub.to_runner(link, order);
+                    self.hub.send_down(link, order);
                     if closes {
-                        self.hub.to_delegate(link, Input::Detached { link });
+                        self.hub.send_up(link, Input::Detached { link });
                     }
                 }
                 Effect::Note(Note::DeadLetter { external_id, reason, .. }) => {
