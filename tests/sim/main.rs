@@ -14,9 +14,12 @@
 #[path = "../../src/core/mod.rs"]
 mod core;
 
+mod calls;
 mod checks;
 mod disk;
+mod end;
 mod facts;
+mod faults;
 mod hub;
 mod manager;
 mod plan;
