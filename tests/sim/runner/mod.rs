@@ -203,7 +203,7 @@ impl Runner {
 
     /// Heartbeats go astray while all else goes on.
     pub fn stall(&mut self, hub: &mut Hub) {
-        self.stalled_until = hub.now + hub.random.between(5 * SEC, 60 * SEC);
+        self.stalled_until = hub.now + hub.random.between(5 * SEC, 90 * SEC);
     }
 
     pub fn fall_ill(&mut self, hub: &mut Hub) {
@@ -337,6 +337,8 @@ impl Runner {
         let length = match random.below(10) {
             0 if assignment.time_remaining.is_some() => ENDLESS,
             0 | 1 => random.between(10 * SEC, 40 * SEC),
+            // What outlives its lease is mostly long.
+            3..=6 if self.profile.sloppy => random.between(10 * SEC, 60 * SEC),
             2 => 0,
             _ => random.between(MS, 5 * SEC),
         };

@@ -99,13 +99,15 @@ impl Runner {
         let progresses = hub.random.chance(300);
         let stalled = hub.now < self.stalled_until;
         let Some(work) = self.work.get_mut(&lease).filter(|work| matches!(work.stage, Stage::Running)) else { return };
-        if work.numbered > 0 && (progresses || stalled) {
-            self.say(hub, Frame::Progress { lease, progress: "half".into() });
+        let first = work.numbered == 0;
+        if !first && (stalled || self.profile.sloppy) {
             // A starved heartbeat does not keep the rest of the runner from talking, so the link outlives the lease.
-            return if stalled || self.profile.sloppy {
-                self.cue(hub, 4 * SEC, Cue::News(lease))
-            };
+            self.cue(hub, 4 * SEC, Cue::News(lease));
         }
+        if !first && (progresses || stalled) {
+            return self.say(hub, Frame::Progress { lease, progress: "half".into() });
+        }
+        let Some(work) = self.work.get_mut(&lease) else { return };
         work.numbered += 1;
         let number = work.numbered;
         let frame = if number == 1 {
