@@ -223,12 +223,13 @@ impl Offer {
     /// The same delegate may ask again: it is given the same.
     fn acquire(&mut self, now: At) -> Result<Box<Spec>, AcquireError> {
         match self.place {
-            Place::Listed if self.temper == Temper::Teases => {
-                self.temper = Temper::Honest;
+            Place::Listed if self.temper == Temper::Teases || now < self.teases_until => {
+                if self.temper == Temper::Teases {
+                    self.temper = Temper::Honest;
+                }
                 self.teases_until = now + TEASE;
                 Err(AcquireError::Unassigned)
             }
-            Place::Listed if now < self.teases_until => Err(AcquireError::Unassigned),
             Place::Listed | Place::Ours => {
                 self.place = Place::Ours;
                 Ok(Box::new(self.spec.clone()))
