@@ -71,9 +71,8 @@ impl World {
                     checks.violated("one effective result a task", || offer.id.to_string());
                 }
                 (_, Some(body)) => {
-                    let journalled = checks.facts.finished.values().any(|(_, finish)| *finish == body.finish);
-                    if !journalled {
-                        checks.violated("the effective result is a durable one", || offer.id.to_string());
+                    if !checks.was_reported(&offer.id, &body.finish) {
+                        checks.violated("the effective result is the reported one", || offer.id.to_string());
                     }
                 }
                 _ => {}
