@@ -70,10 +70,8 @@ impl World {
                 (Place::Answered, None) | (Place::Ours, Some(_)) => {
                     checks.violated("one effective result a task", || offer.id.to_string());
                 }
-                (_, Some(body)) => {
-                    if !checks.was_reported(&offer.id, &body.finish) {
-                        checks.violated("the effective result is the reported one", || offer.id.to_string());
-                    }
+                (_, Some(body)) if !checks.was_reported(&offer.id, &body.finish) => {
+                    checks.violated("the effective result is the reported one", || offer.id.to_string());
                 }
                 _ => {}
             }
