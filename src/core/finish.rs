@@ -127,7 +127,7 @@ impl Core {
         let upstream = task.upstream.clone();
         self.record(scope_of(id), Record::TaskFinished { lease, finish: Arc::new(finish), at: now.wall });
         self.note(Note::Finished { task: id, outcome, reason });
-        self.owe(id);
+        self.owe(now, id);
         self.send_reports(&upstream);
         self.take_listed(now);
     }

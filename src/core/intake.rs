@@ -19,6 +19,7 @@ use super::{
     input::{AcquireError, Answer, CallError, Listing, Registered, Standing as Answered},
     planted::planted,
     record::{Record, scope_of},
+    roster::Link,
     task::{Blame, CancelReason, Error, Finish, Identity, Outcome, Retry, Spec, State},
     time::Now,
     timer::Timer,
@@ -394,10 +395,7 @@ impl Core {
     fn has_room(&self) -> bool {
         self.store_failing.is_none()
             && self.unfinished_count() < self.config.tasks_max
-            && self
-                .roster
-                .links()
-                .any(|link| link.takes_work() && link.handlers.iter().any(|handler| link.free(&handler.class) > 0))
+            && self.roster.links().any(Link::has_room)
     }
 
     fn unfinished_count(&self) -> usize {
@@ -462,7 +460,14 @@ impl Core {
                     self.end_intention(now, name, task, &reason);
                 }
                 Some(_) => {}
-                None => acquire.refused = Some(now.mono),
+                None => {
+                    // Most likely another's: its slot does not wait for the second refusal.
+                    acquire.refused = Some(now.mono);
+                    if let Some(link) = acquire.reserved.take() {
+                        self.roster.release_reservation(Some(link), task);
+                        self.fill(now, link);
+                    }
+                }
             },
             Err(AcquireError::Unassigned) => {
                 if let Some(intention) = self.ledger.intention(task) {

@@ -71,24 +71,27 @@ impl Ledger {
     /// If the record can't follow what the scope holds; the ledger is unchanged then.
     pub fn apply(&mut self, scope: u64, record: &Record) -> Result<(), Misfit> {
         let misfit = |what| Misfit { scope, what };
+        if record.opens_scope() && self.scopes.contains_key(&scope) {
+            return Err(misfit("a scope that is open already"));
+        }
         match record {
             Record::DelegateCreated { delegate } => {
                 self.delegate = Some(*delegate);
-                self.open_scope(scope, Content::Delegate)
+                self.open_scope(scope, Content::Delegate);
             }
             Record::NumbersReserved { below } => {
                 self.reserved = self.reserved.max(Some((scope, *below)));
-                self.open_scope(scope, Content::Reservation)
+                self.open_scope(scope, Content::Reservation);
             }
             Record::DelegateRegistered { upstream, delegate_id, host } => {
                 self.registrations.insert(upstream.clone(), scope);
                 let (upstream, delegate_id, host) = (upstream.clone(), delegate_id.clone(), host.clone());
-                self.open_scope(scope, Content::Registration { upstream, delegate_id, host })
+                self.open_scope(scope, Content::Registration { upstream, delegate_id, host });
             }
             Record::AbortNoted { upstream, external_id, at } => {
                 self.aborts.insert((upstream.clone(), external_id.clone()), scope);
                 let (upstream, external_id) = (upstream.clone(), external_id.clone());
-                self.open_scope(scope, Content::Abort { upstream, external_id, at: *at })
+                self.open_scope(scope, Content::Abort { upstream, external_id, at: *at });
             }
             Record::IntentionOpened { upstream, external_id, identity, at } => {
                 self.open.insert((upstream.clone(), external_id.clone()), TaskId(scope));
@@ -99,7 +102,7 @@ impl Ledger {
                     identity: identity.clone(),
                     at: *at,
                 };
-                self.open_scope(scope, Content::Intention(intention))
+                self.open_scope(scope, Content::Intention(intention));
             }
             Record::TaskTaken { spec, at } => {
                 let delegate = self.delegate.ok_or(misfit("a task before its delegate"))?;
@@ -126,9 +129,8 @@ impl Ledger {
                 held.content = Content::Task(Box::new(task));
                 held.rows += 1;
                 self.intentions.remove(&TaskId(scope));
-                Ok(())
             }
-            Record::ScopeEnded => self.close_scope(scope).ok_or(misfit("the end of nothing")),
+            Record::ScopeEnded => self.close_scope(scope).ok_or(misfit("the end of nothing"))?,
             Record::LeaseCut { .. }
             | Record::AssignmentEnded { .. }
             | Record::LeaseAccepted { .. }
@@ -159,17 +161,13 @@ impl Ledger {
                         self.open.remove(&key);
                     }
                 }
-                Ok(())
             }
         }
+        Ok(())
     }
 
-    fn open_scope(&mut self, scope: u64, content: Content) -> Result<(), Misfit> {
-        if self.scopes.contains_key(&scope) {
-            return Err(Misfit { scope, what: "a scope that is open already" });
-        }
+    fn open_scope(&mut self, scope: u64, content: Content) {
         self.scopes.insert(scope, Scope { rows: 1, content });
-        Ok(())
     }
 
     fn close_scope(&mut self, scope: u64) -> Option<()> {

@@ -172,7 +172,7 @@ impl Core {
                     let (lease, owed) = (*lease, !matches!(report, Report::Dead { .. }));
                     self.answered.extend(lease);
                     if owed {
-                        self.owe(id);
+                        self.owe(now, id);
                     }
                 }
             }

@@ -124,6 +124,18 @@ pub struct Undecodable;
 // === impl Record ===
 
 impl Record {
+    /// Whether it is the first of its scope.
+    pub fn opens_scope(&self) -> bool {
+        matches!(
+            self,
+            Record::DelegateCreated { .. }
+                | Record::NumbersReserved { .. }
+                | Record::DelegateRegistered { .. }
+                | Record::AbortNoted { .. }
+                | Record::IntentionOpened { .. }
+        )
+    }
+
     pub fn encode(&self) -> Bytes {
         postcard::to_allocvec(self).expect("a record is plain data, which always has an encoding").into()
     }

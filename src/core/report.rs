@@ -20,7 +20,7 @@ use super::{
     task::{Finish, Outcome, Report, State},
     time::Now,
     timer::Timer,
-    upstream::REPORTS_IN_FLIGHT_MAX,
+    upstream::{REPORTS_IN_FLIGHT_MAX, ReportClock},
 };
 
 /// The same fault so often, while other calls succeed, means that it is about the body.
@@ -29,10 +29,14 @@ const FAULTS_MAX: u32 = 5;
 const DEAD_LETTERS_MAX: usize = 1_000;
 
 impl Core {
-    /// The task's result is to be sent.
-    pub(super) fn owe(&mut self, id: TaskId) {
-        let Some(up) = self.ledger.task(id).and_then(|task| self.upstreams.get_mut(&task.upstream)) else { return };
-        up.reports.entry(id).or_default();
+    /// The task's result is to be sent. How long is counted once, so that a clock set forward does not give it up.
+    pub(super) fn owe(&mut self, now: Now, id: TaskId) {
+        let Some(task) = self.ledger.task(id) else { return };
+        let (Some(up), State::Finished { at, .. }) = (self.upstreams.get_mut(&task.upstream), &task.state) else {
+            return;
+        };
+        let until = now.mono + Self::remaining(now, *at, up.config.report_age_max);
+        up.reports.entry(id).or_insert_with(|| ReportClock::new(until));
         up.due.insert(id);
     }
 
@@ -90,8 +94,9 @@ impl Core {
         let Some(up) = self.upstreams.get_mut(name) else { return };
         up.reporting.remove(&id);
         let Some(task) = self.ledger.task(id) else { return };
-        let State::Finished { report, at, .. } = &task.state else { return };
-        let (minimal, at) = (matches!(report, Report::OwedMinimal { .. }), *at);
+        let State::Finished { report, .. } = &task.state else { return };
+        let minimal = matches!(report, Report::OwedMinimal { .. });
+        let too_old = up.reports.get(&id).is_none_or(|clock| clock.until <= now.mono);
         match result {
             Ok(()) => self.reported(now, id),
             Err(ReportError::Gone(text)) => self.bury(now, id, &format!("TASK_GONE: {text}")),
@@ -110,7 +115,7 @@ impl Core {
                     self.bury(now, id, &format!("RESULT_REFUSED: {text}"));
                 } else if persistent {
                     self.minimize(name, id, text);
-                } else if now.wall.since(at) >= self.upstreams[name].config.report_age_max {
+                } else if too_old {
                     self.bury(now, id, &format!("REPORT_AGE_MAX: {text}"));
                 } else {
                     self.timers.set(Timer::Report(id), now.mono + pause);
@@ -130,17 +135,19 @@ impl Core {
     ) -> (std::time::Duration, bool) {
         let Some(up) = self.upstreams.get_mut(name) else { return (std::time::Duration::ZERO, false) };
         let successes = up.successes;
-        let clock = up.reports.entry(id).or_default();
+        let Some(clock) = up.reports.get_mut(&id) else { return (std::time::Duration::ZERO, false) };
         clock.tries += 1;
         clock.last_error = Some(text.clone());
         let mut persistent = false;
         if fault {
-            let (count, since) = match &clock.fault {
-                Some((same, count, since)) if same == text => (count + 1, *since),
-                _ => (1, successes),
+            // One more only if something else succeeded since the last: an upstream that fails everything, or comes and goes,
+            // says nothing about this body.
+            let count = match &clock.fault {
+                Some((same, count, then)) if same == text => count + u32::from(successes > *then),
+                _ => 1,
             };
-            persistent = count >= FAULTS_MAX && successes > since;
-            clock.fault = Some((text.clone(), count, since));
+            persistent = count >= FAULTS_MAX;
+            clock.fault = Some((text.clone(), count, successes));
         } else {
             clock.fault = None;
         }
@@ -152,8 +159,8 @@ impl Core {
 
     fn minimize(&mut self, name: &UpstreamName, id: TaskId, refusal: Arc<str>) {
         self.record(scope_of(id), Record::ReportMinimized { refusal });
-        if let Some(up) = self.upstreams.get_mut(name) {
-            up.reports.insert(id, super::upstream::ReportClock::default());
+        if let Some(clock) = self.upstreams.get_mut(name).and_then(|up| up.reports.get_mut(&id)) {
+            *clock = ReportClock::new(clock.until);
         }
         self.report_due(id);
     }

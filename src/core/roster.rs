@@ -162,6 +162,11 @@ impl Link {
         self.healthy && !self.draining
     }
 
+    /// Whether there is a handler with a free slot.
+    pub fn has_room(&self) -> bool {
+        self.takes_work() && self.handlers.iter().any(|handler| self.free(&handler.class) > 0)
+    }
+
     /// The handler for a task of this type and labels.
     pub fn handler_for(&self, task: &Task) -> Option<&Handler> {
         self.handlers.iter().find(|handler| {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Bound,
     time::Duration,
 };
 
@@ -10,7 +11,7 @@ use super::{
     effect::{Assignment, Note, Order},
     id::{LeaseId, LinkId, RunnerId, TaskId, TaskType},
     record::{Record, scope_of},
-    roster::Use,
+    roster::{Link, Use},
     task::{Priority, State},
     time::{Mono, Now},
     timer::Timer,
@@ -51,6 +52,13 @@ impl Waiting {
                 self.by_type.remove(&task.spec.task_type);
             }
         }
+    }
+
+    /// The most urgent and oldest task of these types that comes after `last`.
+    fn next_after(&self, types: &BTreeSet<TaskType>, last: Option<(Priority, TaskId)>) -> Option<(Priority, TaskId)> {
+        let from = last.map_or(Bound::Unbounded, Bound::Excluded);
+        let queues = types.iter().filter_map(|task_type| self.by_type.get(task_type));
+        queues.filter_map(|queue| queue.range((from, Bound::Unbounded)).next().copied()).min()
     }
 
     /// Leaves `runner` alone with the task; everyone else may have it after `delay`.
@@ -171,23 +179,25 @@ impl Core {
             Some(link) if link.takes_work() => link.handlers.iter().map(|handler| handler.task_type.clone()).collect(),
             _ => return,
         };
-        self.assign_types(now, types.iter());
+        // Thousands may wait after a restart, for a few slots: looks at no more of them than there is room.
+        let mut last = None;
+        while self.roster.get(link).is_some_and(Link::has_room)
+            && let Some(next) = self.waiting.next_after(&types, last)
+        {
+            last = Some(next);
+            self.assign(now, next.1);
+        }
         self.take_listed(now);
     }
 
+    /// The roster changed: looks at every waiting task, since some may have lost their only runner.
     pub(super) fn assign_waiting(&mut self, now: Now) {
-        let types: Vec<TaskType> = self.waiting.by_type.keys().cloned().collect();
-        self.assign_types(now, types.iter());
-        self.take_listed(now);
-    }
-
-    fn assign_types<'a>(&mut self, now: Now, types: impl Iterator<Item = &'a TaskType>) {
-        let mut waiting: Vec<(Priority, TaskId)> =
-            types.filter_map(|task_type| self.waiting.by_type.get(task_type)).flatten().copied().collect();
+        let mut waiting: Vec<(Priority, TaskId)> = self.waiting.by_type.values().flatten().copied().collect();
         waiting.sort_unstable();
         for (_, task) in waiting {
             self.assign(now, task);
         }
+        self.take_listed(now);
     }
 
     /// A lease no longer uses a slot of this link.

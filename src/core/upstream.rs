@@ -91,12 +91,22 @@ pub struct Acquire {
 }
 
 /// One unreported result as seen by this process.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ReportClock {
+    /// When it is too old to be sent again.
+    pub until: Mono,
     pub tries: u32,
-    /// The same fault so many times in a row, the first one after so many successes of other calls.
+    /// The same fault so many times in a row, other calls having succeeded in between; the last one after so many successes.
     pub fault: Option<(Arc<str>, u32, u64)>,
     pub last_error: Option<Arc<str>>,
+}
+
+// === impl ReportClock ===
+
+impl ReportClock {
+    pub fn new(until: Mono) -> Self {
+        Self { until, tries: 0, fault: None, last_error: None }
+    }
 }
 
 // === impl Upstream ===

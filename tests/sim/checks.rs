@@ -235,6 +235,12 @@ impl Checks {
         self.demand(agrees, "all reports of a task say the same", || task.to_string());
     }
 
+    /// Whether this result was sent up for this task; each that was sent equals the durable one, and that the acknowledged one.
+    pub fn was_reported(&self, id: &ExternalId, finish: &Finish) -> bool {
+        let mut posts = self.posts.values().filter_map(|posts| posts.first.as_ref());
+        posts.any(|report| report.external_id == *id && *report.finish == *finish)
+    }
+
     fn ordered(&mut self, link: LinkId, order: &Order, profile: Option<&Profile>) {
         match order {
             Order::Welcome { decisions } => {

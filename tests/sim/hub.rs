@@ -149,7 +149,7 @@ impl Hub {
         link
     }
 
-    pub fn to_delegate(&mut self, link: LinkId, input: Input) {
+    pub fn send_up(&mut self, link: LinkId, input: Input) {
         let mut delay = self.latency();
         // A stall: all that follows comes later, too.
         if self.goes_wrong(3) {
@@ -160,7 +160,7 @@ impl Hub {
         self.queue.push(wire.in_next, Event::FromRunner { link, input });
     }
 
-    pub fn to_runner(&mut self, link: LinkId, order: Order) {
+    pub fn send_down(&mut self, link: LinkId, order: Order) {
         let mut delay = self.latency();
         if self.goes_wrong(3) {
             delay += self.random.between(SEC, 8 * SEC);

@@ -10,13 +10,16 @@
 
 // The core is compiled into this target, rather than taken from the library, because the planted bugs exist under `cfg(test)`
 // only, which holds here and not in the library that integration tests link.
-#[allow(dead_code)]
+#[allow(dead_code, clippy::enum_variant_names)]
 #[path = "../../src/core/mod.rs"]
 mod core;
 
+mod calls;
 mod checks;
 mod disk;
+mod end;
 mod facts;
+mod faults;
 mod hub;
 mod manager;
 mod plan;

@@ -172,7 +172,8 @@ impl Manager {
     /// Does what a call asks for and says what comes of it.
     pub fn serve(&mut self, hub: &mut Hub, call: &Call) -> Answer {
         if hub.now < self.outage_until {
-            return fault(call, "503");
+            // As from a proxy before it, which knows of no task.
+            return unanswered(call);
         }
         if hub.goes_wrong(hub.plan.failed) {
             return fault(call, "500");
@@ -222,12 +223,13 @@ impl Offer {
     /// The same delegate may ask again: it is given the same.
     fn acquire(&mut self, now: At) -> Result<Box<Spec>, AcquireError> {
         match self.place {
-            Place::Listed if self.temper == Temper::Teases => {
-                self.temper = Temper::Honest;
+            Place::Listed if self.temper == Temper::Teases || now < self.teases_until => {
+                if self.temper == Temper::Teases {
+                    self.temper = Temper::Honest;
+                }
                 self.teases_until = now + TEASE;
                 Err(AcquireError::Unassigned)
             }
-            Place::Listed if now < self.teases_until => Err(AcquireError::Unassigned),
             Place::Listed | Place::Ours => {
                 self.place = Place::Ours;
                 Ok(Box::new(self.spec.clone()))

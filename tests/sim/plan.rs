@@ -183,7 +183,8 @@ impl Profile {
         let mut handlers = Vec::new();
         for (task_type, idempotent) in TYPES.into_iter().zip(idempotent) {
             // Somebody serves the first two types; the others may stay with the manager.
-            if !(first && handlers.len() < 2) && !random.chance(450) {
+            let needed = first && handlers.len() < 2;
+            if !needed && !random.chance(450) {
                 continue;
             }
             let mut match_labels = BTreeMap::new();

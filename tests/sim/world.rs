@@ -8,16 +8,15 @@ use super::{
     checks::Violation,
     core::{
         self, Core,
-        effect::{Call, Effect, Note, Order},
-        id::UpstreamName,
+        effect::{Effect, Note, Order},
         input::{Answer, Frame, Input},
         planted::Bug,
         time::{Mono, Now, Wall},
     },
     disk::Disk,
-    hub::{Event, Fate, Hub},
-    manager::{self, Manager, Place},
-    plan::{self, Fault, MANAGER, Plan},
+    hub::{Event, Hub},
+    manager::Manager,
+    plan::Plan,
     queue::{At, MS, Queue, SEC},
     random::Random,
     runner::Runner,
@@ -26,39 +25,37 @@ use super::{
 };
 
 /// 2026-01-01.
-const WALL: i64 = 1_767_225_600_000_000;
-/// How long after the last fault everything must be done.
-const PATIENCE: u64 = 1_200 * SEC;
+pub const WALL: i64 = 1_767_225_600_000_000;
 
 #[derive(Debug)]
 pub struct World {
-    hub: Hub,
-    manager: Manager,
-    runners: Vec<Runner>,
-    disk: Disk,
-    process: Option<Process>,
-    processes: u32,
+    pub hub: Hub,
+    pub manager: Manager,
+    pub runners: Vec<Runner>,
+    pub disk: Disk,
+    pub process: Option<Process>,
+    pub processes: u32,
     /// The wall clock against virtual time.
-    wall: i64,
-    planted: Option<Bug>,
-    submitted: usize,
-    inputs: u64,
+    pub wall: i64,
+    pub planted: Option<Bug>,
+    pub submitted: usize,
+    pub inputs: u64,
     /// Since when all has been done.
-    settled: Option<At>,
-    done: bool,
+    pub settled: Option<At>,
+    pub done: bool,
 }
 
 /// One process of the delegate.
 #[derive(Debug)]
-struct Process {
-    number: u32,
-    core: Core,
-    writer: Writer,
-    started: At,
+pub struct Process {
+    pub number: u32,
+    pub core: Core,
+    pub writer: Writer,
+    pub started: At,
     /// It stands still until then.
-    paused_until: At,
+    pub paused_until: At,
     /// What arrived while it stood still, in order.
-    backlog: VecDeque<Event>,
+    pub backlog: VecDeque<Event>,
 }
 
 /// What came of a history.
@@ -314,9 +311,9 @@ impl World {
                 Effect::Call { call, .. } => self.call(number, call),
                 Effect::Send { link, order } => {
                     let closes = matches!(order, Order::Close(_));
-                    self.hub.to_runner(link, order);
+                    self.hub.send_down(link, order);
                     if closes {
-                        self.hub.to_delegate(link, Input::Detached { link });
+                        self.hub.send_up(link, Input::Detached { link });
                     }
                 }
                 Effect::Note(Note::DeadLetter { external_id, reason, .. }) => {
@@ -332,7 +329,7 @@ impl World {
     }
 
     /// What the disk holds makes the same ledger as the one in memory, if nothing is under way to the disk.
-    fn compare(&mut self, mask: u64) {
+    pub fn compare(&mut self, mask: u64) {
         let Some(process) = self.process.as_ref().filter(|process| process.writer.is_idle()) else { return };
         if self.inputs & mask != 0 {
             return;
@@ -355,7 +352,7 @@ impl World {
         }
     }
 
-    fn crash_delegate(&mut self) {
+    pub fn crash_delegate(&mut self) {
         let Some(process) = self.process.take() else { return };
         self.hub.say(|| format!("process {} dies", process.number));
         process.writer.die(&mut self.hub, &mut self.disk);
@@ -370,190 +367,5 @@ impl World {
         let pause = if self.hub.random.chance(800) { 2 * SEC } else { 40 * SEC };
         let pause = self.hub.random.between(10 * MS, pause);
         self.hub.after(pause, Event::Start);
-    }
-
-    // === calls ===
-
-    /// Sends a call over a network that may lose, delay or double it. Every call is answered, by silence at the latest.
-    fn call(&mut self, process: u32, call: Call) {
-        let hub = &mut self.hub;
-        let mut fate = Fate {
-            request_lost: hub.goes_wrong(hub.plan.lost_requests),
-            answer_lost: hub.goes_wrong(hub.plan.lost_answers),
-            echo: false,
-        };
-        let delay = Self::call_delay(hub);
-        if hub.goes_wrong(hub.plan.doubled) {
-            let later = delay + hub.random.below(500 * MS);
-            hub.after(later, Event::Call { process, call: call.clone(), fate: Fate { echo: true, ..fate } });
-        }
-        if fate.request_lost || fate.answer_lost {
-            let answer = manager::unanswered(&call);
-            let input = Input::Answered { upstream: UpstreamName::from(MANAGER), answer };
-            hub.after(plan::CALL_TIMEOUT, Event::Inbox { process, input });
-            fate.answer_lost = true;
-        }
-        if !fate.request_lost {
-            hub.after(delay, Event::Call { process, call, fate });
-        }
-    }
-
-    fn call_delay(hub: &mut Hub) -> u64 {
-        let late = hub.goes_wrong(hub.plan.late);
-        hub.latency() + if late { hub.random.below(plan::LATE_MAX / 2) } else { 0 }
-    }
-
-    fn called(&mut self, process: u32, call: &Call, fate: Fate) {
-        let answer = self.manager.serve(&mut self.hub, call);
-        self.hub.say(|| format!("  manager: {call:?} -> {answer:?} {fate:?}"));
-        if fate.echo || fate.answer_lost {
-            return;
-        }
-        let delay = Self::call_delay(&mut self.hub);
-        let input = Input::Answered { upstream: UpstreamName::from(MANAGER), answer };
-        self.hub.after(delay, Event::Inbox { process, input });
-    }
-
-    // === faults and their end ===
-
-    fn fault(&mut self) {
-        if self.hub.faults_over {
-            return;
-        }
-        let pause = self.hub.random.below(2 * self.hub.plan.fault_every) + 1;
-        self.hub.after(pause, Event::Fault);
-        let fault = *self.hub.random.pick(&self.hub.plan.faults.clone());
-        let nth = self.hub.random.below(self.runners.len() as u64) as usize;
-        self.hub.say(|| format!("fault: {fault:?} (runner {nth})"));
-        let hub = &mut self.hub;
-        let runner = &mut self.runners[nth];
-        match fault {
-            Fault::CutLink if runner.link.is_some() => runner.cut(hub),
-            Fault::HalfOpenLink => {
-                if let Some(link) = &runner.link
-                    && let Some(wire) = hub.wires.get_mut(&link.id)
-                {
-                    (wire.inward, wire.outward) = (false, false);
-                }
-            }
-            Fault::CrashRunner => runner.crash(hub),
-            // Somebody is left for what was promised to be done: the first runner stays.
-            Fault::RetireRunner if nth > 0 && hub.random.chance(200) => {
-                runner.crash(hub);
-                runner.retired = true;
-            }
-            Fault::StallHeartbeats => runner.stall(hub),
-            Fault::Unhealthy => runner.fall_ill(hub),
-            Fault::Drain if runner.link.is_some() => runner.drain(hub),
-            Fault::Capacity => runner.resize(hub, false),
-            Fault::CrashDelegate => self.crash_delegate(),
-            Fault::PauseDelegate => {
-                let pause = hub.random.between(SEC, 30 * SEC);
-                if let Some(process) = self.process.as_mut().filter(|process| process.paused_until <= hub.now) {
-                    process.paused_until = hub.now + pause;
-                    hub.after(pause, Event::Resume { process: process.number });
-                }
-            }
-            Fault::JumpWall => {
-                // Less than what a restart may mistake for a long time: an acquire is given up after ten minutes.
-                let jump = hub.random.below(360 * SEC) as i64 - 180 * SEC as i64;
-                self.wall = WALL + jump;
-            }
-            Fault::FullDisk => self.disk.full = !self.disk.full,
-            Fault::SlowDisk => hub.plan.sync_max = hub.random.between(MS, 3 * SEC),
-            Fault::Outage => self.manager.outage_until = hub.now + hub.random.below(40 * SEC),
-            Fault::Forget => self.manager.forgot = true,
-            Fault::Rival => self.manager.lose_one(hub),
-            Fault::Found => self.manager.find_one(hub),
-            Fault::Abort => self.manager.abort_one(hub),
-            Fault::CutLink | Fault::RetireRunner | Fault::Drain => {}
-        }
-    }
-
-    /// From here on nothing goes wrong any more, and everything that was begun must come to its end.
-    fn faults_end(&mut self) {
-        self.hub.say(|| "faults end".to_owned());
-        self.hub.faults_over = true;
-        self.disk.full = false;
-        self.hub.plan.sync_max = self.hub.plan.sync_max.min(100 * MS);
-        for runner in &mut self.runners {
-            runner.recover();
-            runner.resize(&mut self.hub, true);
-        }
-        self.hub.after(SEC, Event::Look);
-    }
-
-    fn look(&mut self) {
-        let waiting_for = self.waiting_for();
-        match (&waiting_for, self.settled) {
-            (None, None) => self.settled = Some(self.hub.now),
-            // A while after, so that late answers and the last heartbeats are in.
-            (None, Some(since)) if self.hub.now - since >= 30 * SEC => return self.conclude(),
-            (None, Some(_)) => {}
-            (Some(_), _) => self.settled = None,
-        }
-        if let Some(waiting_for) = waiting_for
-            && self.hub.now > self.hub.plan.faults_end + PATIENCE
-        {
-            return self.hub.checks.violated("nothing is stuck once faults end", || waiting_for);
-        }
-        self.hub.after(5 * SEC, Event::Look);
-    }
-
-    /// What is not done yet.
-    fn waiting_for(&self) -> Option<String> {
-        let Some(process) = &self.process else { return Some("the delegate to start".to_owned()) };
-        let served = |task_type: &core::id::TaskType| {
-            let mut runners = self.runners.iter().filter(|runner| !runner.retired);
-            runners.any(|runner| runner.profile().handlers.iter().any(|handler| handler.task_type == *task_type))
-        };
-        if let Some(task_type) = self.manager.listed_types().find(|task_type| served(task_type)) {
-            return Some(format!("a task of type {task_type} to be acquired"));
-        }
-        if let Some(offer) = self.manager.offers.iter().find(|offer| !offer.is_settled()) {
-            return Some(format!("the result of {}", offer.id));
-        }
-        let ledger = process.core.ledger();
-        if let Some((task, _)) = ledger.intentions().next() {
-            return Some(format!("the acquire of {task}"));
-        }
-        if let Some(task) = ledger.tasks().find(|task| !ledger.dead_letters().contains(&task.id)) {
-            return Some(format!("{} in {:?}", task.id, task.state));
-        }
-        let busy = self.runners.iter().find(|runner| !runner.work.is_empty())?;
-        Some(format!("runner {} to be rid of {:?}", busy.index(), busy.work.keys().collect::<Vec<_>>()))
-    }
-
-    /// All is done: the accounts are checked.
-    fn conclude(&mut self) {
-        self.done = true;
-        self.compare(0);
-        let Some(process) = &self.process else { return };
-        let checks = &mut self.hub.checks;
-        for runner in process.core.status().runners {
-            if runner.slots_used != 0 {
-                checks.violated("all credits come back", || format!("{}: {} used", runner.runner, runner.slots_used));
-            }
-        }
-        for offer in &self.manager.offers {
-            match (&offer.place, &offer.effective) {
-                (Place::Answered, None) | (Place::Ours, Some(_)) => {
-                    checks.violated("one effective result a task", || offer.id.to_string());
-                }
-                (_, Some(body)) => {
-                    let journalled = checks.facts.finished.values().any(|(_, finish)| *finish == body.finish);
-                    if !journalled {
-                        checks.violated("the effective result is a durable one", || offer.id.to_string());
-                    }
-                }
-                _ => {}
-            }
-        }
-        // At the interval minus a tenth, once for each acquired task, and once for each start.
-        let polls = self.hub.now / (3_600 * MS) + checks.acquired + u64::from(self.processes) * 2 + 2;
-        let doubled = if self.hub.plan.doubled > 0 { self.manager.polls / 4 + 10 } else { 0 };
-        if self.manager.polls > polls + doubled {
-            checks.violated("polls keep their cadence", || format!("{} polls, {polls} expected", self.manager.polls));
-        }
     }
 }

@@ -8,16 +8,16 @@
 //!                              gone                   Stopping ─► gone
 //! ```
 
-use std::collections::{BTreeMap, VecDeque};
+mod work;
 
-use bytes::Bytes;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::{
     core::{
         effect::{Assignment, Close, Decision, Order},
         id::{InstanceId, LeaseId, LinkId, RunnerId, SlotClass, TaskId},
         input::{Frame, Held, Hello, Input},
-        task::{Blame, CancelReason, Error, Finish, Outcome, Output, OutputValue, Payload, Retry},
+        task::{CancelReason, Error, Finish},
     },
     hub::{Cue, Hub},
     plan::{HEARTBEAT, LEASE_TTL, Profile},
@@ -168,7 +168,7 @@ impl Runner {
             beat: 0,
             heard: hub.now,
         });
-        hub.to_delegate(id, Input::Attached { link: id, hello, peer: self.id.0.clone() });
+        hub.send_up(id, Input::Attached { link: id, hello, peer: self.id.0.clone() });
         self.cue(hub, BEAT, Cue::Beat(id));
     }
 
@@ -203,7 +203,7 @@ impl Runner {
 
     /// Heartbeats go astray while all else goes on.
     pub fn stall(&mut self, hub: &mut Hub) {
-        self.stalled_until = hub.now + hub.random.between(5 * SEC, 60 * SEC);
+        self.stalled_until = hub.now + hub.random.between(5 * SEC, 90 * SEC);
     }
 
     pub fn fall_ill(&mut self, hub: &mut Hub) {
@@ -233,7 +233,7 @@ impl Runner {
     /// Sends a frame that is not counted.
     fn say(&mut self, hub: &mut Hub, frame: Frame) {
         if let Some(link) = self.link.as_ref().filter(|link| link.welcomed) {
-            hub.to_delegate(link.id, Input::Received { link: link.id, sequence: 0, frame });
+            hub.send_up(link.id, Input::Received { link: link.id, sequence: 0, frame });
         }
     }
 
@@ -241,7 +241,7 @@ impl Runner {
         if let Some(link) = self.link.as_mut().filter(|link| link.welcomed) {
             link.sequence += 1;
             link.sent.push_back((link.sequence, lease, what));
-            hub.to_delegate(link.id, Input::Received { link: link.id, sequence: link.sequence, frame });
+            hub.send_up(link.id, Input::Received { link: link.id, sequence: link.sequence, frame });
         }
     }
 
@@ -337,6 +337,8 @@ impl Runner {
         let length = match random.below(10) {
             0 if assignment.time_remaining.is_some() => ENDLESS,
             0 | 1 => random.between(10 * SEC, 40 * SEC),
+            // What outlives its lease is mostly long.
+            3..=6 if self.profile.sloppy => random.between(10 * SEC, 60 * SEC),
             2 => 0,
             _ => random.between(MS, 5 * SEC),
         };
@@ -413,228 +415,5 @@ impl Runner {
         for lease in lost {
             self.lose(hub, *lease);
         }
-    }
-
-    // === the work ===
-
-    pub fn cued(&mut self, hub: &mut Hub, cue: Cue, process: Option<u32>) {
-        match cue {
-            Cue::Attach => self.attach(hub, process),
-            Cue::Beat(link) => self.beat(hub, link),
-            Cue::Decide(lease) => self.decide(hub, lease),
-            Cue::News(lease) => self.news(hub, lease),
-            Cue::End(lease) => self.end(hub, lease),
-            Cue::Lapse(lease) => self.lapse(hub, lease),
-            Cue::Stopped(lease) => {
-                if matches!(self.work.get(&lease).map(|work| &work.stage), Some(Stage::Stopping)) {
-                    self.forget(hub, lease);
-                }
-            }
-            Cue::Recover => self.recover(),
-            Cue::Broken(link) => {
-                if self.link.as_ref().is_some_and(|attached| attached.id == link) {
-                    self.cut(hub);
-                }
-            }
-        }
-    }
-
-    fn decide(&mut self, hub: &mut Hub, lease: LeaseId) {
-        let rejects = hub.goes_wrong(hub.plan.rejected);
-        let Some(work) = self.work.get_mut(&lease).filter(|work| matches!(work.stage, Stage::Deciding)) else { return };
-        work.stage = if rejects { Stage::Rejected(error(hub, "BUSY")) } else { Stage::Accepted };
-        self.send_decision(hub, lease);
-    }
-
-    fn send_decision(&mut self, hub: &mut Hub, lease: LeaseId) {
-        let welcomed = self.link.as_ref().is_some_and(|link| link.welcomed);
-        let Some(work) = self.work.get_mut(&lease).filter(|_| welcomed) else { return };
-        let frame = match &work.stage {
-            Stage::Deciding | Stage::Stopping => return,
-            Stage::Rejected(error) => Frame::Rejected { lease, error: error.clone() },
-            Stage::Accepted | Stage::Running | Stage::Finished(_) => Frame::Accepted { lease },
-        };
-        if matches!(work.stage, Stage::Accepted) {
-            // The accept counts as the first renewal.
-            work.valid_until = hub.now + TTL;
-        }
-        self.send(hub, lease, What::Decision, frame);
-    }
-
-    /// A handler starts once its accept is acknowledged, and only once.
-    fn accept_acknowledged(&mut self, hub: &mut Hub, lease: LeaseId) {
-        let Some(work) = self.work.get_mut(&lease) else { return };
-        work.accept_acknowledged = true;
-        if !matches!(work.stage, Stage::Accepted) {
-            return;
-        }
-        if let Some(reason) = work.cancelled {
-            work.stage = Stage::Finished(Finish::of(outcome_of(reason), None));
-            return self.send_result(hub, lease);
-        }
-        if work.idempotent && hub.now >= work.valid_until && !self.profile.sloppy {
-            // Too late to be sure of the lease: the next heartbeat does not name it.
-            return self.forget(hub, lease);
-        }
-        work.stage = Stage::Running;
-        let left = work.valid_until.saturating_sub(hub.now);
-        if work.idempotent {
-            hub.cue(left, self.index, self.instance, Cue::Lapse(lease));
-        }
-        let (task, idempotent, length) = (work.task, work.idempotent, work.length);
-        hub.say(|| format!("{}: starts {task} under {lease}", self.id));
-        hub.checks.started(task, lease, idempotent, self.profile.sloppy);
-        let class = self.work[&lease].class.clone();
-        let running = self.work.values().filter(|work| work.class == class && matches!(work.stage, Stage::Running));
-        // What a sloppy handler does beyond its lease is nobody's promise.
-        if running.count() > self.profile.slots[&class] as usize && !self.profile.sloppy {
-            hub.checks.violated("credits bound what runs", || format!("{} runs more than its {class} slots", self.id));
-        }
-        self.news(hub, lease);
-        if length > 2 * SEC {
-            self.cue(hub, SEC, Cue::News(lease));
-        }
-        self.cue(hub, length, Cue::End(lease));
-    }
-
-    /// Started first, outputs or progress later.
-    fn news(&mut self, hub: &mut Hub, lease: LeaseId) {
-        let progresses = hub.random.chance(300);
-        let stalled = hub.now < self.stalled_until;
-        let Some(work) = self.work.get_mut(&lease).filter(|work| matches!(work.stage, Stage::Running)) else { return };
-        if work.numbered > 0 && (progresses || stalled) {
-            self.say(hub, Frame::Progress { lease, progress: "half".into() });
-            // A starved heartbeat does not keep the rest of the runner from talking, so the link outlives the lease.
-            return if stalled || self.profile.sloppy {
-                self.cue(hub, 4 * SEC, Cue::News(lease))
-            };
-        }
-        work.numbered += 1;
-        let number = work.numbered;
-        let frame = if number == 1 {
-            Frame::Started { lease, number }
-        } else {
-            let value = OutputValue::Text(format!("{number}").into());
-            Frame::Outputs { lease, number, outputs: vec![Output { name: "out".into(), value, sensitive: false }] }
-        };
-        work.updates.push_back((number, frame.clone()));
-        self.send(hub, lease, What::Update(number), frame);
-    }
-
-    fn end(&mut self, hub: &mut Hub, lease: LeaseId) {
-        let Some(work) = self.work.get_mut(&lease).filter(|work| matches!(work.stage, Stage::Running)) else { return };
-        let finish = match work.cancelled {
-            Some(reason) if !work.stubborn => Finish::of(outcome_of(reason), None),
-            _ => result_of(hub, lease),
-        };
-        if let (Outcome::Errored, Some(error)) = (finish.outcome, &finish.error)
-            && error.side_effects_possible == Some(false)
-        {
-            hub.checks.had_no_effect(work.task);
-        }
-        hub.checks.stopped(work.task, lease);
-        work.stage = Stage::Finished(finish);
-        self.send_result(hub, lease);
-    }
-
-    fn send_result(&mut self, hub: &mut Hub, lease: LeaseId) {
-        let welcomed = self.link.as_ref().is_some_and(|link| link.welcomed);
-        let Some(work) = self.work.get_mut(&lease).filter(|_| welcomed) else { return };
-        let Stage::Finished(finish) = &work.stage else { return };
-        let finish = Box::new(finish.clone());
-        work.result_sent = true;
-        self.send(hub, lease, What::Result, Frame::Result { lease, finish });
-    }
-
-    /// Everything of this task that nobody acknowledged.
-    fn resend(&mut self, hub: &mut Hub, lease: LeaseId) {
-        let Some(work) = self.work.get(&lease) else { return };
-        for (number, frame) in work.updates.clone() {
-            self.send(hub, lease, What::Update(number), frame);
-        }
-        // The acknowledgement just now may have sent it already.
-        if self.work.get(&lease).is_some_and(|work| !work.result_sent) {
-            self.send_result(hub, lease);
-        }
-    }
-
-    /// An idempotent handler stops by itself once its lease has run out.
-    fn lapse(&mut self, hub: &mut Hub, lease: LeaseId) {
-        if self.profile.sloppy {
-            return;
-        }
-        let Some(work) = self.work.get_mut(&lease) else { return };
-        match work.stage {
-            Stage::Running if hub.now < work.valid_until => {
-                let left = work.valid_until - hub.now;
-                self.cue(hub, left, Cue::Lapse(lease));
-            }
-            Stage::Running => self.lose(hub, lease),
-            _ => {}
-        }
-    }
-
-    /// The lease is gone: what runs is stopped, which takes a moment, and nothing else is started.
-    fn lose(&mut self, hub: &mut Hub, lease: LeaseId) {
-        let Some(work) = self.work.get_mut(&lease) else { return };
-        match work.stage {
-            Stage::Stopping => {}
-            Stage::Running if self.profile.sloppy && work.idempotent && hub.random.chance(500) => {}
-            Stage::Running => {
-                work.stage = Stage::Stopping;
-                hub.checks.stopped(work.task, lease);
-                let pause = hub.random.below(2 * SEC);
-                self.cue(hub, pause, Cue::Stopped(lease));
-            }
-            _ => self.forget(hub, lease),
-        }
-    }
-
-    fn forget(&mut self, hub: &mut Hub, lease: LeaseId) {
-        if let Some(work) = self.work.remove(&lease) {
-            hub.checks.stopped(work.task, lease);
-        }
-    }
-}
-
-fn outcome_of(reason: CancelReason) -> Outcome {
-    if reason == CancelReason::Deadline { Outcome::TimedOut } else { Outcome::Cancelled }
-}
-
-fn error(hub: &mut Hub, reason: &str) -> Error {
-    let random = &mut hub.random;
-    Error {
-        code: 8,
-        reason: reason.into(),
-        message: "the model says so".into(),
-        blame: Blame::Runner,
-        retry: *random.pick(&[Retry::Never, Retry::SameRunner, Retry::OtherRunner, Retry::OtherDelegate]),
-        retry_delay: random.chance(300).then(|| std::time::Duration::from_micros(random.between(MS, 5 * SEC))),
-        side_effects_possible: *random.pick(&[None, Some(true), Some(false)]),
-    }
-}
-
-/// How a handler ends of its own accord; no two results are alike.
-fn result_of(hub: &mut Hub, lease: LeaseId) -> Finish {
-    let outcome = if hub.goes_wrong(hub.plan.errored) {
-        Outcome::Errored
-    } else {
-        *hub.random.pick(&[
-            Outcome::Succeeded,
-            Outcome::Succeeded,
-            Outcome::Succeeded,
-            Outcome::Failed,
-            Outcome::Skipped,
-        ])
-    };
-    let error = (outcome == Outcome::Errored).then(|| error(hub, "BROKEN"));
-    let content = Bytes::from(format!("{lease}: {:x}", hub.random.next()));
-    Finish {
-        outcome,
-        exit_code: Some(i32::from(outcome != Outcome::Succeeded)),
-        error,
-        payload: Some(Payload { content_type: "text/plain".into(), content }),
-        outputs: Vec::new(),
-        extensions: Vec::new(),
     }
 }

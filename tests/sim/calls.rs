@@ -1,0 +1,53 @@
+//! The network between delegate and manager: it may lose, delay or double a call, and every call is answered, by silence at the
+//! latest.
+
+use super::{
+    core::{effect::Call, id::UpstreamName, input::Input},
+    hub::{Event, Fate, Hub},
+    manager,
+    plan::{self, MANAGER},
+    queue::MS,
+    world::World,
+};
+
+impl World {
+    /// Sends a call over a network that may lose, delay or double it. Every call is answered, by silence at the latest.
+    pub fn call(&mut self, process: u32, call: Call) {
+        let hub = &mut self.hub;
+        let mut fate = Fate {
+            request_lost: hub.goes_wrong(hub.plan.lost_requests),
+            answer_lost: hub.goes_wrong(hub.plan.lost_answers),
+            echo: false,
+        };
+        let delay = Self::call_delay(hub);
+        if hub.goes_wrong(hub.plan.doubled) {
+            let later = delay + hub.random.below(500 * MS);
+            hub.after(later, Event::Call { process, call: call.clone(), fate: Fate { echo: true, ..fate } });
+        }
+        if fate.request_lost || fate.answer_lost {
+            let answer = manager::unanswered(&call);
+            let input = Input::Answered { upstream: UpstreamName::from(MANAGER), answer };
+            hub.after(plan::CALL_TIMEOUT, Event::Inbox { process, input });
+            fate.answer_lost = true;
+        }
+        if !fate.request_lost {
+            hub.after(delay, Event::Call { process, call, fate });
+        }
+    }
+
+    fn call_delay(hub: &mut Hub) -> u64 {
+        let late = hub.goes_wrong(hub.plan.late);
+        hub.latency() + if late { hub.random.below(plan::LATE_MAX / 2) } else { 0 }
+    }
+
+    pub fn called(&mut self, process: u32, call: &Call, fate: Fate) {
+        let answer = self.manager.serve(&mut self.hub, call);
+        self.hub.say(|| format!("  manager: {call:?} -> {answer:?} {fate:?}"));
+        if fate.echo || fate.answer_lost {
+            return;
+        }
+        let delay = Self::call_delay(&mut self.hub);
+        let input = Input::Answered { upstream: UpstreamName::from(MANAGER), answer };
+        self.hub.after(delay, Event::Inbox { process, input });
+    }
+}
