@@ -67,8 +67,20 @@ pub struct Story {
     pub lines: Vec<String>,
 }
 
+/// Names the seed should the core panic, which no invariant catches.
+struct Named(u64);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("this was seed {}", self.0);
+        }
+    }
+}
+
 /// Lives one history.
 pub fn live(seed: u64, planted: Option<Bug>, traced: bool) -> Story {
+    let _named = Named(seed);
     let mut world = World::new(seed, planted, traced);
     world.run();
     Story {
