@@ -24,15 +24,15 @@ fn three_rows() -> Place {
 #[test]
 fn a_deleted_row_is_named() {
     let place = three_rows();
-    place.tamper("DELETE FROM rows WHERE key = (7 << 23) + 1");
+    place.tamper("DELETE FROM rows WHERE key = (7 << 15) + 1");
     assert_eq!(damaged(&place), (7, Damage::Gap { expected: 1, found: 2 }));
 
     let place = three_rows();
-    place.tamper("DELETE FROM rows WHERE key = (7 << 23) + 2");
+    place.tamper("DELETE FROM rows WHERE key = (7 << 15) + 2");
     assert_eq!(damaged(&place), (7, Damage::Tail { counted: 3, found: 2 }));
 
     let place = three_rows();
-    place.tamper("DELETE FROM rows WHERE key >> 23 = 8");
+    place.tamper("DELETE FROM rows WHERE key >> 15 = 8");
     assert_eq!(damaged(&place), (8, Damage::Tail { counted: 2, found: 0 }));
 }
 
@@ -51,20 +51,20 @@ fn a_lost_or_false_count_is_named() {
     assert_eq!(damaged(&place), (7, Damage::Count { counted: -1 }));
 
     let place = three_rows();
-    place.tamper("UPDATE rows SET key = -5 WHERE key = 7 << 23");
+    place.tamper("UPDATE rows SET key = -5 WHERE key = 7 << 15");
     assert_eq!(damaged(&place), (7, Damage::Tail { counted: 3, found: 0 }));
 }
 
 #[test]
 fn a_row_that_was_changed_moved_or_cut_fails_its_seal() {
     for tampering in [
-        "UPDATE rows SET sealed = substr(sealed, 1, length(sealed) - 1) WHERE key = (7 << 23) + 1",
-        "UPDATE rows SET sealed = (SELECT sealed FROM rows WHERE key = (7 << 23)) WHERE key = (7 << 23) + 1",
-        "UPDATE rows SET (nonce, sealed) = (SELECT nonce, sealed FROM rows WHERE key = 7 << 23) WHERE key = (7 << 23) + 1",
-        "UPDATE rows SET (nonce, sealed) = (SELECT nonce, sealed FROM rows WHERE key = (8 << 23) + 1) WHERE key = (7 << 23) + 1",
-        "UPDATE rows SET nonce = nonce + 1 WHERE key = (7 << 23) + 1",
-        "UPDATE rows SET salt = 9 WHERE key = (7 << 23) + 1",
-        "UPDATE rows SET sealed = x'' WHERE key = (7 << 23) + 1",
+        "UPDATE rows SET sealed = substr(sealed, 1, length(sealed) - 1) WHERE key = (7 << 15) + 1",
+        "UPDATE rows SET sealed = (SELECT sealed FROM rows WHERE key = (7 << 15)) WHERE key = (7 << 15) + 1",
+        "UPDATE rows SET (nonce, sealed) = (SELECT nonce, sealed FROM rows WHERE key = 7 << 15) WHERE key = (7 << 15) + 1",
+        "UPDATE rows SET (nonce, sealed) = (SELECT nonce, sealed FROM rows WHERE key = (8 << 15) + 1) WHERE key = (7 << 15) + 1",
+        "UPDATE rows SET nonce = nonce + 1 WHERE key = (7 << 15) + 1",
+        "UPDATE rows SET salt = 9 WHERE key = (7 << 15) + 1",
+        "UPDATE rows SET sealed = x'' WHERE key = (7 << 15) + 1",
     ] {
         let place = three_rows();
         place.tamper(tampering);
@@ -141,7 +141,7 @@ fn a_body_flipped_in_place_names_its_scope() {
     assert_eq!(rows, [row(1, 0, vec![b'x'; 3000]), row(2, 0, vec![b'y'; 3000])]);
     let connection = rusqlite::Connection::open(place.path().join("journal.db")).unwrap();
     let sealed: Vec<u8> =
-        connection.query_row("SELECT sealed FROM rows WHERE key = 2 << 23", [], |row| row.get(0)).unwrap();
+        connection.query_row("SELECT sealed FROM rows WHERE key = 2 << 15", [], |row| row.get(0)).unwrap();
     drop(connection);
     let path = place.path().join("journal.db");
     let mut bytes = std::fs::read(&path).unwrap();

@@ -88,7 +88,7 @@ fn instances_that_fight_for_a_runner_id_are_kept_apart() {
         desk.attach("r", &format!("r/{nth}"), false, 1, vec![]);
     }
     let effects = desk.attach("r", "r/5", false, 1, vec![]);
-    assert_eq!(effects, ["close link-5 (RunnerIdInUse { holder: \"desk\", retry_after: 60s })"]);
+    assert_eq!(effects, ["close link-5 (RunnerIdInUse { holder: \"desk\", newcomer: \"desk\", retry_after: 60s })"]);
     desk.pass(61);
     assert_eq!(desk.attach("r", "r/6", false, 1, vec![]), ["welcome link-6 []"]);
 }
@@ -104,7 +104,9 @@ fn a_silent_link_ends_and_its_leases_live_on() {
 #[test]
 fn a_gap_in_the_numbers_is_refused_and_the_stream_goes_on() {
     let mut desk = Desk::new().running();
-    assert_eq!(desk.frame(1, 5, Frame::Started { lease: LEASE, number: 1 }), ["refuse 5 on link-1 (SEQUENCE_INVALID)"]);
+    // A refused frame counts as received, and what the gap left out was never sent.
+    let refused = ["refuse 5 on link-1 (SEQUENCE_INVALID)", "acknowledge 5 on link-1"];
+    assert_eq!(desk.frame(1, 5, Frame::Started { lease: LEASE, number: 1 }), refused);
     desk.frame(1, 6, Frame::Started { lease: LEASE, number: 1 });
     assert_eq!(desk.sync(), ["acknowledge 6 on link-1"]);
 }
@@ -113,7 +115,9 @@ fn a_gap_in_the_numbers_is_refused_and_the_stream_goes_on() {
 fn the_largest_number_there_is_hurts_nobody() {
     let mut desk = Desk::new().running();
     let frame = || Frame::Started { lease: LEASE, number: 1 };
-    assert_eq!(desk.frame(1, u64::MAX, frame()), ["refuse 18446744073709551615 on link-1 (SEQUENCE_INVALID)"]);
+    let refused =
+        ["refuse 18446744073709551615 on link-1 (SEQUENCE_INVALID)", "acknowledge 18446744073709551615 on link-1"];
+    assert_eq!(desk.frame(1, u64::MAX, frame()), refused);
     assert_eq!(desk.frame(1, 2, frame()), ["refuse 2 on link-1 (SEQUENCE_INVALID)"]);
 }
 
