@@ -31,6 +31,9 @@ pub const INBOX_MAX: usize = 1_024;
 /// Events taken in before records and effects go out.
 const TURN_EVENTS_MAX: usize = 256;
 
+/// How long events that keep coming may put off a timer; an inbox is worked off in a fraction of it.
+const TIMER_PATIENCE: Duration = Duration::from_millis(100);
+
 /// What reaches the driver.
 pub enum Event {
     Input(Input),
@@ -191,20 +194,21 @@ impl Driver {
         Ok(())
     }
 
-    /// Everything else that is here, then what is due.
+    /// Everything else that is here, then what is due. While more keeps coming, a timer waits its patience and no longer: what
+    /// was here when it fell due is handled by then.
     fn turn(&mut self) {
         self.take_news();
-        for _ in 0..TURN_EVENTS_MAX {
-            match self.inbox.try_recv() {
-                Ok(event) => self.take(event),
-                Err(_) => {
-                    let now = self.clock.now();
-                    if self.core.poll_timeout().is_some_and(|at| at <= now.mono) {
-                        self.core.handle_timeout(now);
-                    }
-                    break;
-                }
-            }
+        let mut more = TURN_EVENTS_MAX;
+        while more > 0
+            && let Ok(event) = self.inbox.try_recv()
+        {
+            self.take(event);
+            more -= 1;
+        }
+        let now = self.clock.now();
+        let patience = if more > 0 { Duration::ZERO } else { TIMER_PATIENCE };
+        if self.core.poll_timeout().is_some_and(|at| at + patience <= now.mono) {
+            self.core.handle_timeout(now);
         }
     }
 
