@@ -178,6 +178,10 @@ impl Core {
                     if let Some((old, _)) = changed {
                         self.record(old, Record::ScopeEnded);
                     }
+                    let registered = self.outbox.last();
+                    if let Some(up) = self.upstreams.get_mut(name) {
+                        up.registered = registered;
+                    }
                 }
                 self.note(Note::Registered { upstream: name.clone(), delegate_id: granted.delegate_id });
                 if first {
@@ -249,8 +253,10 @@ impl Core {
         let Some((_, delegate_id, _)) = self.ledger.registration(name) else { return };
         up.polling = Some(now.mono);
         self.timers.clear(&Timer::Poll(name.clone()));
-        // Under an id that is not durable yet, tasks could be assigned to a delegate nobody remembers.
-        self.promise(Effect::Call { upstream: name.clone(), call: Call::Poll { delegate_id: delegate_id.clone() } });
+        let call = Call::Poll { delegate_id: delegate_id.clone() };
+        // Under an id that is not durable yet, tasks could be assigned to a delegate nobody remembers. What else waits for the
+        // disk does not matter to a poll: aborts come by it.
+        self.outbox.hold(up.registered, Effect::Call { upstream: name.clone(), call });
     }
 
     fn polled(&mut self, now: Now, name: &UpstreamName, result: Result<Listing, CallError>) {

@@ -9,7 +9,7 @@ use std::{
 use super::{
     config,
     effect::NotAcquired,
-    id::{ExternalId, LinkId, TaskId, TaskType},
+    id::{ExternalId, LinkId, Lsn, TaskId, TaskType},
     time::{Mono, Wall},
 };
 
@@ -32,6 +32,8 @@ pub const REGISTER_RETRY_MAX: Duration = Duration::from_secs(60);
 pub struct Upstream {
     pub config: config::Upstream,
     pub standing: Standing,
+    /// Where the registration in force is on record; durable before anything is done under it.
+    pub registered: Lsn,
     /// Task types it was told; they never shrink within a process.
     pub told: BTreeSet<TaskType>,
     /// Task types it is to be told.
@@ -117,6 +119,7 @@ impl Upstream {
             wanted: config.task_types.iter().cloned().collect(),
             config,
             standing: Standing::Unregistered,
+            registered: Lsn(0),
             told: BTreeSet::new(),
             registering: false,
             register_tries: 0,

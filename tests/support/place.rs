@@ -6,6 +6,7 @@ use dlite::{
     config::{self, Config, Host, LoadOptions},
     core::effect::Note,
     daemon::{self, Daemon},
+    journal::{PageLimit, Sqlite},
     proto::admin::v1::{
         GetDelegateRequest, GetDelegateResponse, ListTasksRequest, TaskView, admin_service_client::AdminServiceClient,
     },
@@ -34,6 +35,8 @@ pub struct Running {
     pub stub: Arc<Stub>,
     pub config: Config,
     daemon: Daemon,
+    /// Fills the disk.
+    pub disk: PageLimit,
     notes: watch::Receiver<Vec<Note>>,
     /// Stays as long as somebody lives in it.
     directory: Arc<TempDir>,
@@ -90,9 +93,16 @@ impl Place {
         let (sender, notes) = watch::channel(Vec::new());
         let observer =
             Box::new(move |_: &_, note: &Note| sender.send_modify(|notes: &mut Vec<Note>| notes.push(note.clone())));
-        let daemon = daemon::start(&self.config, stub.as_upstreams(), observer).await?;
+        let (limit, disk) = std::sync::mpsc::channel();
+        let wrap = move |store: Sqlite| {
+            // The receiver is below.
+            let _ = limit.send(store.page_limit());
+            store
+        };
+        let daemon = daemon::start_on(&self.config, stub.as_upstreams(), observer, wrap).await?;
+        let disk = disk.recv().expect("the daemon has a store");
         let directory = self.directory.clone();
-        Ok(Running { stub: stub.clone(), config: self.config.clone(), daemon, notes, directory })
+        Ok(Running { stub: stub.clone(), config: self.config.clone(), daemon, disk, notes, directory })
     }
 }
 
