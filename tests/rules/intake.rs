@@ -74,12 +74,13 @@ fn a_poll_follows_at_once_only_if_the_last_one_brought_a_task_and_a_slot_is_free
     let mut desk = Desk::with(false, 2);
     desk.listed(&["e-1"], &[]);
     desk.sync();
-    desk.acquired(TASK, Ok(spec()));
-    assert_eq!(desk.sync(), ["assign t-4 under l-5 to link-1 (attempt 1)", "poll"]);
+    // A poll promises nothing, so it does not wait for the disk as the assignment does.
+    assert_eq!(desk.acquired(TASK, Ok(spec())), ["poll"]);
+    assert_eq!(desk.sync(), ["assign t-4 under l-5 to link-1 (attempt 1)"]);
     desk.listed(&["e-2"], &[]);
     desk.sync();
     let second = TaskId(6);
-    desk.acquired(second, Ok(spec()));
+    assert_eq!(desk.acquired(second, Ok(spec())), NOTHING);
     assert_eq!(desk.sync(), ["assign t-6 under l-7 to link-1 (attempt 1)"], "both slots are in use");
 }
 
