@@ -4,6 +4,7 @@
 //! the core's; what the bytes on the wire look like is the adapter's alone.
 
 pub mod harness;
+pub mod reload;
 pub mod tls;
 pub mod transport;
 

@@ -16,7 +16,8 @@
 //! | `result` | a finished task as the exact bytes of dialect A or B |
 //! | `classify` | what an answer, or none, means |
 //! | `host` | the name and address that make the delegate's identity |
-//! | `token` | the account secret and what is made from it |
+//! | `credentials` | the account secret in force, read again when its file changes |
+//! | `token` | a secret's form and what is made from it |
 //!
 //! It never decides when to call or whether to call again, keeps nothing on disk, and writes the account secret into no request unless
 //! [`Options::send_secret_in_body`] says so. Of a result it sends the handler's own payload, or a small body that says how the task
@@ -24,6 +25,7 @@
 
 mod classify;
 mod client;
+mod credentials;
 mod host;
 mod options;
 mod reply;
