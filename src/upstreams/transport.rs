@@ -2,12 +2,18 @@
 //!
 //! Adapters hold a [`Transport`], so a test can play the other side without a socket.
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::{Bytes, BytesMut};
 use reqwest::{
-    Client, Method, Proxy, Url,
-    header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue},
+    Client, Method, Proxy, Url, Version,
+    header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderValue},
     redirect::Policy,
 };
 
@@ -54,6 +60,15 @@ pub struct Response {
     pub status: u16,
     /// At most [`ANSWER_BYTES_MAX`].
     pub body: Bytes,
+}
+
+/// The head of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    pub status: u16,
+    /// The server's time, in whole seconds.
+    pub date: Option<SystemTime>,
+    pub version: Version,
 }
 
 /// No whole answer came. Whether the upstream acted is unknown, but for [`Failure::Unsent`].
@@ -139,6 +154,16 @@ impl Http {
     /// The client in force. Its connections are its own: a successor shows and trusts nothing that this one did.
     pub(super) fn client(&self) -> Arc<Client> {
         self.client.get()
+    }
+
+    /// Asks for the head of `url`, without a token and without reading a body.
+    ///
+    /// # Errors
+    /// As for any request.
+    pub async fn probe(&self, url: &str, timeout: Duration) -> Result<Probe, Failure> {
+        let answer = self.client().get(url).timeout(timeout).send().await.map_err(|error| failure(error, timeout))?;
+        let date = answer.headers().get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+        Ok(Probe { status: answer.status().as_u16(), date, version: answer.version() })
     }
 
     async fn perform(&self, request: Request) -> Result<Response, Failure> {

@@ -42,9 +42,9 @@ const CENSORED: &[u8] = b"(the answer repeats the credentials and is not shown)"
 
 /// One manager, seen as an upstream.
 pub struct Harness {
-    options: Options,
+    pub(super) options: Options,
     endpoint: Url,
-    requests: Requests,
+    pub(super) requests: Requests,
     credentials: FromFiles<Credentials>,
     transport: Arc<dyn Transport>,
 }
@@ -148,7 +148,7 @@ impl Harness {
         }
     }
 
-    async fn send(&self, request: &Request, timeout: Duration) -> Outcome {
+    pub(super) async fn send(&self, request: &Request, timeout: Duration) -> Outcome {
         let began = Instant::now();
         let credentials = self.credentials.get();
         let outcome = self.send_as(&credentials, request, timeout).await;
