@@ -254,7 +254,7 @@ pub enum NotAcquired {
     /// The upstream handed it out without assigning it; tried again later.
     SetAside,
     Aborted,
-    /// The upstream leaves an acquire unanswered.
+    /// The upstream owes an answer to an acquire.
     UpstreamSilent,
 }
 
@@ -304,7 +304,7 @@ impl std::fmt::Display for NotAcquired {
             Self::SetAside => f.write_str("the upstream handed it out without assigning it"),
             Self::Aborted => f.write_str("the upstream aborted it"),
             Self::UpstreamSilent => {
-                f.write_str("the upstream leaves an acquire unanswered, and gets one at a time until it answers")
+                f.write_str("the upstream owes an answer to an acquire, and gets one at a time until it gives one")
             }
         }
     }

@@ -52,7 +52,7 @@ pub struct Upstream {
     /// Acquires of the last listing that have no answer yet, and whether one succeeded.
     pub batch_open: usize,
     pub batch_won: bool,
-    /// The last acquire that concluded brought no answer.
+    /// The last acquire that concluded brought no answer, or none has concluded yet.
     pub mute: bool,
     /// When an acquisition ended: a listing asked for before that is old news.
     pub closed: BTreeMap<ExternalId, Mono>,
@@ -125,7 +125,7 @@ impl Upstream {
             acquires: BTreeMap::new(),
             batch_open: 0,
             batch_won: false,
-            mute: false,
+            mute: true,
             closed: BTreeMap::new(),
             set_aside: BTreeMap::new(),
             reporting: BTreeSet::new(),
