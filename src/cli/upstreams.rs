@@ -16,7 +16,8 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
     /// Name of the upstream
-    name: String,
+    #[arg(value_name = "NAME")]
+    upstream: String,
     #[command(flatten)]
     config: ConfigArgs,
     /// How to print it
@@ -39,9 +40,9 @@ pub fn check(args: &CheckArgs) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    let Some(upstream) = config.upstreams.iter().find(|upstream| upstream.name == args.name) else {
+    let Some(upstream) = config.upstreams.iter().find(|upstream| upstream.name == args.upstream) else {
         let names: Vec<_> = config.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
-        return fail(&format!("no upstream is named {:?}; the configuration has {}", args.name, names.join(", ")));
+        return fail(&format!("no upstream is named {:?}; the configuration has {}", args.upstream, names.join(", ")));
     };
     block_on(async {
         match check::check(upstream).await {

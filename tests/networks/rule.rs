@@ -120,8 +120,8 @@ impl Scene {
     /// Answers a poll with so many tasks; the acquires that follow.
     fn list(&mut self, upstream: &str, tasks: usize) -> Vec<TaskId> {
         self.effects.clear();
-        // The poll under way, or the next one.
-        self.pass(Duration::from_millis(1));
+        // A poll interval, give or take a tenth.
+        self.pass(Duration::from_millis(1_100));
         let tasks = (0..tasks).map(|n| Listed { external_id: format!("t-{n}").into(), task_type: "WORK".into() });
         let listing = Listing { tasks: tasks.collect(), aborts: Vec::new() };
         self.answer(upstream, Answer::Poll(Ok(listing)));
@@ -184,8 +184,7 @@ fn an_upstream_whose_acquires_go_unanswered_is_tried_with_one_and_trusted_again_
     let mut scene = Scene::new();
     let first = scene.list("a", 1);
     scene.acquired("a", first[0], Err(AcquireError::Unanswered("timed out".into())));
-    scene.pass(Duration::from_secs(1));
-    let listed: Vec<_> = scene.list("a", 6);
+    let listed = scene.list("a", 6);
     assert_eq!(listed.len(), 1, "{listed:?}");
     scene.acquired("a", listed[0], Ok(()));
     assert!(scene.acquires("a").len() >= 2, "an answer is trust");
