@@ -30,7 +30,7 @@ pub trait Upstream: Send + Sync + 'static {
 #[error("upstream {upstream} can't be set up")]
 pub struct Error {
     pub upstream: UpstreamName,
-    source: harness::Error,
+    source: Box<harness::Error>,
 }
 
 /// The adapters of a configuration.
@@ -45,7 +45,7 @@ pub fn from_config(config: &Config) -> Result<BTreeMap<UpstreamName, Arc<dyn Ups
         };
         match adapter {
             Ok(adapter) => Ok((name, Arc::new(adapter) as Arc<dyn Upstream>)),
-            Err(source) => Err(Error { upstream: name, source }),
+            Err(source) => Err(Error { upstream: name, source: Box::new(source) }),
         }
     });
     adapters.collect()

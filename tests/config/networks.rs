@@ -21,7 +21,9 @@ fn source(scene: &Scene, key: &str) -> Source {
 #[test]
 fn the_environment_names_a_proxy_and_the_configuration_wins() {
     let line = |line: &str| format!("{UPSTREAM}{line}\n");
-    let cases: &[(&str, &str, &[(&str, &str)], Option<&str>)] = &[
+    /// What it is about, a line of the file, the environment, and the proxy in force.
+    type Case = (&'static str, &'static str, &'static [(&'static str, &'static str)], Option<&'static str>);
+    let cases: &[Case] = &[
         ("nothing", "", &[], None),
         ("upper case", "", &[("HTTPS_PROXY", "http://a.test")], Some("http://a.test:80")),
         ("lower case", "", &[("https_proxy", "a.test:3128")], Some("http://a.test:3128")),

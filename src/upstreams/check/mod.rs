@@ -168,7 +168,7 @@ mod tests {
     fn clocks_ten_minutes_apart_fail_in_either_direction_and_small_gaps_are_told() {
         let now = SystemTime::now();
         let judged = |theirs| judge_clock(Some(Skew::between(theirs, now)));
-        let minutes = |n| Duration::from_secs(60 * n);
+        let minutes = |n: u64| Duration::from_secs(60 * n);
         assert!(judged(now + minutes(10)).unwrap_err().reason.contains("600 s behind the manager's"));
         assert!(judged(now - minutes(10)).unwrap_err().reason.contains("600 s ahead of the manager's"));
         assert!(judged(now + minutes(1)).unwrap().1.contains("60 s behind"));
