@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 use reqwest::Url;
 
 use self::connection::Way;
-pub use self::stage::{Report, Stage, Step, Trouble, Verdict};
+pub use self::stage::{Report, STAGES, Stage, Step, Trouble, Verdict};
 use super::{
     harness::{self, Harness},
     transport::{Failure, Http, Probe, parse_endpoint},
@@ -31,6 +31,8 @@ pub const STAGE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const CLOCK_SKEW_MAX: Duration = Duration::from_secs(5 * 60);
 /// Clocks that differ more than this are told. The `Date` of an answer is whole seconds, and old by the time of its way.
 pub const CLOCK_SKEW_TOLD: Duration = Duration::from_secs(5);
+
+const HALF_A_SECOND: Duration = Duration::from_millis(500);
 
 /// Walks all stages.
 ///
@@ -90,7 +92,9 @@ async fn walk(
         return None;
     }
     let probe = report.record(Stage::Http, began.0.elapsed(), judge_http(outcome, way))?;
-    let skew = probe.date.map(|date| Skew::between(date, began.1 + began.0.elapsed() / 2));
+    // A Date leaves out half a second on average, and was written half-way through.
+    let ours = began.1 + began.0.elapsed() / 2;
+    let skew = probe.date.map(|date| Skew::between(date + HALF_A_SECOND, ours));
 
     let began = Instant::now();
     let asked = harness.ask_for_nothing(timeout).await;
@@ -136,8 +140,7 @@ impl Skew {
 impl std::fmt::Display for Skew {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let way = if self.is_behind { "behind" } else { "ahead of" };
-        // Half a second is what a Date leaves out on average.
-        write!(f, "this machine's clock is {} s {way} the manager's", (self.by + Duration::from_millis(500)).as_secs())
+        write!(f, "this machine's clock is {} s {way} the manager's", (self.by + HALF_A_SECOND).as_secs())
     }
 }
 
