@@ -12,6 +12,7 @@ mod run;
 mod status;
 mod table;
 mod tasks;
+mod upstreams;
 
 /// It did not work.
 pub const FAILED: u8 = 1;
@@ -31,6 +32,7 @@ pub const UNREACHABLE: u8 = 3;
 Start here:
   dlite dev                     see it work: a manager's double, a delegate and a runner in one go
   dlite config check            is my configuration right?
+  dlite upstreams check NAME    does it lead to the manager?
   dlite run --config dlite.toml run the delegate
   dlite tasks list              what runs, and what does each task wait for?"
 )]
@@ -51,6 +53,9 @@ enum Command {
     /// Look at tasks
     #[command(subcommand)]
     Tasks(Tasks),
+    /// List upstreams, and check the way to one
+    #[command(subcommand)]
+    Upstreams(Upstreams),
     /// Try it without an upstream, submit tasks by hand, measure
     Dev(dev::Args),
 }
@@ -69,6 +74,14 @@ enum Tasks {
     List(tasks::ListArgs),
 }
 
+#[derive(Debug, Subcommand)]
+enum Upstreams {
+    /// Try the way to an upstream, stage by stage: DNS, TCP, proxy, TLS, HTTP, auth, poll
+    Check(upstreams::CheckArgs),
+    /// List the upstreams of the configuration
+    List(upstreams::ListArgs),
+}
+
 // === impl Cli ===
 
 impl Cli {
@@ -80,6 +93,8 @@ impl Cli {
             Command::Config(Config::Show(args)) => config::show(&args),
             Command::Status(args) => status::run(&args),
             Command::Tasks(Tasks::List(args)) => tasks::list(&args),
+            Command::Upstreams(Upstreams::Check(args)) => upstreams::check(&args),
+            Command::Upstreams(Upstreams::List(args)) => upstreams::list(&args),
             Command::Dev(args) => dev::run(args),
         }
     }

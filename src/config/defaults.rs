@@ -15,7 +15,12 @@ pub struct Host {
     pub name: String,
     /// Whether the process is root's, and the paths are the system's.
     pub superuser: bool,
+    /// Where a client certificate and its key are looked for if none is configured.
+    pub mtls: PathBuf,
 }
+
+/// Directory of the Go client's two fixed paths, `client.crt` and `client.key`.
+const MTLS: &str = "/etc/mtls";
 
 impl Host {
     /// The host of this process.
@@ -23,6 +28,7 @@ impl Host {
         Self {
             name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             superuser: rustix::process::geteuid().is_root(),
+            mtls: MTLS.into(),
         }
     }
 }

@@ -56,6 +56,13 @@ pub(super) fn read_flags(flags: &[(String, String)], layers: &mut Layers, compla
                 .push(complaint.fix(format!("set account_secret_file, or {} in the environment", option.variable())));
             continue;
         }
+        if option.kind == Kind::Proxy && value.contains('@') {
+            let complaint = Complaint::new(set, key, "a password on the command line, where every user can read it");
+            complaints.push(
+                complaint.fix(format!("write it into the file, or set {} in the environment", option.variable())),
+            );
+            continue;
+        }
         let raw = Raw::Words(value.clone());
         match upstream {
             None => {

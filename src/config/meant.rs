@@ -6,6 +6,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
+    proxy::{NoProxy, Proxy, ProxyUrl},
     secret::Secret,
     settings::{Settings, Values},
 };
@@ -90,6 +91,9 @@ pub struct Upstream {
     pub acquire_recovery_max: Duration,
     pub legacy_status_code: LegacyStatusCode,
     pub send_secret_in_body: bool,
+    /// Before `no_proxy` is looked at; see [`Upstream::way`].
+    pub proxy: Option<ProxyUrl>,
+    pub no_proxy: NoProxy,
     pub tls: Tls,
 }
 
@@ -111,6 +115,16 @@ pub struct Tls {
     /// Beside the system's. Each held a PEM certificate when it was read.
     pub ca_files: Vec<PathBuf>,
     pub verify: bool,
+    pub client: Option<ClientCert>,
+}
+
+/// What is shown to a server that asks who we are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCert {
+    /// PEM, the chain included.
+    pub cert: PathBuf,
+    /// PEM.
+    pub key: PathBuf,
 }
 
 // === impl Config ===
@@ -181,11 +195,28 @@ impl Upstream {
                 other => unknown_choice("upstreams[].legacy_status_code", other),
             },
             send_secret_in_body: values.need("upstreams[].send_secret_in_body"),
+            proxy: match values.get("upstreams[].proxy") {
+                Some(Proxy::Through(proxy)) => Some(proxy),
+                Some(Proxy::None) | None => None,
+            },
+            // Rules that are none were complained about.
+            no_proxy: NoProxy::parse(values.get::<Vec<String>>("upstreams[].no_proxy").unwrap_or_default())
+                .unwrap_or_default(),
             tls: Tls {
                 ca_files: values.need("upstreams[].tls.ca_files"),
                 verify: values.need("upstreams[].tls.verify"),
+                client: values
+                    .get("upstreams[].tls.client_cert")
+                    .zip(values.get("upstreams[].tls.client_key"))
+                    .map(|(cert, key)| ClientCert { cert, key }),
             },
         }
+    }
+
+    /// The proxy that requests to this upstream go through, if any.
+    pub fn way(&self) -> Option<&ProxyUrl> {
+        let exempt = reqwest::Url::parse(&self.endpoint).is_ok_and(|endpoint| self.no_proxy.matches(&endpoint));
+        self.proxy.as_ref().filter(|_| !exempt)
     }
 }
 

@@ -11,7 +11,8 @@
 //!
 //! A later layer overrides an earlier one, option by option. [`options::OPTIONS`] is the one table of options; everything here
 //! follows it. Environment and flags reach the first upstream only, and make one if the file has none: so the environment of a Go
-//! client is a whole configuration.
+//! client is a whole configuration. The proxy variables that all programs share (`HTTPS_PROXY` and its like) rank below the file
+//! and reach every upstream.
 //!
 //! It reads the configuration file and the files of secrets and certificates named in it. It never reads the environment (that is
 //! handed in), and never writes.
@@ -24,8 +25,10 @@ mod file;
 mod layer;
 mod meant;
 mod nearest;
+mod network;
 mod option;
 pub mod options;
+mod proxy;
 mod rules;
 mod secret;
 mod settings;
@@ -43,7 +46,8 @@ pub use self::{
     defaults::Host,
     example::example,
     file::FILE_BYTES_MAX,
-    meant::{Admin, Config, LegacyStatusCode, Log, LogFormat, Runners, Tls, Upstream, UpstreamKind},
+    meant::{Admin, ClientCert, Config, LegacyStatusCode, Log, LogFormat, Runners, Tls, Upstream, UpstreamKind},
+    proxy::{BadProxy, BadRule, NO_PROXY_AT_ALL, NoProxy, Proxy, ProxyUrl},
     secret::{MASK, Secret},
     source::Source,
     value::Value,
@@ -96,7 +100,9 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, Complaints> {
     let (layers, mut complaints, mut warnings) = read(options);
     let defaults = Defaults { host: &options.host, environment: &options.environment };
     let mut settings = Settings::judge(&layers, &defaults, &mut complaints);
-    Rules { complaints: &mut complaints, warnings: &mut warnings, incomplete: layers.incomplete }.check(&mut settings);
+    let incomplete = layers.incomplete;
+    Rules { complaints: &mut complaints, warnings: &mut warnings, incomplete, defaults: &defaults }
+        .check(&mut settings);
     if !complaints.is_empty() {
         return Err(Complaints::new(complaints, warnings));
     }

@@ -66,6 +66,8 @@ pub enum Kind {
     Endpoint,
     /// The account secret: 32 hex digits, or base64 of them.
     Secret,
+    /// URL of a proxy, which may hold a password, or `none`.
+    Proxy,
     /// At most [`LIST_LEN_MAX`] of [`Kind::Text`]; in environment and flags with commas between.
     Texts,
     /// At most [`LIST_LEN_MAX`] of [`Kind::Path`]; in environment and flags with commas between.

@@ -213,7 +213,8 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Path,
         default: Default::Absent("account_secret is needed", "/etc/dlite/account-secret"),
-        doc: "File that holds the account secret and nothing else; readable by the delegate's user only (mode 0600).",
+        doc: "File that holds the account secret and nothing else; readable by the delegate's user only (mode 0600). Read again when \
+              it changes.",
     },
     Opt {
         key: "upstreams[].delegate_name",
@@ -320,12 +321,53 @@ pub static OPTIONS: &[Opt] = &[
         doc: "Send the account secret in clear in registrations, as the Go client did. Only for a manager that insists.",
     },
     Opt {
+        key: "upstreams[].proxy",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Proxy,
+        default: Default::Absent(
+            "the one that HTTPS_PROXY names, for an http endpoint HTTP_PROXY, or the same in lower case; none for loopback",
+            "http://proxy.example.com:3128",
+        ),
+        doc: "Proxy to the manager, http or https; a user and password in it are sent to it and shown nowhere. \"none\" connects \
+              directly, whatever the environment says.",
+    },
+    Opt {
+        key: "upstreams[].no_proxy",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Texts,
+        default: Default::Absent("those that NO_PROXY or no_proxy names", "internal.example.com,192.0.2.0/24"),
+        doc: "Hosts that are reached without the proxy: \"example.com\" and all below it, \".example.com\" for those below it only, \
+              addresses, networks (\"192.0.2.0/24\"), each with \":port\" if need be, or \"*\" for all.",
+    },
+    Opt {
         key: "upstreams[].tls.ca_files",
         flag: None,
         aliases: &[],
         kind: Kind::Paths,
         default: Default::Fixed(""),
-        doc: "PEM files of certificate authorities to trust beside the system's.",
+        doc: "PEM files of certificate authorities to trust beside the system's. Read again when they change.",
+    },
+    Opt {
+        key: "upstreams[].tls.client_cert",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Path,
+        default: Default::Absent(
+            "client.crt in /etc/mtls, if it and client.key are there, as for the Go client; else none",
+            "/etc/dlite/client.crt",
+        ),
+        doc: "PEM file of the certificate that is shown to the manager, with its chain. Needs client_key. Both are read again when \
+              they change.",
+    },
+    Opt {
+        key: "upstreams[].tls.client_key",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Path,
+        default: Default::Absent("client.key in /etc/mtls, as above", "/etc/dlite/client.key"),
+        doc: "PEM file of the private key of client_cert; readable by the delegate's user only (mode 0600).",
     },
     Opt {
         key: "upstreams[].tls.verify",

@@ -9,7 +9,9 @@ use std::{
 
 use super::{
     complaint::Complaint,
+    defaults::Defaults,
     file::read_text,
+    network::PEM_CERTIFICATE,
     settings::{Settings, Values},
     source::Source,
     value::{Value, account_secret, show_duration},
@@ -20,13 +22,14 @@ const HEARTBEATS_A_LEASE_MIN: u32 = 3;
 /// Largest file of a secret; a real one has 32 to 45 bytes.
 const SECRET_FILE_BYTES_MAX: u64 = 4096;
 /// Largest file of certificates; a whole system store has about 250 KiB.
-const CA_FILE_BYTES_MAX: u64 = 4 << 20;
+pub(super) const CERT_FILE_BYTES_MAX: u64 = 4 << 20;
 
 pub(super) struct Rules<'a> {
     pub complaints: &'a mut Vec<Complaint>,
     pub warnings: &'a mut Vec<Complaint>,
     /// What the file seems to lack may be in the part that could not be read.
     pub incomplete: bool,
+    pub defaults: &'a Defaults<'a>,
 }
 
 impl Rules<'_> {
@@ -38,6 +41,7 @@ impl Rules<'_> {
             self.secret(upstream);
             self.retries(upstream);
             self.transport(upstream);
+            self.network(upstream);
         }
         self.identities(&settings.upstreams);
     }
@@ -129,7 +133,7 @@ impl Rules<'_> {
         None
     }
 
-    fn warn_if_readable(&mut self, path: &Path, upstream: &Values, key: &'static str) {
+    pub(super) fn warn_if_readable(&mut self, path: &Path, upstream: &Values, key: &'static str) {
         let Ok(metadata) = fs::metadata(path) else { return };
         if metadata.is_file() && metadata.mode() & 0o077 != 0 {
             let reason = format!(
@@ -159,8 +163,8 @@ impl Rules<'_> {
     fn transport(&mut self, upstream: &Values) {
         const CA_FILES: &str = "upstreams[].tls.ca_files";
         for path in upstream.get::<Vec<PathBuf>>(CA_FILES).unwrap_or_default() {
-            let reason = match read(&path, CA_FILE_BYTES_MAX) {
-                Ok(text) if text.contains("-----BEGIN CERTIFICATE-----") => continue,
+            let reason = match read(&path, CERT_FILE_BYTES_MAX) {
+                Ok(text) if text.contains(PEM_CERTIFICATE) => continue,
                 Ok(_) => "holds no PEM certificate".to_owned(),
                 Err(reason) => reason,
             };
@@ -205,7 +209,7 @@ impl Rules<'_> {
         }
     }
 
-    fn complain(&mut self, values: &Values, key: &'static str, reason: String, fix: &str) {
+    pub(super) fn complain(&mut self, values: &Values, key: &'static str, reason: String, fix: &str) {
         self.complaints.push(Self::about(values, key, reason, fix));
     }
 
@@ -233,15 +237,17 @@ fn identity(upstream: &Values) -> Option<[String; 4]> {
 }
 
 fn is_open_http(endpoint: &str) -> bool {
-    let Ok(url) = reqwest::Url::parse(endpoint) else { return false };
+    reqwest::Url::parse(endpoint).is_ok_and(|url| url.scheme() == "http" && !is_loopback(&url))
+}
+
+pub(super) fn is_loopback(url: &reqwest::Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
-    let loopback = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
-    url.scheme() == "http" && !loopback
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// The text of a file that is one: opening a pipe would block this process until somebody writes to it.
-fn read(path: &Path, bytes_max: u64) -> Result<String, String> {
+pub(super) fn read(path: &Path, bytes_max: u64) -> Result<String, String> {
     match fs::metadata(path) {
         Ok(metadata) if !metadata.is_file() => Err("is not a file".into()),
         _ => read_text(path, bytes_max),

@@ -15,6 +15,7 @@ use super::{
     layer::{Layers, Scope},
     option::UPSTREAM_NAME,
     options::{Default, Kind, OPTIONS, Opt},
+    proxy::Proxy,
     secret::Secret,
     source::Source,
     value::{Raw, Refusal, Value},
@@ -204,6 +205,6 @@ macro_rules! meant {
 }
 
 meant! {
-    String: Text, bool: Boolean, u32: Count, Duration: Duration, PathBuf: Path, SocketAddr: Address, Secret: Secret,
+    String: Text, bool: Boolean, u32: Count, Duration: Duration, PathBuf: Path, SocketAddr: Address, Secret: Secret, Proxy: Proxy,
     Vec<String>: Texts, Vec<PathBuf>: Paths,
 }

@@ -7,6 +7,8 @@ use std::{fmt, path::Path, sync::Arc};
 pub enum Source {
     /// Nobody set it.
     Default,
+    /// Nobody set it, and it is in force since its file exists at the place where it is looked for.
+    Found,
     /// The file as a whole, where there is no line to point at.
     File(Arc<Path>),
     /// A place in the file. Line and column count from 1, the column in characters.
@@ -29,7 +31,7 @@ pub(super) enum LayerKind {
 impl Source {
     pub(super) fn layer(&self) -> LayerKind {
         match self {
-            Self::Default => LayerKind::Default,
+            Self::Default | Self::Found => LayerKind::Default,
             Self::File(_) | Self::Line { .. } => LayerKind::File,
             Self::Environment(_) => LayerKind::Environment,
             Self::Flag(_) => LayerKind::Flag,
@@ -51,6 +53,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
+            Self::Found => f.write_str("default, found on this host"),
             Self::File(file) => write!(f, "{}", file.display()),
             Self::Line { file, line, .. } => write!(f, "{}:{line}", file.display()),
             Self::Environment(name) => write!(f, "environment {name}"),

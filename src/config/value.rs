@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::{
     options::{Kind, LIST_LEN_MAX, SOCKET_PATH_BYTES_MAX, TEXT_BYTES_MAX},
+    proxy::{BadProxy, NO_PROXY_AT_ALL, Proxy, ProxyUrl},
     secret::Secret,
 };
 
@@ -38,6 +39,7 @@ pub enum Value {
     Path(PathBuf),
     Address(SocketAddr),
     Secret(Secret),
+    Proxy(Proxy),
     Texts(Vec<String>),
     Paths(Vec<PathBuf>),
 }
@@ -71,6 +73,7 @@ impl Value {
             Kind::Address => address(raw).map(Self::Address),
             Kind::Endpoint => endpoint(raw).map(Self::Text),
             Kind::Secret => secret(raw).map(Self::Secret),
+            Kind::Proxy => proxy(raw).map(Self::Proxy),
             Kind::Texts => list(raw, text).map(Self::Texts),
             Kind::Paths => list(raw, path).map(Self::Paths),
         }
@@ -88,6 +91,7 @@ impl Value {
             Self::Path(value) => value.display().to_string().into(),
             Self::Address(value) => value.to_string().into(),
             Self::Secret(value) => value.to_string().into(),
+            Self::Proxy(value) => value.to_string().into(),
         }
     }
 }
@@ -294,6 +298,28 @@ fn secret(raw: &Raw) -> Result<Secret, Refusal> {
         Raw::Words(text) | Raw::Text(text) => account_secret(text),
         other => Err(other.is_not("a text", "put it in double quotes")),
     }
+}
+
+fn proxy(raw: &Raw) -> Result<Proxy, Refusal> {
+    let text = text(raw)?;
+    if text.eq_ignore_ascii_case(NO_PROXY_AT_ALL) {
+        return Ok(Proxy::None);
+    }
+    text.parse::<ProxyUrl>().map(Proxy::Through).map_err(|error| Refusal {
+        reason: error.to_string(),
+        fix: match error {
+            BadProxy::Url => {
+                "write for example \"http://proxy.example.com:3128\", or \"none\"; escape odd characters of a password"
+            }
+            BadProxy::Scheme => {
+                "name an http or https proxy, for example \"http://proxy.example.com:3128\", or \"none\""
+            }
+            BadProxy::Path => {
+                "remove what follows host and port; escape \"/\", \"?\" and \"#\" in a password as %2F, %3F and %23"
+            }
+        }
+        .into(),
+    })
 }
 
 fn list<T>(raw: &Raw, item: fn(&Raw) -> Result<T, Refusal>) -> Result<Vec<T>, Refusal> {

@@ -254,6 +254,8 @@ pub enum NotAcquired {
     /// The upstream handed it out without assigning it; tried again later.
     SetAside,
     Aborted,
+    /// The upstream owes an answer to an acquire.
+    UpstreamSilent,
 }
 
 /// The life of a task that is over.
@@ -287,6 +289,7 @@ impl NotAcquired {
             Self::StoreFailing => "STORE_FAILING",
             Self::SetAside => "HANDED_OUT_UNASSIGNED",
             Self::Aborted => "ABORTED",
+            Self::UpstreamSilent => "UPSTREAM_SILENT",
         }
     }
 }
@@ -300,6 +303,9 @@ impl std::fmt::Display for NotAcquired {
             Self::StoreFailing => f.write_str("the journal can't write"),
             Self::SetAside => f.write_str("the upstream handed it out without assigning it"),
             Self::Aborted => f.write_str("the upstream aborted it"),
+            Self::UpstreamSilent => {
+                f.write_str("the upstream owes an answer to an acquire, and gets one at a time until it gives one")
+            }
         }
     }
 }

@@ -24,8 +24,8 @@ use super::{
     time::Now,
     timer::Timer,
     upstream::{
-        ACQUIRE_LATE_MAX, Acquire, Listed, REFUSALS_APART, REGISTER_DEBOUNCE, REGISTER_RETRY_MAX, REGISTER_RETRY_MIN,
-        SET_ASIDE_FOR, Standing,
+        ACQUIRE_LATE_MAX, ACQUIRE_SILENCE, Acquire, Listed, REFUSALS_APART, REGISTER_DEBOUNCE, REGISTER_RETRY_MAX,
+        REGISTER_RETRY_MIN, SET_ASIDE_FOR, Standing,
     },
 };
 
@@ -55,8 +55,14 @@ impl Core {
             .collect();
         let Some(up) = self.upstreams.get_mut(name) else { return };
         for (task, at) in intentions {
-            let acquire =
-                Acquire { in_flight: false, concluded: now.mono, refused: None, reserved: None, in_batch: false };
+            let acquire = Acquire {
+                in_flight: false,
+                concluded: now.mono,
+                refused: None,
+                reserved: None,
+                silent: true,
+                in_batch: false,
+            };
             up.acquires.insert(task, acquire);
             let left = Self::remaining(now, at, up.config.acquire_recovery_max);
             self.timers.set(Timer::IntentionExpiry(task), now.mono + left);
@@ -337,6 +343,9 @@ impl Core {
         if up.set_aside.get(external_id).is_some_and(|until| *until > now.mono) {
             return Err(NotAcquired::SetAside);
         }
+        if up.is_held_back() {
+            return Err(NotAcquired::UpstreamSilent);
+        }
         if self.unfinished_count() >= self.config.tasks_max {
             return Err(NotAcquired::TasksMax { max: self.config.tasks_max });
         }
@@ -387,6 +396,7 @@ impl Core {
                         | NotAcquired::NoSlot { .. }
                         | NotAcquired::TasksMax { .. }
                         | NotAcquired::StoreFailing
+                        | NotAcquired::UpstreamSilent
                 )
             })
             .find(|(external_id, listed)| {
@@ -405,7 +415,7 @@ impl Core {
     }
 
     fn unfinished_count(&self) -> usize {
-        self.waiting.unfinished + self.upstreams.values().map(|up| up.acquires.len()).sum::<usize>()
+        self.waiting.unfinished + self.upstreams.values().map(super::upstream::Upstream::acquiring).sum::<usize>()
     }
 
     // === acquisitions ===
@@ -422,10 +432,18 @@ impl Core {
         let recovery_max = up.config.acquire_recovery_max;
         up.acquires.insert(
             task,
-            Acquire { in_flight: true, concluded: now.mono, refused: None, reserved: Some(link), in_batch: true },
+            Acquire {
+                in_flight: true,
+                concluded: now.mono,
+                refused: None,
+                reserved: Some(link),
+                silent: false,
+                in_batch: true,
+            },
         );
         up.batch_open += 1;
         self.timers.set(Timer::IntentionExpiry(task), now.mono + recovery_max);
+        self.timers.set(Timer::AcquireSilence(task), now.mono + ACQUIRE_SILENCE);
         let record = Record::IntentionOpened {
             upstream: name.clone(),
             external_id: external_id.clone(),
@@ -450,6 +468,7 @@ impl Core {
         result: Result<Box<Spec>, AcquireError>,
     ) {
         let Some(up) = self.upstreams.get_mut(name) else { return };
+        let was_held_back = up.is_held_back();
         let Some(acquire) = up.acquires.get_mut(&task) else { return };
         acquire.in_flight = false;
         acquire.concluded = now.mono;
@@ -459,6 +478,8 @@ impl Core {
             up.batch_open -= 1;
             up.batch_won |= result.is_ok();
         }
+        up.mute = matches!(result, Err(AcquireError::Unanswered(_)));
+        self.timers.clear(&Timer::AcquireSilence(task));
         match result {
             Ok(spec) => self.take(now, name, task, *spec),
             Err(AcquireError::Refused(reason)) => match refused_before {
@@ -485,9 +506,25 @@ impl Core {
                 if planted!(self, AmbiguousAcquireClosed) {
                     self.end_intention(now, name, task, &reason);
                 }
+                self.acquire_silent(now, task);
             }
         }
+        if was_held_back {
+            self.take_listed(now);
+        }
         self.poll_again(now, name);
+    }
+
+    /// Nobody knows when its answer comes, if ever: others get its slot.
+    pub(super) fn acquire_silent(&mut self, now: Now, task: TaskId) {
+        self.timers.clear(&Timer::AcquireSilence(task));
+        let Some(name) = self.ledger.intention(task).map(|intention| intention.upstream.clone()) else { return };
+        let Some(acquire) = self.upstreams.get_mut(&name).and_then(|up| up.acquires.get_mut(&task)) else { return };
+        acquire.silent = true;
+        let Some(link) = acquire.reserved.take() else { return };
+        self.roster.release_reservation(Some(link), task);
+        self.fill(now, link);
+        self.take_listed(now);
     }
 
     /// At once only if the last listing brought a task and there is room for more; else at the interval.
@@ -567,6 +604,7 @@ impl Core {
     /// The acquire is over; says whose slot it had reserved, which the caller hands on.
     fn drop_acquire(&mut self, name: &UpstreamName, task: TaskId) -> Option<LinkId> {
         self.timers.clear(&Timer::IntentionExpiry(task));
+        self.timers.clear(&Timer::AcquireSilence(task));
         let acquire = self.upstreams.get_mut(name)?.acquires.remove(&task)?;
         self.roster.release_reservation(acquire.reserved, task);
         acquire.reserved

@@ -264,6 +264,7 @@ impl Core {
             Timer::RunnerExpiry(task) => self.runner_expired(now, task),
             Timer::Retry(task) => self.assign(now, task),
             Timer::Report(task) => self.report_due(task),
+            Timer::AcquireSilence(task) => self.acquire_silent(now, task),
             Timer::IntentionExpiry(task) => self.intention_expired(now, task),
             Timer::Silence(link) => self.fell_silent(now, link),
             Timer::Register(upstream) => self.register(&upstream),

@@ -25,6 +25,8 @@ pub enum Timer {
     Retry(TaskId),
     /// A result may be sent again.
     Report(TaskId),
+    /// An acquire under way has no answer yet.
+    AcquireSilence(TaskId),
     /// An acquire stayed unresolved.
     IntentionExpiry(TaskId),
     /// A runner said nothing.

@@ -20,6 +20,9 @@ pub const REFUSALS_APART: Duration = Duration::from_secs(5);
 /// An acquire that nobody waits for any more, or whose process died, may still reach the upstream for so long: a listing that
 /// was asked for earlier does not prove that it assigned nothing.
 pub const ACQUIRE_LATE_MAX: Duration = Duration::from_secs(5);
+/// How long an acquire may go without an answer before its slot is lent to others, and its upstream gets one acquire at a time.
+/// Managers answer within some 100 ms; a new connection through a proxy takes about a second.
+pub const ACQUIRE_SILENCE: Duration = Duration::from_secs(2);
 /// How long a task that was handed out without being assigned is left alone.
 pub const SET_ASIDE_FOR: Duration = Duration::from_secs(30);
 /// Task types grow in bursts when runners attach; one registration serves a burst.
@@ -51,6 +54,8 @@ pub struct Upstream {
     /// Acquires of the last listing that have no answer yet, and whether one succeeded.
     pub batch_open: usize,
     pub batch_won: bool,
+    /// The last acquire that concluded brought no answer, or none has concluded yet.
+    pub mute: bool,
     /// When an acquisition ended: a listing asked for before that is old news.
     pub closed: BTreeMap<ExternalId, Mono>,
     pub set_aside: BTreeMap<ExternalId, Mono>,
@@ -88,6 +93,9 @@ pub struct Acquire {
     pub refused: Option<Mono>,
     /// Who has a slot for it.
     pub reserved: Option<LinkId>,
+    /// It has no answer, and had time enough for one: it holds no slot and no place in `tasks_max`. A task that it brings all the same
+    /// waits for its turn.
+    pub silent: bool,
     /// Counts in the batch that decides on polling again at once.
     pub in_batch: bool,
 }
@@ -130,6 +138,7 @@ impl Upstream {
             acquires: BTreeMap::new(),
             batch_open: 0,
             batch_won: false,
+            mute: true,
             closed: BTreeMap::new(),
             set_aside: BTreeMap::new(),
             reporting: BTreeSet::new(),
@@ -140,6 +149,17 @@ impl Upstream {
             last_error: None,
             unauthorized: false,
         }
+    }
+
+    /// Whether it gets no further acquire for now: one that does not answer may hold one slot, not all that others need.
+    pub fn is_held_back(&self) -> bool {
+        let mut in_flight = self.acquires.values().filter(|acquire| acquire.in_flight);
+        if self.mute { in_flight.next().is_some() } else { in_flight.any(|acquire| acquire.silent) }
+    }
+
+    /// Acquires that may bring a task any moment.
+    pub fn acquiring(&self) -> usize {
+        self.acquires.values().filter(|acquire| !acquire.silent).count()
     }
 
     /// One word for the operator.

@@ -3,7 +3,9 @@
 //! An adapter performs single calls, bounded in time. When to call, what to call again and what an answer means for a task is
 //! the core's; what the bytes on the wire look like is the adapter's alone.
 
+pub mod check;
 pub mod harness;
+pub mod reload;
 pub mod tls;
 pub mod transport;
 
@@ -28,7 +30,7 @@ pub trait Upstream: Send + Sync + 'static {
 #[error("upstream {upstream} can't be set up")]
 pub struct Error {
     pub upstream: UpstreamName,
-    source: harness::Error,
+    source: Box<harness::Error>,
 }
 
 /// The adapters of a configuration.
@@ -43,7 +45,7 @@ pub fn from_config(config: &Config) -> Result<BTreeMap<UpstreamName, Arc<dyn Ups
         };
         match adapter {
             Ok(adapter) => Ok((name, Arc::new(adapter) as Arc<dyn Upstream>)),
-            Err(source) => Err(Error { upstream: name, source }),
+            Err(source) => Err(Error { upstream: name, source: Box::new(source) }),
         }
     });
     adapters.collect()

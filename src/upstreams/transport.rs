@@ -5,19 +5,23 @@
 use std::{
     fmt,
     future::Future,
-    path::{Path, PathBuf},
     pin::Pin,
-    time::Duration,
+    sync::Arc,
+    time::{Duration, SystemTime},
 };
 
 use bytes::{Bytes, BytesMut};
 use reqwest::{
-    Certificate, Client, Method, Url,
-    header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue},
+    Client, Method, Proxy, Url, Version,
+    header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderValue},
     redirect::Policy,
 };
 
-use super::tls::install_crypto_provider;
+use super::{
+    reload::{FromFiles, LOOK_INTERVAL},
+    tls::{self, Tls, install_crypto_provider},
+};
+use crate::config::ProxyUrl;
 
 /// Largest answer that is read, in bytes. A task's payload may be 3.5 MiB; a poll lists a task in some 200 bytes.
 pub const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -58,6 +62,15 @@ pub struct Response {
     pub body: Bytes,
 }
 
+/// The head of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    pub status: u16,
+    /// The server's time, in whole seconds.
+    pub date: Option<SystemTime>,
+    pub version: Version,
+}
+
 /// No whole answer came. Whether the upstream acted is unknown, but for [`Failure::Unsent`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
@@ -74,13 +87,15 @@ pub enum Failure {
     TooLarge { max: usize },
 }
 
-/// How to trust the other side.
+/// The way to a server: what TLS trusts and shows, and through whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tls {
-    /// PEM files with certificates to trust beside the system's.
-    pub ca_files: Vec<PathBuf>,
-    /// False: any certificate will do, and anyone on the way can read and answer.
-    pub verify: bool,
+pub struct Network {
+    /// Its files are read again when they change.
+    pub tls: Tls,
+    /// Every request goes through it. The environment is not asked: that is the configuration's part.
+    pub proxy: Option<ProxyUrl>,
+    /// How often the files are looked at.
+    pub look_interval: Duration,
 }
 
 /// A transport that can't be made from what is configured.
@@ -88,20 +103,16 @@ pub struct Tls {
 pub enum Error {
     #[error("endpoint {endpoint:?} is no base url: expected http or https with a host, and no user, query or fragment")]
     Endpoint { endpoint: String },
-    #[error("ca file {path:?} can't be read")]
-    CaUnreadable { path: PathBuf, source: std::io::Error },
-    #[error("ca file {path:?} holds no pem certificate")]
-    CaEmpty { path: PathBuf },
-    #[error(
-        "no http client can be made: {reason}; if the system has no certificates, install them or name the authority in a ca file"
-    )]
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
+    #[error("no http client can be made: {reason}")]
     Client { reason: String },
 }
 
-/// HTTP/1.1 or 2 over TCP or TLS, through the proxy that the environment names.
+/// HTTP/1.1 or 2 over TCP or TLS.
 #[derive(Clone, Debug)]
 pub struct Http {
-    client: Client,
+    client: FromFiles<Client>,
 }
 
 /// Reads a base URL.
@@ -132,30 +143,27 @@ impl Http {
     ///
     /// # Errors
     /// Any [`Error`].
-    pub fn new(endpoint: &Url, tls: &Tls) -> Result<Self, Error> {
+    pub fn new(endpoint: &Url, network: &Network) -> Result<Self, Error> {
         install_crypto_provider();
-        let mut builder = Client::builder()
-            // An upstream's answer to a result is final; following it elsewhere would carry the token along.
-            .redirect(Policy::none())
-            .user_agent(USER_AGENT)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
-            .pool_idle_timeout(IDLE_CONNECTION_AGE_MAX);
-        // A proxy can't reach this machine's own loopback; the Go client leaves it out, too.
-        if is_loopback(endpoint) {
-            builder = builder.no_proxy();
-        }
-        let authorities = load_all(&tls.ca_files)?;
-        builder = match endpoint.scheme() {
-            // The system's certificates cost a megabyte and some milliseconds, and a machine may have none.
-            "http" => builder.tls_certs_only(authorities),
-            _ => builder.tls_certs_merge(authorities),
-        };
-        if !tls.verify {
-            builder = builder.tls_danger_accept_invalid_certs(true);
-        }
-        let client = builder.build().map_err(|error| Error::Client { reason: chain(&error) })?;
+        let uses_tls = network.uses_tls(endpoint);
+        let (files, interval, network) = (network.tls.files(), network.look_interval, network.clone());
+        let client = FromFiles::load("certificates", files, interval, move || client(&network, uses_tls))?;
         Ok(Self { client })
+    }
+
+    /// The client in force. Its connections are its own: a successor shows and trusts nothing that this one did.
+    pub(super) fn client(&self) -> Arc<Client> {
+        self.client.get()
+    }
+
+    /// Asks for the head of `url`, without a token and without reading a body.
+    ///
+    /// # Errors
+    /// As for any request.
+    pub async fn probe(&self, url: &str, timeout: Duration) -> Result<Probe, Failure> {
+        let answer = self.client().get(url).timeout(timeout).send().await.map_err(|error| failure(error, timeout))?;
+        let date = answer.headers().get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+        Ok(Probe { status: answer.status().as_u16(), date, version: answer.version() })
     }
 
     async fn perform(&self, request: Request) -> Result<Response, Failure> {
@@ -164,8 +172,8 @@ impl Http {
         authorization.set_sensitive(true);
         let waited = request.timeout;
         let explain = |error: reqwest::Error| failure(error, waited);
-        let mut sent = self
-            .client
+        let client = self.client();
+        let mut sent = client
             .request(request.method.clone(), request.url)
             .header(AUTHORIZATION, authorization)
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
@@ -209,7 +217,7 @@ fn failure(error: reqwest::Error, waited: Duration) -> Failure {
 }
 
 /// The error and its sources in one line, each said once.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
@@ -222,34 +230,41 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn is_loopback(endpoint: &Url) -> bool {
-    let host = endpoint.host_str().unwrap_or("");
-    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
-    host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+fn client(network: &Network, uses_tls: bool) -> Result<Client, Error> {
+    // With it no proxy of the environment is asked.
+    let builder = Client::builder().no_proxy();
+    let builder = match &network.proxy {
+        Some(proxy) => builder.proxy(
+            Proxy::all(proxy.expose().clone())
+                .map_err(|error| Error::Client { reason: chain(&error.without_url()) })?,
+        ),
+        None => builder,
+    };
+    builder
+        // An upstream's answer to a result is final; following it elsewhere would carry the token along.
+        .redirect(Policy::none())
+        .user_agent(USER_AGENT)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+        .pool_idle_timeout(IDLE_CONNECTION_AGE_MAX)
+        .tls_backend_preconfigured(network.tls.client_config(uses_tls)?)
+        .build()
+        .map_err(|error| Error::Client { reason: chain(&error) })
 }
 
-fn load_all(files: &[PathBuf]) -> Result<Vec<Certificate>, Error> {
-    let mut all = Vec::new();
-    for path in files {
-        all.extend(load(path)?);
+// === impl Network ===
+
+impl Network {
+    /// Whether TLS is spoken on the way, so that the system's certificates are needed.
+    pub fn uses_tls(&self, endpoint: &Url) -> bool {
+        endpoint.scheme() == "https" || self.proxy.as_ref().is_some_and(ProxyUrl::is_tls)
     }
-    Ok(all)
 }
 
-fn load(path: &Path) -> Result<Vec<Certificate>, Error> {
-    let pem = std::fs::read(path).map_err(|source| Error::CaUnreadable { path: path.to_owned(), source })?;
-    match Certificate::from_pem_bundle(&pem) {
-        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        _ => Err(Error::CaEmpty { path: path.to_owned() }),
-    }
-}
-
-// === impl Tls ===
-
-impl Default for Tls {
-    /// The system's certificates, verified.
+impl Default for Network {
+    /// Directly, with the system's certificates.
     fn default() -> Self {
-        Self { ca_files: Vec::new(), verify: true }
+        Self { tls: Tls::default(), proxy: None, look_interval: LOOK_INTERVAL }
     }
 }
 
@@ -294,16 +309,10 @@ mod tests {
         std::fs::write(&empty, "no certificate").unwrap();
         let endpoint = parse_endpoint("https://manager.example.test").unwrap();
         for path in [empty, dir.path().join("missing.pem")] {
-            let tls = Tls { ca_files: vec![path.clone()], verify: true };
-            let error = Http::new(&endpoint, &tls).unwrap_err().to_string();
+            let tls = Tls { ca_files: vec![path.clone()], ..Tls::default() };
+            let network = Network { tls, ..Network::default() };
+            let error = Http::new(&endpoint, &network).unwrap_err().to_string();
             assert!(error.contains(path.to_str().unwrap()), "{error}");
         }
-    }
-
-    #[test]
-    fn loopback_is_told_by_name_and_by_address() {
-        let loopback = |endpoint| is_loopback(&parse_endpoint(endpoint).unwrap());
-        assert!(loopback("http://localhost:1") && loopback("http://127.1.2.3") && loopback("http://[::1]:9"));
-        assert!(!loopback("http://localhost.example.test") && !loopback("http://192.0.2.1"));
     }
 }

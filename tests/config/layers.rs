@@ -47,8 +47,12 @@ const VALUES: &[(&str, &str)] = &[
     ("upstreams[].acquire_recovery_max", "11m"),
     ("upstreams[].legacy_status_code", "ok"),
     ("upstreams[].send_secret_in_body", "true"),
+    ("upstreams[].proxy", "http://proxy.example.test:3128"),
+    ("upstreams[].no_proxy", ".example.test,192.0.2.0/24"),
     ("upstreams[].tls.ca_files", "CA"),
     ("upstreams[].tls.verify", "false"),
+    ("upstreams[].tls.client_cert", "CERT"),
+    ("upstreams[].tls.client_key", "KEY"),
 ];
 
 /// The value for an option, the names of files replaced by those of `scene`.
@@ -56,6 +60,11 @@ fn value(option: &Opt, scene: &Scene) -> String {
     let (_, value) = VALUES.iter().find(|(key, _)| *key == option.key).expect("a value for every option of the table");
     match *value {
         "FILE" => scene.file("secret", OTHER_SECRET).display().to_string(),
+        "CERT" | "KEY" => {
+            let cert = scene.file("client.crt", "-----BEGIN CERTIFICATE-----\n");
+            let key = scene.file("client.key", "-----BEGIN PRIVATE KEY-----\n");
+            if *value == "CERT" { cert.display().to_string() } else { key.display().to_string() }
+        }
         "CA" => scene.file("ca.pem", "-----BEGIN CERTIFICATE-----\n").display().to_string(),
         value => value.to_owned(),
     }
@@ -75,7 +84,13 @@ fn base_without(option: &Opt) -> String {
     let name = option.upstream_key().unwrap_or(option.key);
     let keep =
         |line: &&str| !(line.starts_with(&format!("{name} =")) || is_secret && line.starts_with("account_secret"));
-    UPSTREAM.lines().filter(keep).map(|line| format!("{line}\n")).collect()
+    let base: String = UPSTREAM.lines().filter(keep).map(|line| format!("{line}\n")).collect();
+    // The two of a pair.
+    match name {
+        "tls.client_cert" => base + "tls.client_key = \"client.key\"\n",
+        "tls.client_key" => base + "tls.client_cert = \"client.crt\"\n",
+        _ => base,
+    }
 }
 
 /// The option as it is shown, whatever the upstream's name is.

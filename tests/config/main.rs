@@ -3,6 +3,7 @@
 mod commands;
 mod complaints;
 mod layers;
+mod networks;
 mod packaging;
 mod secrets;
 mod support;

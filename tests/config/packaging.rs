@@ -14,10 +14,13 @@ fn shipped(name: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The example as a real configuration: its secret file exists.
+/// The example as a real configuration: the files it names exist.
 fn scene(text: &str) -> Scene {
-    let scene = Scene::new(&text.replace("/etc/dlite/account-secret", "account-secret"));
+    let scene =
+        Scene::new(&text.replace("/etc/dlite/account-secret", "account-secret").replace("/etc/dlite/client", "client"));
     scene.file("account-secret", SECRET);
+    scene.file("client.crt", "-----BEGIN CERTIFICATE-----\n");
+    scene.file("client.key", "-----BEGIN PRIVATE KEY-----\n");
     scene
 }
 

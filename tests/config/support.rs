@@ -33,7 +33,7 @@ impl Scene {
 
     pub fn without_file() -> Self {
         let directory = TempDir::new().expect("a temporary directory");
-        let host = Host { name: "build-host".into(), superuser: true };
+        let host = Host { name: "build-host".into(), superuser: true, mtls: directory.path().join("mtls") };
         let options = LoadOptions { file: None, environment: BTreeMap::new(), flags: Vec::new(), host };
         Self { directory, options }
     }

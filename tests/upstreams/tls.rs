@@ -11,7 +11,7 @@ use std::{
 
 use dlite::{
     core::input::CallError,
-    upstreams::{harness::Options, tls::install_crypto_provider, transport::Tls},
+    upstreams::{harness::Options, tls::install_crypto_provider},
 };
 use rustls::{
     ServerConfig, ServerConnection, StreamOwned,
@@ -63,21 +63,21 @@ async fn registered(change: impl FnOnce(&mut Options)) -> Result<String, CallErr
 
 #[tokio::test]
 async fn a_server_of_an_own_authority_is_trusted_by_file() {
-    let trusting = |options: &mut Options| options.tls = Tls { ca_files: vec![certs("authority.pem")], verify: true };
+    let trusting = |options: &mut Options| options.network.tls.ca_files = vec![certs("authority.pem")];
     assert_eq!(registered(trusting).await, Ok("dlg-tls".to_owned()));
 }
 
 #[tokio::test]
 async fn a_server_of_an_unknown_authority_is_refused() {
     // An authority that signed nothing here, so that the machine's own certificates do not matter.
-    let strict = |options: &mut Options| options.tls = Tls { ca_files: vec![certs("server.pem")], verify: true };
+    let strict = |options: &mut Options| options.network.tls.ca_files = vec![certs("server.pem")];
     let Err(CallError::Failed(text)) = registered(strict).await else { panic!("registered") };
     assert!(text.contains("can't connect") && text.contains("certificate"), "{text}");
 }
 
 #[tokio::test]
 async fn without_verification_any_server_will_do() {
-    let careless = |options: &mut Options| options.tls = Tls { ca_files: Vec::new(), verify: false };
+    let careless = |options: &mut Options| options.network.tls.verify = false;
     assert_eq!(registered(careless).await, Ok("dlg-tls".to_owned()));
 }
 

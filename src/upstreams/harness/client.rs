@@ -5,7 +5,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -13,12 +13,13 @@ use reqwest::Url;
 
 use super::{
     classify::{self, Outcome},
+    credentials::Credentials,
     host::host,
     options::{Error, Options},
     request::{HEARTBEAT_TIMEOUT, Request, Requests},
     result::result,
     spec::spec,
-    token::TokenSource,
+    token::AccountSecret,
     wire,
 };
 use crate::{
@@ -31,6 +32,7 @@ use crate::{
     },
     upstreams::{
         Upstream,
+        reload::FromFiles,
         transport::{self, Failure, Http, Response, Transport, parse_endpoint},
     },
 };
@@ -40,10 +42,10 @@ const CENSORED: &[u8] = b"(the answer repeats the credentials and is not shown)"
 
 /// One manager, seen as an upstream.
 pub struct Harness {
-    options: Options,
+    pub(super) options: Options,
     endpoint: Url,
-    requests: Requests,
-    tokens: TokenSource,
+    pub(super) requests: Requests,
+    credentials: FromFiles<Credentials>,
     transport: Arc<dyn Transport>,
 }
 
@@ -55,21 +57,21 @@ impl Harness {
     /// # Errors
     /// Any [`Error`].
     pub fn new(options: Options) -> Result<Self, Error> {
-        let http = Http::new(&parse_endpoint(&options.endpoint)?, &options.tls)?;
+        let http = Http::new(&parse_endpoint(&options.endpoint)?, &options.network)?;
         Self::with_transport(options, Arc::new(http))
     }
 
-    /// The same over another transport; `options.tls` is its own affair then.
+    /// The same over another transport; `options.network` is its own affair then.
     ///
     /// # Errors
-    /// [`Error::Empty`], [`Error::TimeoutTooShort`], or an endpoint that is no base URL.
+    /// [`Error::Empty`], [`Error::TimeoutTooShort`], [`Error::SecretFile`], or an endpoint that is no base URL.
     pub fn with_transport(mut options: Options, transport: Arc<dyn Transport>) -> Result<Self, Error> {
         options.check()?;
         options.endpoint.truncate(options.endpoint.trim_end_matches('/').len());
         Ok(Self {
             endpoint: parse_endpoint(&options.endpoint)?,
             requests: Requests::new(&options.account_id),
-            tokens: TokenSource::new(options.account_secret.clone(), options.account_id.clone()),
+            credentials: Credentials::of(&options)?,
             transport,
             options,
         })
@@ -130,7 +132,7 @@ impl Harness {
         wire::Delegate {
             account_id: &self.options.account_id,
             delegate_name: &self.options.delegate_name,
-            delegate_random_token: self.options.send_secret_in_body.then(|| self.options.account_secret.reveal()),
+            delegate_random_token: self.options.send_secret_in_body.then(|| self.credentials.get().secret.reveal()),
             last_heart_beat: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
             delegate_id: None,
             delegate_type: wire::DELEGATE_TYPE,
@@ -146,9 +148,26 @@ impl Harness {
         }
     }
 
-    async fn send(&self, request: &Request, timeout: Duration) -> Outcome {
-        let token =
-            self.tokens.token(SystemTime::now()).map_err(|error| Failure::Unsent { reason: error.to_string() })?;
+    pub(super) async fn send(&self, request: &Request, timeout: Duration) -> Outcome {
+        let began = Instant::now();
+        let credentials = self.credentials.get();
+        let outcome = self.send_as(&credentials, request, timeout).await;
+        if !classify::refuses_token(&outcome) {
+            return outcome;
+        }
+        credentials.tokens.forget();
+        // The secret may have been replaced a moment ago. A request that was refused did nothing, so it may be sent again.
+        let renewed = self.credentials.renewed().await;
+        let left = timeout.saturating_sub(began.elapsed());
+        if Arc::ptr_eq(&renewed, &credentials) || left.is_zero() {
+            return outcome;
+        }
+        self.send_as(&renewed, request, left).await
+    }
+
+    async fn send_as(&self, credentials: &Credentials, request: &Request, timeout: Duration) -> Outcome {
+        let token = credentials.tokens.token(SystemTime::now());
+        let token = token.map_err(|error| Failure::Unsent { reason: error.to_string() })?;
         let sent = transport::Request {
             method: request.method.clone(),
             url: format!("{}{}", self.options.endpoint, request.target),
@@ -157,25 +176,21 @@ impl Harness {
             timeout,
         };
         let mut outcome = self.transport.send(sent).await;
-        if classify::refuses_token(&outcome) {
-            self.tokens.forget();
-        }
         if let Ok(response) = &mut outcome {
-            self.censor(response, &token);
+            censor(response, &token, &credentials.secret);
         }
         outcome
     }
+}
 
-    /// Errors quote what a server says, and some servers repeat what they were sent.
-    fn censor(&self, response: &mut Response, token: &str) {
-        if response.status < 300 {
-            return;
-        }
-        let text = String::from_utf8_lossy(&response.body);
-        let secret = self.options.account_secret.reveal();
-        if text.contains(token) || text.to_ascii_lowercase().contains(&secret) {
-            response.body = Bytes::from_static(CENSORED);
-        }
+/// Errors quote what a server says, and some servers repeat what they were sent.
+fn censor(response: &mut Response, token: &str, secret: &AccountSecret) {
+    if response.status < 300 {
+        return;
+    }
+    let text = String::from_utf8_lossy(&response.body);
+    if text.contains(token) || text.to_ascii_lowercase().contains(&secret.reveal()) {
+        response.body = Bytes::from_static(CENSORED);
     }
 }
 

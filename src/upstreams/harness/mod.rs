@@ -15,15 +15,19 @@
 //! | `reply` | the note, kept with a task, of how to answer for it |
 //! | `result` | a finished task as the exact bytes of dialect A or B |
 //! | `classify` | what an answer, or none, means |
+//! | `check` | what the manager says to `dlite upstreams check` |
 //! | `host` | the name and address that make the delegate's identity |
-//! | `token` | the account secret and what is made from it |
+//! | `credentials` | the account secret in force, read again when its file changes |
+//! | `token` | a secret's form and what is made from it |
 //!
 //! It never decides when to call or whether to call again, keeps nothing on disk, and writes the account secret into no request unless
 //! [`Options::send_secret_in_body`] says so. Of a result it sends the handler's own payload, or a small body that says how the task
 //! ended; typed outputs reach the manager only as part of a handler's payload.
 
+mod check;
 mod classify;
 mod client;
+mod credentials;
 mod host;
 mod options;
 mod reply;
@@ -34,6 +38,7 @@ pub mod token;
 mod wire;
 
 pub use self::{
+    check::CHECK_DELEGATE,
     client::Harness,
     host::{HOST_NAME_BYTES_MAX, IP_FALLBACK},
     options::{Error, LegacyStatusCode, Options},

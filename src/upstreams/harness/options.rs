@@ -1,14 +1,18 @@
 //! What an operator can set.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use super::{
+    credentials,
     request::REQUEST_TIMEOUT,
     token::{self, AccountSecret},
 };
 use crate::{
     config,
-    upstreams::transport::{self, Tls},
+    upstreams::{
+        tls::Tls,
+        transport::{self, Network},
+    },
 };
 
 /// One manager, and this delegate's account there.
@@ -18,6 +22,8 @@ pub struct Options {
     pub endpoint: String,
     pub account_id: String,
     pub account_secret: AccountSecret,
+    /// Where `account_secret` stands, and where the next one will: it is read when the adapter is made, and again when it changes.
+    pub account_secret_file: Option<PathBuf>,
     /// The manager shows it, and groups delegates of one name.
     pub delegate_name: String,
     /// The last to register under a name sets the tags of all. Empty ones are left out.
@@ -30,7 +36,7 @@ pub struct Options {
     pub legacy_status_code: LegacyStatusCode,
     /// Sends the account secret in clear with registrations and heartbeats, as the Go client does. For managers that want it.
     pub send_secret_in_body: bool,
-    pub tls: Tls,
+    pub network: Network,
 }
 
 /// What dialect A says of a task that did not succeed. Fixed for a task when it is acquired, so that a report repeated after a change
@@ -54,6 +60,8 @@ pub enum Error {
     #[error("account_secret can't be used")]
     Secret(#[from] token::SecretError),
     #[error(transparent)]
+    SecretFile(#[from] credentials::Error),
+    #[error(transparent)]
     Transport(#[from] transport::Error),
 }
 
@@ -71,13 +79,14 @@ impl Options {
             endpoint: endpoint.into(),
             account_id: account_id.into(),
             account_secret,
+            account_secret_file: None,
             delegate_name: delegate_name.into(),
             tags: Vec::new(),
             host_name: None,
             request_timeout: REQUEST_TIMEOUT,
             legacy_status_code: LegacyStatusCode::default(),
             send_secret_in_body: false,
-            tls: Tls::default(),
+            network: Network::default(),
         }
     }
 
@@ -96,7 +105,16 @@ impl Options {
                 config::LegacyStatusCode::Ok => LegacyStatusCode::Ok,
             },
             send_secret_in_body: upstream.send_secret_in_body,
-            tls: Tls { ca_files: upstream.tls.ca_files.clone(), verify: upstream.tls.verify },
+            account_secret_file: upstream.account_secret_file.clone(),
+            network: Network {
+                tls: Tls {
+                    ca_files: upstream.tls.ca_files.clone(),
+                    verify: upstream.tls.verify,
+                    client: upstream.tls.client.clone(),
+                },
+                proxy: upstream.way().cloned(),
+                ..Network::default()
+            },
             ..Self::new(&upstream.endpoint, &upstream.account_id, secret, &upstream.delegate_name)
         })
     }
