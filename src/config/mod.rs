@@ -43,7 +43,7 @@ pub use self::{
     defaults::Host,
     example::example,
     file::FILE_BYTES_MAX,
-    meant::{Admin, Config, LegacyStatusCode, Log, LogFormat, Runners, Tls, Upstream, UpstreamKind},
+    meant::{Admin, Config, Family, LegacyStatusCode, Log, LogFormat, Runners, Tls, Upstream, UpstreamKind},
     secret::{MASK, Secret},
     source::Source,
     value::Value,

@@ -27,6 +27,7 @@ pub mod time;
 
 mod cancel;
 mod finish;
+mod hand_back;
 mod intake;
 mod link;
 mod outbox;
@@ -160,7 +161,13 @@ impl Core {
                         self.arm_deadline(now, id);
                     }
                 }
-                State::Finished { report: Report::Owed | Report::OwedMinimal { .. }, .. } => self.owe(id),
+                // Whoever read the answer is gone.
+                State::Finished { report: Report::HandBack { sent: true }, .. } => {
+                    self.handed_back(now, id, "the delegate ended before the answer", false);
+                }
+                State::Finished { report: Report::Owed | Report::OwedMinimal { .. } | Report::HandBack { .. }, .. } => {
+                    self.owe(id);
+                }
                 State::Finished { report: Report::Dead { .. }, .. } => {}
             }
         }

@@ -94,6 +94,8 @@ impl Facts {
             | Record::TaskTaken { .. }
             | Record::CancelRequested { .. }
             | Record::ReportAbandoned { .. }
+            | Record::HandBackSent
+            | Record::HandBackRefused
             | Record::ScopeEnded => {}
         }
         Ok(())

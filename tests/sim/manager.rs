@@ -110,6 +110,8 @@ impl Manager {
             tenant: "".into(),
             timeout,
             reply: Bytes::new(),
+            hand_back: false,
+            unsupported: None,
         };
         let id = ExternalId::from(format!("e-{nth}"));
         hub.say(|| format!("manager: offers {id} ({}, {temper:?}, timeout {timeout:?})", spec.task_type));
@@ -181,7 +183,7 @@ impl Manager {
             Call::Register { host, .. } => {
                 self.forgot = false;
                 let host = host.clone().unwrap_or_else(|| Host { name: "host".into(), ip: "10.0.0.1".into() });
-                Answer::Register(Ok(Registered { delegate_id: "delegate-1".into(), host }))
+                Answer::Register(Ok(Registered { delegate_id: "delegate-1".into(), host, moved_to: None }))
             }
             Call::Heartbeat { .. } => {
                 Answer::Heartbeat(Ok(if self.forgot { Standing::Forgotten } else { Standing::Known }))
@@ -193,7 +195,11 @@ impl Manager {
                 }
                 let listed = self.offers.iter().filter(|offer| offer.place == Place::Listed);
                 let tasks = listed
-                    .map(|offer| Listed { external_id: offer.id.clone(), task_type: offer.spec.task_type.clone() })
+                    .map(|offer| Listed {
+                        external_id: offer.id.clone(),
+                        task_type: offer.spec.task_type.clone(),
+                        unsupported: false,
+                    })
                     .collect();
                 Answer::Poll(Ok(Listing { tasks, aborts: std::mem::take(&mut self.aborts) }))
             }

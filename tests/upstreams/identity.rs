@@ -1,15 +1,11 @@
 //! Under which name and id the delegate is known.
 
 use dlite::{
-    core::{
-        input::{CallError, Standing},
-        record::Host,
-    },
-    doubles::manager::{Calls, RegisterAnswer},
+    core::{input::Standing, record::Host},
     upstreams::harness::{Error, Harness, Options},
 };
 
-use crate::support::{ACCOUNT, Pair, SECRET, TYPE, adapter, register, start};
+use crate::support::{ACCOUNT, Pair, SECRET, TYPE, adapter, register};
 
 #[tokio::test]
 async fn a_registration_says_who_can_do_what_from_where() {
@@ -74,23 +70,6 @@ async fn a_forgotten_delegate_is_told_and_can_register_again() {
     // A poll does not tell.
     assert!(pair.poll().await.unwrap().tasks.is_empty());
     assert!(register(&pair.harness, Some(pair.host.clone())).await.is_ok());
-}
-
-#[tokio::test]
-async fn a_manager_that_gives_no_id_wants_the_delegate_gone() {
-    let manager = start().await;
-    let harness = adapter(&manager.endpoint(), |_| ());
-    for (answer, word) in [
-        (RegisterAnswer::SelfDestruct, "SELF_DESTRUCT"),
-        (RegisterAnswer::Migrate("https://new.example.test".into()), "https://new.example.test"),
-        (RegisterAnswer::NullId, "no delegate id"),
-        (RegisterAnswer::NoContent, "allow list"),
-    ] {
-        manager.refuse_registers(answer, Calls::Next(1));
-        let Err(CallError::Deleted(text)) = register(&harness, None).await else { panic!("registered: {word}") };
-        assert!(text.contains(word), "{text}");
-    }
-    assert!(register(&harness, None).await.is_ok());
 }
 
 #[test]
