@@ -47,7 +47,9 @@ impl Core {
                 self.note(Note::HandBackRefused { task: id, upstream: name.clone(), reason: text });
                 self.report_due(id);
             }
-            Err(ReportError::Unauthorized(text) | ReportError::Unsent(text)) => self.hand_back_later(now, name, id, &text),
+            Err(ReportError::Unauthorized(text) | ReportError::Unsent(text)) => {
+                self.hand_back_later(now, name, id, &text)
+            }
             Err(ReportError::Fault(text) | ReportError::Unanswered(text)) => self.handed_back(now, id, &text, false),
         }
     }

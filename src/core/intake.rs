@@ -453,10 +453,8 @@ impl Core {
         }
         let Some(up) = self.upstreams.get_mut(name) else { return };
         let recovery_max = up.config.acquire_recovery_max;
-        up.acquires.insert(
-            task,
-            Acquire { in_flight: true, concluded: now.mono, refused: None, reserved, in_batch: true },
-        );
+        up.acquires
+            .insert(task, Acquire { in_flight: true, concluded: now.mono, refused: None, reserved, in_batch: true });
         up.batch_open += 1;
         self.timers.set(Timer::IntentionExpiry(task), now.mono + recovery_max);
         let record = Record::IntentionOpened {

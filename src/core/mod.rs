@@ -165,7 +165,9 @@ impl Core {
                 State::Finished { report: Report::HandBack { sent: true }, .. } => {
                     self.handed_back(now, id, "the delegate ended before the answer", false);
                 }
-                State::Finished { report: Report::Owed | Report::OwedMinimal { .. } | Report::HandBack { .. }, .. } => {
+                State::Finished {
+                    report: Report::Owed | Report::OwedMinimal { .. } | Report::HandBack { .. }, ..
+                } => {
                     self.owe(id);
                 }
                 State::Finished { report: Report::Dead { .. }, .. } => {}

@@ -50,7 +50,9 @@ async fn a_wrong_secret_is_told_by_name_on_every_call() {
         assert!(text.contains("401: INVALID_TOKEN") && text.contains("account_secret"), "{text}");
         assert!(!text.contains("ffffffff"), "{text}");
     };
-    let Err(CallError::Denied(Denial::Credentials, text)) = register(&pair.harness, None).await else { panic!("registered") };
+    let Err(CallError::Denied(Denial::Credentials, text)) = register(&pair.harness, None).await else {
+        panic!("registered")
+    };
     says(&text);
     let Err(CallError::Denied(Denial::Credentials, text)) = pair.heartbeat(&[]).await else { panic!("heard") };
     says(&text);

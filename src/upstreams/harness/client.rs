@@ -186,8 +186,7 @@ impl Harness {
     }
 
     async fn report(&self, report: &Answerable) -> Result<(), ReportError> {
-        let request =
-            result(&self.requests, report).map_err(|error| ReportError::Unsent(error.to_string().into()))?;
+        let request = result(&self.requests, report).map_err(|error| ReportError::Unsent(error.to_string().into()))?;
         let outcome = self.send(&request, self.options.request_timeout).await;
         classify::report(&request, &outcome)
     }
@@ -244,8 +243,7 @@ impl Harness {
             method: request.method.clone(),
             url: format!("{base}{}", request.target),
             authorization: format!("Delegate {token}"),
-            header: (self.options.family == Family::Runner)
-                .then(|| (TOKEN_HASH, self.options.account_secret.hash())),
+            header: (self.options.family == Family::Runner).then(|| (TOKEN_HASH, self.options.account_secret.hash())),
             body: request.body.clone(),
             timeout,
         };

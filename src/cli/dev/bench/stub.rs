@@ -97,7 +97,9 @@ impl Stub {
             Call::Poll { .. } => {
                 let state = self.state();
                 let tasks = state.offered.keys().take(1_000);
-                let tasks = tasks.map(|id| Listed { external_id: id.clone(), task_type: NOOP.into(), unsupported: false }).collect();
+                let tasks = tasks
+                    .map(|id| Listed { external_id: id.clone(), task_type: NOOP.into(), unsupported: false })
+                    .collect();
                 Answer::Poll(Ok(Listing { tasks, aborts: Vec::new() }))
             }
             Call::Acquire { task, external_id, .. } => {

@@ -76,10 +76,9 @@ fn content(request: &Request<'_>) -> Result<(Option<Payload>, Vec<Secret>), Unsu
         return Err(format!("task.type {}: it runs no daemon sets", word(&task.task_type)));
     }
     plain("task", task)?;
-    let payload = decoded(task.data).map_err(|()| "task.data that is not base64".to_owned())?.map(|content| Payload {
-        content_type: "application/json".into(),
-        content: content.into(),
-    });
+    let payload = decoded(task.data)
+        .map_err(|()| "task.data that is not base64".to_owned())?
+        .map(|content| Payload { content_type: "application/json".into(), content: content.into() });
     let mut secrets = secrets(request.secrets)?;
     secrets.extend(masks(task.logger));
     Ok((payload, secrets))
@@ -186,10 +185,7 @@ mod tests {
         let task = r#"{"type":"x","logger":{"key":"k","masks":["hunter2",null,7]}}"#;
         let spec = spec_of(task, &format!("[{},{}]", subtask("db", "hunter3"), subtask("api", "")));
         let secrets: Vec<_> = spec.secrets.iter().map(|s| (&*s.name, &s.value[..], s.mask_only)).collect();
-        assert_eq!(
-            secrets,
-            [("db", &b"hunter3"[..], false), ("api", &b""[..], false), ("", &b"hunter2"[..], true)]
-        );
+        assert_eq!(secrets, [("db", &b"hunter3"[..], false), ("api", &b""[..], false), ("", &b"hunter2"[..], true)]);
     }
 
     #[test]
