@@ -40,15 +40,6 @@ async fn a_known_host_is_named_as_before_and_keeps_its_id() {
 }
 
 #[tokio::test]
-async fn two_delegates_of_one_host_are_two() {
-    let pair = Pair::new().await;
-    let other = adapter(&pair.manager.endpoint(), |options| options.delegate_name = "pool b".into());
-    assert_ne!(register(&other, None).await.unwrap().delegate_id, pair.identity.delegate_id);
-    let named = adapter(&pair.manager.endpoint(), |options| options.host_name = Some("mac 07".into()));
-    assert_eq!(&*register(&named, None).await.unwrap().host.name, "mac-07");
-}
-
-#[tokio::test]
 async fn a_heartbeat_is_small_and_lists_what_runs() {
     let pair = Pair::with(|options| options.tags = vec!["macos".into()]).await;
     assert_eq!(pair.heartbeat(&["t-1", "t-2"]).await, Ok(Standing::Known));
@@ -60,16 +51,6 @@ async fn a_heartbeat_is_small_and_lists_what_runs() {
     assert_eq!(bodies[0].currently_executing_delegate_tasks.as_ref().unwrap(), &["t-1", "t-2"]);
     assert!(bodies[1].currently_executing_delegate_tasks.as_ref().unwrap().is_empty());
     assert!(bodies[0].supported_task_types.is_none() && bodies[0].tags.is_none());
-}
-
-#[tokio::test]
-async fn a_forgotten_delegate_is_told_and_can_register_again() {
-    let pair = Pair::new().await;
-    pair.manager.forget_delegates();
-    assert_eq!(pair.heartbeat(&[]).await, Ok(Standing::Forgotten));
-    // A poll does not tell.
-    assert!(pair.poll().await.unwrap().tasks.is_empty());
-    assert!(register(&pair.harness, Some(pair.host.clone())).await.is_ok());
 }
 
 #[test]
