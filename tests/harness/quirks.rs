@@ -41,7 +41,7 @@ async fn quirk_01_a_delegate_that_hears_deleted_registers_again() {
 async fn quirk_02_a_refused_registration_is_told_by_its_kind() {
     let manager = start().await;
     let harness = adapter(&manager.endpoint(), |_| ());
-    let mut refused = async |answer| {
+    let refused = async |answer| {
         manager.refuse_registers(answer, Calls::Next(1));
         register(&harness, None).await.unwrap_err()
     };
