@@ -17,6 +17,7 @@ use super::{
     effect::{Effect, Note},
     id::{TaskId, UpstreamName},
     input::ReportError,
+    planted::planted,
     record::{Record, scope_of},
     task::State,
     time::Now,
@@ -49,6 +50,9 @@ impl Core {
             }
             Err(ReportError::Unauthorized(text) | ReportError::Unsent(text)) => {
                 self.hand_back_later(now, name, id, &text)
+            }
+            Err(ReportError::Fault(text) | ReportError::Unanswered(text)) if planted!(self, HandBackRepeated) => {
+                self.hand_back_later(now, name, id, &text);
             }
             Err(ReportError::Fault(text) | ReportError::Unanswered(text)) => self.handed_back(now, id, &text, false),
         }

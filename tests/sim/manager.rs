@@ -110,7 +110,8 @@ impl Manager {
             tenant: "".into(),
             timeout,
             reply: Bytes::new(),
-            hand_back: false,
+            // No draw, so that the other half of all histories stays as it is.
+            hand_back: nth % 2 == 1,
             unsupported: None,
         };
         let id = ExternalId::from(format!("e-{nth}"));
@@ -254,7 +255,10 @@ impl Offer {
             }
             _ => {}
         }
-        if self.place == Place::Ours {
+        if self.place == Place::Ours && report.hand_back {
+            // Another delegate could have it now; here it is offered to the same one again.
+            (self.place, self.aborted) = (Place::Listed, false);
+        } else if self.place == Place::Ours {
             self.place = Place::Answered;
             self.effective = Some(Body { finish: report.finish.clone(), minimal });
         }
