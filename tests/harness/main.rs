@@ -9,6 +9,7 @@ mod support;
 
 mod account;
 mod dialects;
+mod hand_back;
 mod quirks;
 mod runner;
 mod statuses;
