@@ -164,12 +164,12 @@ impl Harness {
     }
 
     async fn acquire(&self, external_id: &ExternalId, identity: &Identity) -> Result<Box<Spec>, AcquireError> {
-        // No request can leave for such an id, so nothing was assigned.
         let (id, name) = (external_id.as_str(), &self.options.delegate_name);
         let request = match self.options.family {
             Family::Legacy => self.requests.acquire(id, identity),
             Family::Runner => self.requests.runner_acquire(id, identity, name),
         };
+        // No request can leave for such an id, so nothing was assigned.
         let request = request.map_err(|error| AcquireError::Refused(error.to_string().into()))?;
         let outcome = self.send(&request, self.options.request_timeout).await;
         let account = &self.options.account_id;
