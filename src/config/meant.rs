@@ -89,6 +89,9 @@ pub struct Upstream {
     pub report_retry_min: Duration,
     pub report_retry_max: Duration,
     pub acquire_recovery_max: Duration,
+    pub family: Family,
+    /// Announced; absent: nothing is.
+    pub capacity: Option<u32>,
     pub legacy_status_code: LegacyStatusCode,
     pub send_secret_in_body: bool,
     /// Before `no_proxy` is looked at; see [`Upstream::way`].
@@ -100,6 +103,13 @@ pub struct Upstream {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpstreamKind {
     Harness,
+}
+
+/// Which calls of a Harness manager are spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    Legacy,
+    Runner,
 }
 
 /// What the legacy dialect says of a task that did not succeed.
@@ -189,6 +199,12 @@ impl Upstream {
             report_retry_min: values.need("upstreams[].report_retry_min"),
             report_retry_max: values.need("upstreams[].report_retry_max"),
             acquire_recovery_max: values.need("upstreams[].acquire_recovery_max"),
+            family: match values.need::<String>("upstreams[].family").as_str() {
+                "legacy" => Family::Legacy,
+                "runner" => Family::Runner,
+                other => unknown_choice("upstreams[].family", other),
+            },
+            capacity: values.get("upstreams[].capacity"),
             legacy_status_code: match values.need::<String>("upstreams[].legacy_status_code").as_str() {
                 "failed" => LegacyStatusCode::Failed,
                 "ok" => LegacyStatusCode::Ok,

@@ -46,7 +46,9 @@ pub use self::{
     defaults::Host,
     example::example,
     file::FILE_BYTES_MAX,
-    meant::{Admin, ClientCert, Config, LegacyStatusCode, Log, LogFormat, Runners, Tls, Upstream, UpstreamKind},
+    meant::{
+        Admin, ClientCert, Config, Family, LegacyStatusCode, Log, LogFormat, Runners, Tls, Upstream, UpstreamKind,
+    },
     proxy::{BadProxy, BadRule, NO_PROXY_AT_ALL, NoProxy, Proxy, ProxyUrl},
     secret::{MASK, Secret},
     source::Source,

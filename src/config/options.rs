@@ -305,6 +305,24 @@ pub static OPTIONS: &[Opt] = &[
         doc: "How long an unanswered acquire is asked for again.",
     },
     Opt {
+        key: "upstreams[].family",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Choice(&["legacy", "runner"]),
+        default: Default::Fixed("legacy"),
+        doc: "Which of the manager's two families of calls to speak: \"legacy\" as the Go client dlite, \"runner\" as the newer \
+              Harness runner. The manager offers each its own tasks.",
+    },
+    Opt {
+        key: "upstreams[].capacity",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Count(1, 10_000),
+        default: Default::Absent("none is announced, as by the Go client", "10"),
+        doc: "Tasks at once that the manager is told this delegate has room for, so that it offers the rest to others. What is taken \
+              is bounded by tasks_max and by the runners' slots, with or without it.",
+    },
+    Opt {
         key: "upstreams[].legacy_status_code",
         flag: None,
         aliases: &[],

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     id::{ExternalId, LeaseId, LinkId, RunnerId, TaskId, TaskType, TraceId, UpstreamName},
+    input::Denial,
     record::Host,
     task::{CancelReason, Finish, Identity, Outcome, Spec, Times},
     time::{Mono, Wall},
@@ -55,6 +56,8 @@ pub struct Answerable {
     pub finish: Arc<Finish>,
     /// Set: the upstream refused the result for this; send the smallest failure that says so.
     pub refusal: Option<Arc<str>>,
+    /// Give the task back for another delegate, instead of a result.
+    pub hand_back: bool,
 }
 
 /// One message to an attached runner.
@@ -196,12 +199,43 @@ pub enum Note {
         reason: Arc<str>,
     },
     Reported(Box<Summary>),
+    /// The task is another delegate's to do now. Not `answered`: nobody knows whether the upstream took it back, and it is not
+    /// asked again.
+    HandedBack {
+        task: TaskId,
+        upstream: UpstreamName,
+        external_id: ExternalId,
+        reason: Arc<str>,
+        answered: bool,
+    },
+    /// The upstream clearly did not take the task back; the failure is reported instead.
+    HandBackRefused {
+        task: TaskId,
+        upstream: UpstreamName,
+        reason: Arc<str>,
+    },
     UpstreamFailing {
         upstream: UpstreamName,
         reason: Arc<str>,
     },
+    /// The upstream refuses this delegate: nothing more is taken from it until it does not.
+    UpstreamDenies {
+        upstream: UpstreamName,
+        denial: Denial,
+        reason: Arc<str>,
+    },
     UpstreamRecovered {
         upstream: UpstreamName,
+    },
+    /// The account lives at another address; this process follows.
+    Moved {
+        upstream: UpstreamName,
+        endpoint: Arc<str>,
+    },
+    /// The upstream wants this delegate gone.
+    SelfDestruct {
+        upstream: UpstreamName,
+        reason: Arc<str>,
     },
     Registered {
         upstream: UpstreamName,
@@ -251,6 +285,8 @@ pub enum NotAcquired {
         max: usize,
     },
     StoreFailing,
+    /// The upstream refuses this delegate.
+    Denied(Denial),
     /// The upstream handed it out without assigning it; tried again later.
     SetAside,
     Aborted,
@@ -287,6 +323,7 @@ impl NotAcquired {
             Self::NoSlot { .. } => "NO_SLOT",
             Self::TasksMax { .. } => "TASKS_MAX",
             Self::StoreFailing => "STORE_FAILING",
+            Self::Denied(denial) => denial.code(),
             Self::SetAside => "HANDED_OUT_UNASSIGNED",
             Self::Aborted => "ABORTED",
             Self::UpstreamSilent => "UPSTREAM_SILENT",
@@ -301,6 +338,7 @@ impl std::fmt::Display for NotAcquired {
             Self::NoSlot { class } => write!(f, "all slots of class {class} are in use"),
             Self::TasksMax { max } => write!(f, "{max} tasks are open already (tasks_max)"),
             Self::StoreFailing => f.write_str("the journal can't write"),
+            Self::Denied(denial) => write!(f, "the upstream refuses this delegate: {denial}"),
             Self::SetAside => f.write_str("the upstream handed it out without assigning it"),
             Self::Aborted => f.write_str("the upstream aborted it"),
             Self::UpstreamSilent => {

@@ -19,6 +19,7 @@ const ANSWERED_MAX: usize = 100_000;
 /// The google.rpc.Codes this module answers with.
 const UNAVAILABLE: i32 = 14;
 const FAILED_PRECONDITION: i32 = 9;
+const UNIMPLEMENTED: i32 = 12;
 
 impl Core {
     /// The lease lives a full ttl from here; an idempotent runner stops by itself at the ttl and is given the margin to do so.
@@ -130,6 +131,20 @@ impl Core {
         self.owe(now, id);
         self.send_reports(&upstream);
         self.take_listed(now);
+    }
+
+    /// The task asks for something that no runner of this delegate can be given.
+    pub(super) fn refuse_unsupported(&mut self, now: Now, id: TaskId, what: &str) {
+        let error = Error {
+            code: UNIMPLEMENTED,
+            reason: "UNSUPPORTED_REQUEST".into(),
+            message: format!("this delegate does not support {what}").into(),
+            blame: Blame::Delegate,
+            retry: Retry::Never,
+            retry_delay: None,
+            side_effects_possible: Some(false),
+        };
+        self.finish(now, id, None, Finish::of(Outcome::Errored, Some(error)));
     }
 
     /// An acquired task waited for a runner of its type, and none came.

@@ -43,6 +43,8 @@ pub struct Registered {
     pub delegate_id: Arc<str>,
     /// The host as it was named; the same is named ever after.
     pub host: super::record::Host,
+    /// Where the account lives now, if it moved and the adapter followed; the operator is to set it as the endpoint.
+    pub moved_to: Option<Arc<str>>,
 }
 
 /// What an upstream thinks of this delegate.
@@ -66,17 +68,34 @@ pub struct Listing {
 pub struct Listed {
     pub external_id: ExternalId,
     pub task_type: TaskType,
+    /// Nobody can do tasks of this type here, and the upstream waits for an answer all the same: take it, to say so.
+    pub unsupported: bool,
 }
 
 /// Why a call brought nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallError {
-    /// The credentials were refused.
-    Unauthorized(Arc<str>),
-    /// It wants this delegate gone.
+    /// It refuses this delegate for now; tried again.
+    Denied(Denial, Arc<str>),
+    /// It gives no id. Final if it has forgotten the delegate before.
     Deleted(Arc<str>),
+    /// It wants this delegate gone, for good.
+    SelfDestruct(Arc<str>),
     /// Anything else; tried again.
     Failed(Arc<str>),
+}
+
+/// Why an upstream refuses this delegate. Nothing is taken meanwhile; what runs is finished and reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Denial {
+    /// The credentials are wrong, or it does not say what else.
+    Credentials,
+    /// The token is too old by the upstream's clock.
+    TokenExpired,
+    /// Somebody revoked the secret that tokens are made from.
+    TokenRevoked,
+    /// This machine's address is not one of those allowed. Only a registration shows that it is over.
+    Address,
 }
 
 /// Why an acquire brought no task.
@@ -100,6 +119,9 @@ pub enum ReportError {
     /// It does not know the task any more.
     Gone(Arc<str>),
     Unauthorized(Arc<str>),
+    /// Nothing left this machine, so the upstream certainly did not act.
+    Unsent(Arc<str>),
+    /// Nobody knows whether it did.
     Unanswered(Arc<str>),
 }
 
@@ -181,6 +203,41 @@ pub enum Frame {
         reason: &'static str,
         message: String,
     },
+}
+
+// === impl Denial ===
+
+impl Denial {
+    /// The state it puts the upstream in, one word for the operator.
+    pub fn state(self) -> &'static str {
+        match self {
+            Self::Credentials => "unauthorized",
+            Self::TokenExpired => "token_expired",
+            Self::TokenRevoked => "token_revoked",
+            Self::Address => "address_refused",
+        }
+    }
+
+    /// A stable word for logs and metrics.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Credentials => "UPSTREAM_UNAUTHORIZED",
+            Self::TokenExpired => "UPSTREAM_TOKEN_EXPIRED",
+            Self::TokenRevoked => "UPSTREAM_TOKEN_REVOKED",
+            Self::Address => "UPSTREAM_ADDRESS_REFUSED",
+        }
+    }
+}
+
+impl std::fmt::Display for Denial {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Credentials => "wrong credentials",
+            Self::TokenExpired => "the token is too old by its clock",
+            Self::TokenRevoked => "the account secret was revoked",
+            Self::Address => "this machine's address is not allowed",
+        })
+    }
 }
 
 // === impl Frame ===

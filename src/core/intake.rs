@@ -16,7 +16,7 @@ use super::{
     Core,
     effect::{Call, Effect, NotAcquired, Note},
     id::{ExternalId, LinkId, SlotClass, TaskId, TaskType, UpstreamName},
-    input::{AcquireError, Answer, CallError, Listing, Registered, Standing as Answered},
+    input::{AcquireError, Answer, CallError, Denial, Listed as Offered, Listing, Registered, Standing as Answered},
     planted::planted,
     record::{Record, scope_of},
     roster::Link,
@@ -94,21 +94,29 @@ impl Core {
         use super::input::ReportError;
         let error = match answer {
             Answer::Register(Err(error)) | Answer::Heartbeat(Err(error)) | Answer::Poll(Err(error)) => match error {
-                CallError::Unauthorized(text) => Some((true, text)),
-                CallError::Failed(text) => Some((false, text)),
-                CallError::Deleted(_) => None,
+                CallError::Denied(denial, text) => Some((Some(*denial), text)),
+                CallError::Failed(text) => Some((None, text)),
+                CallError::Deleted(_) | CallError::SelfDestruct(_) => None,
             },
-            Answer::Acquire { result: Err(AcquireError::Unanswered(text)), .. } => Some((false, text)),
-            Answer::Report { result: Err(ReportError::Unauthorized(text)), .. } => Some((true, text)),
-            Answer::Report { result: Err(ReportError::Unanswered(text)), .. } => Some((false, text)),
+            Answer::Acquire { result: Err(AcquireError::Unanswered(text)), .. } => Some((None, text)),
+            Answer::Report { result: Err(ReportError::Unauthorized(text)), .. } => {
+                Some((Some(Denial::Credentials), text))
+            }
+            Answer::Report { result: Err(ReportError::Unsent(text) | ReportError::Unanswered(text)), .. } => {
+                Some((None, text))
+            }
             // Nothing to learn: it spoke, of this one task.
             Answer::Report { result: Err(ReportError::Fault(_)), .. } => return,
             _ => None,
         };
         let Some(up) = self.upstreams.get_mut(name) else { return };
-        let Some((unauthorized, text)) = error else {
+        let Some((denial, text)) = error else {
+            // An address that may not register may still poll, and is not to take anything by it.
+            if up.denied == Some(Denial::Address) && !matches!(answer, Answer::Register(_)) {
+                return;
+            }
             let recovered = up.last_error.take().is_some();
-            up.unauthorized = false;
+            up.denied = None;
             up.last_success = Some(now.wall);
             up.successes += 1;
             if recovered {
@@ -124,8 +132,16 @@ impl Core {
             }
             return;
         };
-        up.unauthorized |= unauthorized;
-        if up.last_error.replace(text.clone()).is_none() {
+        let first = up.last_error.replace(text.clone()).is_none();
+        // A report knows only that it was refused; why is for the calls about the delegate to say.
+        let news = denial.filter(|denial| match denial {
+            Denial::Credentials => up.denied.is_none(),
+            denial => up.denied != Some(*denial),
+        });
+        if let Some(denial) = news {
+            up.denied = Some(denial);
+            self.note(Note::UpstreamDenies { upstream: name.clone(), denial, reason: text.clone() });
+        } else if first {
             self.note(Note::UpstreamFailing { upstream: name.clone(), reason: text.clone() });
         }
     }
@@ -172,6 +188,8 @@ impl Core {
                 up.forgotten = false;
                 let first = up.standing != Standing::Registered;
                 up.standing = Standing::Registered;
+                let moved = granted.moved_to.clone().filter(|to| up.moved_to.as_ref() != Some(to));
+                up.moved_to = granted.moved_to;
                 let interval = up.config.heartbeat_interval;
                 let changed = self
                     .ledger
@@ -189,6 +207,9 @@ impl Core {
                         up.registered = registered;
                     }
                 }
+                if let Some(endpoint) = moved {
+                    self.note(Note::Moved { upstream: name.clone(), endpoint });
+                }
                 self.note(Note::Registered { upstream: name.clone(), delegate_id: granted.delegate_id });
                 if first {
                     self.timers.set(Timer::Poll(name.clone()), now.mono);
@@ -197,19 +218,30 @@ impl Core {
                 // Types that came while the call was under way.
                 self.announce_types(now);
             }
+            Err(CallError::SelfDestruct(reason)) => {
+                self.note(Note::SelfDestruct { upstream: name.clone(), reason: reason.clone() });
+                self.deleted(name, reason);
+            }
             Err(CallError::Deleted(reason)) if up.forgotten => {
-                up.standing = Standing::Deleted;
-                up.last_error = Some(reason);
-                for timer in [Timer::Poll(name.clone()), Timer::Heartbeat(name.clone())] {
-                    self.timers.clear(&timer);
-                }
                 self.note(Note::Forgotten { upstream: name.clone() });
+                self.deleted(name, reason);
             }
             Err(CallError::Deleted(reason)) => {
                 up.last_error = Some(reason);
                 self.register_later(now, name);
             }
-            Err(CallError::Unauthorized(_) | CallError::Failed(_)) => self.register_later(now, name),
+            Err(CallError::Denied(..) | CallError::Failed(_)) => self.register_later(now, name),
+        }
+    }
+
+    /// Nothing more is taken from this upstream; what runs is finished, and what is owed reported.
+    fn deleted(&mut self, name: &UpstreamName, reason: Arc<str>) {
+        let Some(up) = self.upstreams.get_mut(name) else { return };
+        up.standing = Standing::Deleted;
+        up.last_error = Some(reason);
+        up.listed.clear();
+        for timer in [Timer::Poll(name.clone()), Timer::Heartbeat(name.clone()), Timer::Register(name.clone())] {
+            self.timers.clear(&timer);
         }
     }
 
@@ -289,7 +321,7 @@ impl Core {
                 continue;
             }
             let since = before.remove(&listed.external_id).map(|was| (was.reason, was.since));
-            self.consider(now, name, listed.external_id, listed.task_type, since);
+            self.consider(now, name, listed, since);
         }
     }
 
@@ -298,12 +330,11 @@ impl Core {
         &mut self,
         now: Now,
         name: &UpstreamName,
-        external_id: ExternalId,
-        task_type: TaskType,
+        listed: Offered,
         before: Option<(NotAcquired, super::time::Wall)>,
     ) {
-        match self.admit(now, name, &external_id, &task_type) {
-            Ok((link, class)) => self.intend(now, name, external_id, link, class),
+        match self.admit(now, name, &listed) {
+            Ok(seat) => self.intend(now, name, listed.external_id, seat),
             Err(reason) => {
                 let news = before.as_ref().is_none_or(|(was, _)| *was != reason);
                 let since = match before {
@@ -313,26 +344,27 @@ impl Core {
                 if news {
                     self.note(Note::NotAcquired {
                         upstream: name.clone(),
-                        external_id: external_id.clone(),
-                        task_type: task_type.clone(),
+                        external_id: listed.external_id.clone(),
+                        task_type: listed.task_type.clone(),
                         reason: reason.clone(),
                     });
                 }
                 if let Some(up) = self.upstreams.get_mut(name) {
-                    up.listed.insert(external_id, Listed { task_type, reason, since });
+                    let Offered { external_id, task_type, unsupported } = listed;
+                    up.listed.insert(external_id, Listed { task_type, unsupported, reason, since });
                 }
             }
         }
     }
 
-    /// Whether to acquire at all, and on whose credit.
+    /// Whether to acquire at all, and on whose credit; one that is only taken to be refused needs none.
     fn admit(
         &self,
         now: Now,
         name: &UpstreamName,
-        external_id: &ExternalId,
-        task_type: &TaskType,
-    ) -> Result<(LinkId, SlotClass), NotAcquired> {
+        listed: &Offered,
+    ) -> Result<Option<(LinkId, SlotClass)>, NotAcquired> {
+        let Offered { external_id, task_type, unsupported } = listed;
         if self.store_failing.is_some() {
             return Err(NotAcquired::StoreFailing);
         }
@@ -340,6 +372,9 @@ impl Core {
             return Err(NotAcquired::Aborted);
         }
         let up = self.upstreams.get(name).ok_or(NotAcquired::NoRunner)?;
+        if let Some(denial) = up.denied {
+            return Err(NotAcquired::Denied(denial));
+        }
         if up.set_aside.get(external_id).is_some_and(|until| *until > now.mono) {
             return Err(NotAcquired::SetAside);
         }
@@ -348,6 +383,9 @@ impl Core {
         }
         if self.unfinished_count() >= self.config.tasks_max {
             return Err(NotAcquired::TasksMax { max: self.config.tasks_max });
+        }
+        if *unsupported {
+            return Ok(None);
         }
         let mut class = None;
         let mut best: Option<(u32, LinkId, SlotClass)> = None;
@@ -361,7 +399,7 @@ impl Core {
             }
         }
         match (best, class) {
-            (Some((_, link, class)), _) => Ok((link, class)),
+            (Some((_, link, class)), _) => Ok(Some((link, class))),
             (None, Some(class)) => Err(NotAcquired::NoSlot { class }),
             (None, None) => Err(NotAcquired::NoRunner),
         }
@@ -371,16 +409,14 @@ impl Core {
     pub(super) fn take_listed(&mut self, now: Now) {
         for name in self.upstreams.keys().cloned().collect::<Vec<_>>() {
             // One more than there are slots would only note again what is known.
-            while let Some((external_id, listed)) = self.next_listed(now, &name) {
-                if let Some(up) = self.upstreams.get_mut(&name) {
-                    up.listed.remove(&external_id);
-                }
-                self.consider(now, &name, external_id, listed.task_type, Some((listed.reason, listed.since)));
+            while let Some(offered) = self.next_listed(now, &name) {
+                let was = self.upstreams.get_mut(&name).and_then(|up| up.listed.remove(&offered.external_id));
+                self.consider(now, &name, offered, was.map(|was| (was.reason, was.since)));
             }
         }
     }
 
-    fn next_listed(&self, now: Now, name: &UpstreamName) -> Option<(ExternalId, Listed)> {
+    fn next_listed(&self, now: Now, name: &UpstreamName) -> Option<Offered> {
         let up = self.upstreams.get(name)?;
         if up.listed.is_empty() || !self.has_room() {
             return None;
@@ -399,12 +435,15 @@ impl Core {
                         | NotAcquired::UpstreamSilent
                 )
             })
-            .find(|(external_id, listed)| {
-                !refused.contains(&listed.task_type)
-                    && (self.admit(now, name, external_id, &listed.task_type).is_ok()
-                        || !refused.insert(listed.task_type.clone()))
+            .map(|(external_id, listed)| Offered {
+                external_id: external_id.clone(),
+                task_type: listed.task_type.clone(),
+                unsupported: listed.unsupported,
             })
-            .map(|(external_id, listed)| (external_id.clone(), listed.clone()))
+            .find(|offered| {
+                !refused.contains(&offered.task_type)
+                    && (self.admit(now, name, offered).is_ok() || !refused.insert(offered.task_type.clone()))
+            })
     }
 
     /// Whether any task at all could be taken.
@@ -420,26 +459,23 @@ impl Core {
 
     // === acquisitions ===
 
-    fn intend(&mut self, now: Now, name: &UpstreamName, external_id: ExternalId, link: LinkId, class: SlotClass) {
+    /// Opens the intention to acquire; `seat`: whose slot it will use.
+    fn intend(&mut self, now: Now, name: &UpstreamName, external_id: ExternalId, seat: Option<(LinkId, SlotClass)>) {
         let Some((_, delegate_id, _)) = self.ledger.registration(name) else { return };
         let identity =
             Arc::new(Identity { delegate_id: delegate_id.clone(), instance_id: self.delegate().to_string().into() });
         let task = TaskId(self.allot());
-        if let Some(link) = self.roster.get_mut(link) {
+        let reserved = seat.as_ref().map(|(link, _)| *link);
+        if let Some((link, class)) = seat
+            && let Some(link) = self.roster.get_mut(link)
+        {
             link.reserved.insert(task, class);
         }
         let Some(up) = self.upstreams.get_mut(name) else { return };
         let recovery_max = up.config.acquire_recovery_max;
         up.acquires.insert(
             task,
-            Acquire {
-                in_flight: true,
-                concluded: now.mono,
-                refused: None,
-                reserved: Some(link),
-                silent: false,
-                in_batch: true,
-            },
+            Acquire { in_flight: true, concluded: now.mono, refused: None, reserved, silent: false, in_batch: true },
         );
         up.batch_open += 1;
         self.timers.set(Timer::IntentionExpiry(task), now.mono + recovery_max);
@@ -611,10 +647,12 @@ impl Core {
     }
 
     /// The upstream gave us the task.
-    fn take(&mut self, now: Now, name: &UpstreamName, task: TaskId, spec: Spec) {
+    fn take(&mut self, now: Now, name: &UpstreamName, task: TaskId, mut spec: Spec) {
         let Some(intention) = self.ledger.intention(task) else { return };
         let external_id = intention.external_id.clone();
         let task_type = spec.task_type.clone();
+        // Once round is enough.
+        spec.hand_back &= self.upstreams.get(name).is_none_or(|up| !up.handed_back.contains_key(&external_id));
         let released = self.drop_acquire(name, task);
         // Nobody will run it, so the journal need not carry it.
         let too_large = self.too_large(&spec);

@@ -8,7 +8,7 @@ use std::{
 use super::{
     id::{DelegateId, ExternalId, LeaseId, TaskId, TraceId, UpstreamName},
     record::{Host, Record},
-    task::{Identity, Lease, Output, Report, State, Task, Times},
+    task::{Finish, Identity, Lease, Outcome, Output, Report, Retry, State, Task, Times},
     time::Wall,
 };
 
@@ -140,7 +140,9 @@ impl Ledger {
             | Record::CancelRequested { .. }
             | Record::TaskFinished { .. }
             | Record::ReportMinimized { .. }
-            | Record::ReportAbandoned { .. } => {
+            | Record::ReportAbandoned { .. }
+            | Record::HandBackSent
+            | Record::HandBackRefused => {
                 let held = self.scopes.get_mut(&scope).ok_or(misfit("news of an unknown task"))?;
                 let Content::Task(task) = &mut held.content else {
                     return Err(misfit("news of a task that was not taken"));
@@ -338,12 +340,17 @@ fn apply_to_task(task: &mut Task, record: &Record) -> Result<(), &'static str> {
         }
         (Record::CancelRequested { cancel }, State::Accepted(_)) => task.cancel = Some(cancel.clone()),
         (Record::TaskFinished { lease, finish, at }, state) if !matches!(state, State::Finished { .. }) => {
+            let report = if hands_back(task, finish) { Report::HandBack { sent: false } } else { Report::Owed };
             merge(&mut task.outputs, &finish.outputs);
             task.spec = Arc::new(task.spec.without_content());
-            task.state = State::Finished { finish: finish.clone(), lease: *lease, at: *at, report: Report::Owed };
+            task.state = State::Finished { finish: finish.clone(), lease: *lease, at: *at, report };
         }
         (Record::ReportMinimized { refusal }, State::Finished { report, .. }) => {
             *report = Report::OwedMinimal { refusal: refusal.clone() };
+        }
+        (Record::HandBackSent, State::Finished { report: Report::HandBack { sent }, .. }) => *sent = true,
+        (Record::HandBackRefused, State::Finished { report: report @ Report::HandBack { .. }, .. }) => {
+            *report = Report::Owed;
         }
         (Record::ReportAbandoned { reason }, State::Finished { report, .. }) => {
             *report = Report::Dead { reason: reason.clone() };
@@ -351,6 +358,17 @@ fn apply_to_task(task: &mut Task, record: &Record) -> Result<(), &'static str> {
         _ => return Err("news that does not fit the task's state"),
     }
     Ok(())
+}
+
+/// Whether a task that ends so goes back to the upstream for another delegate: the error says that another may do it, and it
+/// counts, since nothing was started that could have left something behind, or starting it again is harmless.
+fn hands_back(task: &Task, finish: &Finish) -> bool {
+    let Some(error) = finish.error.as_ref().filter(|error| error.retry == Retry::OtherDelegate) else { return false };
+    let counts = match &task.state {
+        State::Accepted(lease) => lease.idempotent || error.side_effects_possible == Some(false),
+        _ => error.side_effects_possible != Some(true),
+    };
+    task.spec.hand_back && task.cancel.is_none() && finish.outcome == Outcome::Errored && counts
 }
 
 /// A later output of the same name replaces an earlier one.

@@ -376,8 +376,8 @@ impl Core {
             .ledger
             .task_of(lease)
             .filter(|task| task.lease().map(|lease| &lease.runner) == runner.as_ref())
-            .map(|task| (task.id, matches!(task.state, State::Assigned(_))));
-        let (Some((task, true)), Some(runner)) = (found, runner) else {
+            .map(|task| (task.id, matches!(task.state, State::Assigned(_)), task.spec.hand_back));
+        let (Some((task, true, hand_back)), Some(runner)) = (found, runner) else {
             let text = "there is no undecided assignment under this lease";
             self.refuse_named(id, sequence, "decision", Some(lease), "ASSIGNMENT_WITHDRAWN", text);
             return self.return_stale_credit(now, id, lease);
@@ -386,7 +386,7 @@ impl Core {
         if !planted!(self, CreditLeak) {
             self.roster.get_mut(id).map(|link| link.held.remove(&lease));
         }
-        if error.retry == Retry::Never {
+        if error.retry == Retry::Never || (error.retry == Retry::OtherDelegate && hand_back) {
             let finish = super::task::Finish::of(Outcome::Errored, Some(error));
             self.finish(now, task, None, finish);
         } else {

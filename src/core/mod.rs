@@ -27,6 +27,7 @@ pub mod time;
 
 mod cancel;
 mod finish;
+mod hand_back;
 mod intake;
 mod link;
 mod outbox;
@@ -167,6 +168,12 @@ impl Core {
                     } else {
                         self.arm_deadline(now, id);
                     }
+                }
+                // Whoever read the answer is gone.
+                State::Finished { lease, report: Report::HandBack { sent: true }, .. } => {
+                    let lease = *lease;
+                    self.answered.extend(lease);
+                    self.handed_back(now, id, "the delegate ended before the answer", false);
                 }
                 State::Finished { lease, report, .. } => {
                     let (lease, owed) = (*lease, !matches!(report, Report::Dead { .. }));

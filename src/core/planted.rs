@@ -42,4 +42,6 @@ pub enum Bug {
     GraceIgnored,
     /// A runner that fell silent keeps its leases.
     LeaseImmortal,
+    /// A hand-back without a clear answer is sent again.
+    HandBackRepeated,
 }

@@ -102,6 +102,11 @@ pub enum Record {
     },
     /// The scope is over: reported, lost the race, forgotten. All its rows go.
     ScopeEnded,
+    // Variants are journalled by position: append only.
+    /// The task is about to be handed back, which is done once.
+    HandBackSent,
+    /// The upstream clearly did not take it back; the result is to be sent after all.
+    HandBackRefused,
 }
 
 /// A record on its way to the journal.

@@ -60,9 +60,10 @@ impl Core {
             let Some(id) = up.due.pop_first() else { return };
             let Some(task) = self.ledger.task(id) else { continue };
             let State::Finished { finish, report, .. } = &task.state else { continue };
-            let refusal = match report {
-                Report::Owed => None,
-                Report::OwedMinimal { refusal } => Some(refusal.clone()),
+            let (refusal, hand_back, first) = match report {
+                Report::Owed => (None, false, false),
+                Report::OwedMinimal { refusal } => (Some(refusal.clone()), false, false),
+                Report::HandBack { sent } => (None, true, !sent),
                 Report::Dead { .. } => continue,
             };
             let tries = up.reports.get(&id).map_or(0, |clock| clock.tries);
@@ -78,7 +79,12 @@ impl Core {
                 spec: task.spec.clone(),
                 finish,
                 refusal,
+                hand_back,
             };
+            if first {
+                // Durable before the request leaves: whatever happens then, it counts as sent.
+                self.record(scope_of(id), Record::HandBackSent);
+            }
             let call = Call::Report { task: id, report: Arc::new(report) };
             self.promise(Effect::Call { upstream: name.clone(), call });
         }
@@ -95,6 +101,10 @@ impl Core {
         up.reporting.remove(&id);
         let Some(task) = self.ledger.task(id) else { return };
         let State::Finished { report, .. } = &task.state else { return };
+        if matches!(report, Report::HandBack { .. }) {
+            self.hand_back_answered(now, name, id, result);
+            return self.send_reports(name);
+        }
         let minimal = matches!(report, Report::OwedMinimal { .. });
         let too_old = up.reports.get(&id).is_none_or(|clock| clock.until <= now.mono);
         match result {
@@ -102,10 +112,12 @@ impl Core {
             Err(ReportError::Gone(text)) => self.bury(now, id, &format!("TASK_GONE: {text}")),
             Err(ReportError::Refused(text)) if minimal => self.bury(now, id, &format!("RESULT_REFUSED: {text}")),
             Err(ReportError::Refused(text)) => self.minimize(name, id, text),
-            Err(error @ (ReportError::Fault(_) | ReportError::Unauthorized(_) | ReportError::Unanswered(_))) => {
+            Err(error) => {
                 let (fault, text) = match error {
                     ReportError::Fault(text) => (true, text),
-                    ReportError::Unauthorized(text) | ReportError::Unanswered(text) => (false, text),
+                    ReportError::Unauthorized(text) | ReportError::Unsent(text) | ReportError::Unanswered(text) => {
+                        (false, text)
+                    }
                     ReportError::Refused(_) | ReportError::Gone(_) => unreachable!("matched above"),
                 };
                 let (pause, persistent) = self.note_failure(name, id, &text, fault);
@@ -126,7 +138,7 @@ impl Core {
     }
 
     /// Counts a failed try; says how long to wait, and whether the same fault came so often that it must be about the body.
-    fn note_failure(
+    pub(super) fn note_failure(
         &mut self,
         name: &UpstreamName,
         id: TaskId,
@@ -194,7 +206,7 @@ impl Core {
     }
 
     /// Ends the sending and keeps the result for the operator.
-    fn bury(&mut self, now: Now, id: TaskId, reason: &str) {
+    pub(super) fn bury(&mut self, now: Now, id: TaskId, reason: &str) {
         let Some(task) = self.ledger.task(id) else { return };
         let (upstream, external_id) = (task.upstream.clone(), task.external_id.clone());
         self.forget_report(now, id);
@@ -206,7 +218,7 @@ impl Core {
         }
     }
 
-    fn forget_report(&mut self, now: Now, id: TaskId) {
+    pub(super) fn forget_report(&mut self, now: Now, id: TaskId) {
         self.timers.clear(&Timer::Report(id));
         let Some(task) = self.ledger.task(id) else { return };
         if let Some(up) = self.upstreams.get_mut(&task.upstream) {

@@ -85,9 +85,11 @@ impl Waiting {
 impl Core {
     /// The task has no lease: gives it one now or as soon as somebody has room.
     pub(super) fn wait(&mut self, now: Now, id: TaskId) {
-        if let Some(task) = self.ledger.task(id) {
-            self.waiting.queue(task);
+        let Some(task) = self.ledger.task(id) else { return };
+        if let Some(what) = task.spec.unsupported.clone() {
+            return self.refuse_unsupported(now, id, &what);
         }
+        self.waiting.queue(task);
         self.assign(now, id);
     }
 

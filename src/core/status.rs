@@ -85,7 +85,10 @@ impl Core {
                     state: up.state(),
                     registered_id: self.ledger.registration(name).map(|(_, id, _)| id.clone()),
                     last_success: up.last_success,
-                    last_error: up.last_error.clone(),
+                    last_error: up.last_error.clone().or_else(|| {
+                        let moved = up.moved_to.as_ref()?;
+                        Some(format!("the account moved: set the endpoint to {moved}").into())
+                    }),
                 })
                 .collect(),
             runners: self.runner_statuses(),
@@ -231,6 +234,9 @@ impl Core {
                 at.since(now.mono).as_millis(),
                 clock.last_error.as_deref().unwrap_or("no answer"),
             ),
+            (Some(_), None) if matches!(task.state, State::Finished { report: Report::HandBack { .. }, .. }) => {
+                format!("upstream {} to take the task back", task.upstream)
+            }
             (Some(_), None) => format!("upstream {} to answer the report", task.upstream),
         }
     }

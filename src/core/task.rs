@@ -78,6 +78,10 @@ pub struct Spec {
     pub timeout: Option<Duration>,
     /// The adapter's own note of how this task is to be answered; opaque here.
     pub reply: Bytes,
+    /// The upstream takes this task back, once, for another delegate to do.
+    pub hand_back: bool,
+    /// What of it this delegate can't do, by its name at the upstream: the task is answered at once, and no runner sees it.
+    pub unsupported: Option<Arc<str>>,
 }
 
 /// How a task ended.
@@ -197,6 +201,8 @@ pub enum Report {
     Owed,
     /// The upstream refused it; a minimal failure is to be sent in its place.
     OwedMinimal { refusal: Arc<str> },
+    /// The task is to be handed back. Once `sent` that has left, or was about to when the process ended, and never leaves again.
+    HandBack { sent: bool },
     /// It is not sent any more; kept for the operator.
     Dead { reason: Arc<str> },
 }

@@ -10,6 +10,7 @@ use super::{
     config,
     effect::NotAcquired,
     id::{ExternalId, LinkId, Lsn, TaskId, TaskType},
+    input::Denial,
     time::{Mono, Wall},
 };
 
@@ -65,7 +66,12 @@ pub struct Upstream {
     pub last_success: Option<Wall>,
     pub successes: u64,
     pub last_error: Option<Arc<str>>,
-    pub unauthorized: bool,
+    /// It refuses this delegate.
+    pub denied: Option<Denial>,
+    /// Where the account lives now, if not where the configuration says.
+    pub moved_to: Option<Arc<str>>,
+    /// Tasks that went back to it, and when: one that returns is answered here.
+    pub handed_back: BTreeMap<ExternalId, Mono>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +85,7 @@ pub enum Standing {
 #[derive(Clone, Debug)]
 pub struct Listed {
     pub task_type: TaskType,
+    pub unsupported: bool,
     pub reason: NotAcquired,
     pub since: Wall,
 }
@@ -147,7 +154,9 @@ impl Upstream {
             last_success: None,
             successes: 0,
             last_error: None,
-            unauthorized: false,
+            denied: None,
+            moved_to: None,
+            handed_back: BTreeMap::new(),
         }
     }
 
@@ -165,9 +174,10 @@ impl Upstream {
     /// One word for the operator.
     pub fn state(&self) -> &'static str {
         match self.standing {
-            _ if self.unauthorized => "unauthorized",
             Standing::Deleted => "deleted",
+            _ if self.denied.is_some() => self.denied.map_or("", Denial::state),
             _ if self.last_error.is_some() => "unreachable",
+            Standing::Registered if self.moved_to.is_some() => "moved",
             Standing::Registered => "registered",
             Standing::Unregistered => "unregistered",
         }

@@ -48,6 +48,24 @@ pub fn log(ids: &Ids, note: &Note) {
             trace_id = %summary.trace_id,
             "result reported"
         ),
+        Note::HandedBack { task, upstream, external_id, reason, answered } => {
+            info!(%task, %upstream, %external_id, %reason, answered, "task handed back for another delegate");
+        }
+        Note::HandBackRefused { task, upstream, reason } => {
+            info!(%task, %upstream, %reason, "task not taken back; its failure is reported instead");
+        }
+        Note::UpstreamDenies { upstream, denial, reason } => error!(
+            %upstream, code = denial.code(), %reason,
+            "{denial}: nothing more is taken from this upstream; what runs is finished and reported"
+        ),
+        Note::Moved { upstream, endpoint } => warn!(
+            %upstream, %endpoint,
+            "the account moved: this process follows until it ends; set the upstream's endpoint to the new address"
+        ),
+        Note::SelfDestruct { upstream, reason } => error!(
+            %upstream, %reason, code = "DELEGATE_DELETED",
+            "the upstream wants this delegate gone: nothing more is taken from it; what runs is finished and reported"
+        ),
         Note::UpstreamFailing { upstream, reason } => warn!(%upstream, %reason, "upstream fails; tried again"),
         Note::UpstreamRecovered { upstream } => info!(%upstream, "upstream answers again"),
         Note::Registered { upstream, delegate_id } => info!(%upstream, %delegate_id, "registered"),

@@ -13,7 +13,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use reqwest::{
     Client, Method, Proxy, Url, Version,
-    header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderValue},
+    header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, HeaderValue},
     redirect::Policy,
 };
 
@@ -48,6 +48,8 @@ pub struct Request {
     pub url: String,
     /// The whole value of the header.
     pub authorization: String,
+    /// A further header, and its value, which is kept out of logs as well.
+    pub header: Option<(HeaderName, String)>,
     /// JSON; empty: none.
     pub body: Bytes,
     /// For everything: connecting, sending, and reading the answer.
@@ -178,6 +180,12 @@ impl Http {
             .header(AUTHORIZATION, authorization)
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
             .timeout(request.timeout);
+        if let Some((name, value)) = request.header {
+            let mut value = HeaderValue::try_from(value)
+                .map_err(|_| Failure::Unsent { reason: format!("the value of {name} does not fit into a header") })?;
+            value.set_sensitive(true);
+            sent = sent.header(name, value);
+        }
         if request.body.is_empty() && request.method != Method::GET {
             // The client leaves it out, and some servers and proxies want it said (411).
             sent = sent.header(CONTENT_LENGTH, HeaderValue::from_static("0"));

@@ -45,6 +45,8 @@ const VALUES: &[(&str, &str)] = &[
     ("upstreams[].report_retry_min", "20ms"),
     ("upstreams[].report_retry_max", "5s"),
     ("upstreams[].acquire_recovery_max", "11m"),
+    ("upstreams[].family", "runner"),
+    ("upstreams[].capacity", "7"),
     ("upstreams[].legacy_status_code", "ok"),
     ("upstreams[].send_secret_in_body", "true"),
     ("upstreams[].proxy", "http://proxy.example.test:3128"),

@@ -3,6 +3,7 @@
 mod control;
 mod faults;
 mod identity;
+mod runner;
 mod support;
 mod tasks;
 mod tokens;

@@ -107,7 +107,7 @@ impl Desk {
     pub async fn start(self, slots: u32, work: Duration) -> Lab {
         let config = self.load();
         let adapters = upstreams::from_config(&config).unwrap();
-        let daemon = daemon::start(&config, adapters, Box::new(|_| ())).await.unwrap();
+        let daemon = daemon::start(&config, adapters, Box::new(|_, _| ())).await.unwrap();
         let handler = Handler::new(TYPE, move |_: Context, payload: Payload| async move {
             tokio::time::sleep(work).await;
             Ok(payload)

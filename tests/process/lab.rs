@@ -137,6 +137,20 @@ report_retry_max = "500ms"
         self.runners[number] = Some(self.runner_command(id, slots).spawn().unwrap());
     }
 
+    /// Waits until the delegate has ended by itself; its exit code.
+    pub async fn delegate_ended(&mut self) -> Option<i32> {
+        let deadline = Instant::now() + SOON;
+        while Instant::now() < deadline {
+            let child = self.delegate.as_mut().expect("a delegate runs");
+            if let Some(status) = child.try_wait().unwrap() {
+                self.delegate = None;
+                return status.code();
+            }
+            pause().await;
+        }
+        panic!("the delegate still runs after {SOON:?}\n{}", self.tail());
+    }
+
     /// Asks the delegate to stop, and waits for its exit code.
     pub fn stop_delegate(&mut self) -> Option<i32> {
         let mut child = self.delegate.take().expect("a delegate runs");

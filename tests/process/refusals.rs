@@ -1,6 +1,8 @@
-//! What the daemon refuses: a state directory in use, a damaged journal, a wrong secret, a wrong configuration.
+//! What the daemon refuses: a state directory in use, a damaged journal, a wrong secret, a wrong configuration; and what refuses it.
 
 use std::io::{Seek, SeekFrom, Write};
+
+use dlite::doubles::manager::{Calls, RegisterAnswer};
 
 use super::lab::{Lab, SOON, output};
 
@@ -72,4 +74,18 @@ async fn the_account_secret_is_in_no_body_the_manager_sees() {
     let id = lab.submit("DEV_WORK", 1);
     lab.manager_when("a result", |record| record.effective(&id).is_some(), SOON).await;
     assert_eq!(lab.manager.read(|record| record.secret_seen.total()), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delegate_that_is_to_go_goes_once_all_is_reported() {
+    let mut lab = Lab::new().await;
+    lab.start_delegate();
+    lab.start_runner("r-1", 4);
+    let running = lab.submit("DEV_WORK", 300);
+    lab.manager_when("it is taken", |record| record.task(&running).unwrap().acquires.total() == 1, SOON).await;
+    lab.manager.refuse_registers(RegisterAnswer::SelfDestruct, Calls::All);
+    lab.manager.forget_delegates();
+    lab.manager_when("the result", |record| record.effective(&running).is_some(), SOON).await;
+    assert_ne!(lab.delegate_ended().await, Some(0));
+    assert!(lab.tail().contains("DELEGATE_DELETED"));
 }

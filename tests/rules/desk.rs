@@ -42,7 +42,7 @@ impl Desk {
         desk.attach("r", "r/1", idempotent, slots, Vec::new());
         desk.pass(0);
         let host = Host { name: "host".into(), ip: "10.0.0.1".into() };
-        desk.answer(Answer::Register(Ok(Registered { delegate_id: "delegate-1".into(), host })));
+        desk.answer(Answer::Register(Ok(Registered { delegate_id: "delegate-1".into(), host, moved_to: None })));
         desk.pass(0);
         desk.sync();
         desk
@@ -142,7 +142,11 @@ impl Desk {
 
     /// The poll under way is answered.
     pub fn listed(&mut self, tasks: &[&str], aborts: &[&str]) -> Vec<String> {
-        let task = |id: &&str| Listed { external_id: ExternalId::from(*id), task_type: TaskType::from("build") };
+        let task = |id: &&str| Listed {
+            external_id: ExternalId::from(*id),
+            task_type: TaskType::from("build"),
+            unsupported: false,
+        };
         let aborts = aborts.iter().map(|id| ExternalId::from(*id)).collect();
         self.answer(Answer::Poll(Ok(Listing { tasks: tasks.iter().map(task).collect(), aborts })))
     }
@@ -285,6 +289,8 @@ pub fn spec() -> Spec {
         tenant: "".into(),
         timeout: None,
         reply: Bytes::new(),
+        hand_back: false,
+        unsupported: None,
     }
 }
 

@@ -24,7 +24,7 @@ fn nothing_is_taken_before_a_registration_is_durable() {
     desk.attach("r", "r/1", false, 1, Vec::new());
     assert_eq!(desk.pass(0), ["register [build]"]);
     let host = dlite::core::record::Host { name: "host".into(), ip: "10.0.0.1".into() };
-    let granted = dlite::core::input::Registered { delegate_id: "delegate-1".into(), host };
+    let granted = dlite::core::input::Registered { delegate_id: "delegate-1".into(), host, moved_to: None };
     assert_eq!(desk.answer(Answer::Register(Ok(granted))), NOTHING);
     assert_eq!(desk.pass(0), NOTHING);
     assert_eq!(desk.sync(), ["welcome link-1 []", "poll"]);

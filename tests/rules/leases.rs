@@ -232,7 +232,7 @@ fn a_handlers_own_limit_is_enforced() {
     desk.attach_with("r", "r/1", handler, 1, Vec::new());
     desk.pass(0);
     let host = dlite::core::record::Host { name: "host".into(), ip: "10.0.0.1".into() };
-    let granted = dlite::core::input::Registered { delegate_id: "delegate-1".into(), host };
+    let granted = dlite::core::input::Registered { delegate_id: "delegate-1".into(), host, moved_to: None };
     desk.answer(dlite::core::input::Answer::Register(Ok(granted)));
     desk.pass(0);
     desk.sync();

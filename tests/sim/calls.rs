@@ -20,7 +20,9 @@ impl World {
             echo: false,
         };
         let delay = Self::call_delay(hub);
-        if hub.goes_wrong(hub.plan.doubled) {
+        // A proxy that repeats a hand-back by itself can't be told from a delegate that does.
+        let repeatable = !matches!(&call, Call::Report { report, .. } if report.hand_back);
+        if hub.goes_wrong(hub.plan.doubled) && repeatable {
             let later = delay + hub.random.below(500 * MS);
             hub.after(later, Event::Call { process, call: call.clone(), fate: Fate { echo: true, ..fate } });
         }

@@ -62,6 +62,7 @@ struct Posts {
     confirmed: Option<u32>,
     refused: bool,
     faults: u32,
+    handed_back: bool,
 }
 
 // === impl Checks ===
@@ -228,7 +229,14 @@ impl Checks {
         let confirmed = posts.confirmed == Some(process);
         let first = posts.first.get_or_insert_with(|| report.clone());
         let agrees = first.finish == report.finish && first.external_id == report.external_id;
+        let again = report.hand_back && posts.handed_back;
+        let both = !report.hand_back && posts.handed_back && !posts.refused;
+        posts.handed_back |= report.hand_back;
+        let intended = !report.hand_back || self.facts.handed_back.contains(&task);
         posts.under_way = Some(process);
+        self.demand(intended, "no hand-back before its intent is durable", || task.to_string());
+        self.demand(!again, "a task is handed back at most once", || task.to_string());
+        self.demand(!both, "what was handed back is not answered, too", || task.to_string());
         self.demand(!minimal || justified, "a body is replaced only after a refusal", || task.to_string());
         self.demand(!doubled, "one report of a task at a time", || task.to_string());
         self.demand(!confirmed, "no repeat without a kill, a lost answer or a failure", || task.to_string());

@@ -40,7 +40,9 @@ impl World {
         if let Some(task_type) = self.manager.listed_types().find(|task_type| served(task_type)) {
             return Some(format!("a task of type {task_type} to be acquired"));
         }
-        if let Some(offer) = self.manager.offers.iter().find(|offer| !offer.is_settled()) {
+        // A hand-back that was lost leaves the task to the manager's own timeout.
+        let given_back = |id| self.hub.checks.facts.gave_back(id);
+        if let Some(offer) = self.manager.offers.iter().find(|offer| !offer.is_settled() && !given_back(&offer.id)) {
             return Some(format!("the result of {}", offer.id));
         }
         let ledger = process.core.ledger();

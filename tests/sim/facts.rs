@@ -9,7 +9,7 @@ use std::{
 use dlite::journal::Change;
 
 use super::core::{
-    id::{LeaseId, TaskId},
+    id::{ExternalId, LeaseId, TaskId},
     record::Record,
     task::Finish,
 };
@@ -26,6 +26,10 @@ pub struct Facts {
     pub finished: BTreeMap<TaskId, (Option<LeaseId>, Arc<Finish>)>,
     pub minimized: BTreeSet<TaskId>,
     pub ended: BTreeSet<TaskId>,
+    /// Intent to hand back, and not refused.
+    pub handed_back: BTreeSet<TaskId>,
+    /// The newest acquisition of each upstream task.
+    newest: BTreeMap<ExternalId, TaskId>,
     /// The lease in force of each task.
     current: BTreeMap<TaskId, LeaseId>,
 }
@@ -47,7 +51,8 @@ impl Facts {
         };
         let task = TaskId(scope);
         match Record::decode(body).map_err(|_| "a record that can't be decoded")? {
-            Record::IntentionOpened { .. } => {
+            Record::IntentionOpened { external_id, .. } => {
+                self.newest.insert(external_id, task);
                 if !self.intentions.insert(task) {
                     return Err("a task number is used twice");
                 }
@@ -87,6 +92,14 @@ impl Facts {
             Record::ReportMinimized { .. } => {
                 self.minimized.insert(task);
             }
+            Record::HandBackSent => {
+                if !self.handed_back.insert(task) {
+                    return Err("a task is handed back twice");
+                }
+            }
+            Record::HandBackRefused => {
+                self.handed_back.remove(&task);
+            }
             Record::DelegateCreated { .. }
             | Record::NumbersReserved { .. }
             | Record::DelegateRegistered { .. }
@@ -97,6 +110,11 @@ impl Facts {
             | Record::ScopeEnded => {}
         }
         Ok(())
+    }
+
+    /// Whether the delegate gave the upstream's task back, as far as it can know, and has nothing to do with it any more.
+    pub fn gave_back(&self, id: &ExternalId) -> bool {
+        self.newest.get(id).is_some_and(|task| self.handed_back.contains(task) && self.ended.contains(task))
     }
 
     /// Whether the lease is over for certain, however it ended.

@@ -110,6 +110,9 @@ impl Manager {
             tenant: "".into(),
             timeout,
             reply: Bytes::new(),
+            // No draw, so that the other half of all histories stays as it is.
+            hand_back: nth % 2 == 1,
+            unsupported: None,
         };
         let id = ExternalId::from(format!("e-{nth}"));
         hub.say(|| format!("manager: offers {id} ({}, {temper:?}, timeout {timeout:?})", spec.task_type));
@@ -182,7 +185,7 @@ impl Manager {
             Call::Register { host, .. } => {
                 self.forgot = false;
                 let host = host.clone().unwrap_or_else(|| Host { name: "host".into(), ip: "10.0.0.1".into() });
-                Answer::Register(Ok(Registered { delegate_id: "delegate-1".into(), host }))
+                Answer::Register(Ok(Registered { delegate_id: "delegate-1".into(), host, moved_to: None }))
             }
             Call::Heartbeat { .. } => {
                 Answer::Heartbeat(Ok(if self.forgot { Standing::Forgotten } else { Standing::Known }))
@@ -194,7 +197,11 @@ impl Manager {
                 }
                 let listed = self.offers.iter().filter(|offer| offer.place == Place::Listed);
                 let tasks = listed
-                    .map(|offer| Listed { external_id: offer.id.clone(), task_type: offer.spec.task_type.clone() })
+                    .map(|offer| Listed {
+                        external_id: offer.id.clone(),
+                        task_type: offer.spec.task_type.clone(),
+                        unsupported: false,
+                    })
                     .collect();
                 Answer::Poll(Ok(Listing { tasks, aborts: std::mem::take(&mut self.aborts) }))
             }
@@ -250,7 +257,10 @@ impl Offer {
             }
             _ => {}
         }
-        if self.place == Place::Ours {
+        if self.place == Place::Ours && report.hand_back {
+            // Another delegate could have it now; here it is offered to the same one again.
+            (self.place, self.aborted) = (Place::Listed, false);
+        } else if self.place == Place::Ours {
             self.place = Place::Answered;
             self.effective = Some(Body { finish: report.finish.clone(), minimal });
         }

@@ -40,4 +40,5 @@ planted_bugs! {
     a_forgotten_abort_is_found: AbortForgotten,
     a_cancellation_without_an_end_is_found: GraceIgnored,
     an_immortal_lease_is_found: LeaseImmortal,
+    a_repeated_hand_back_is_found: HandBackRepeated,
 }

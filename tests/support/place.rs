@@ -61,7 +61,7 @@ impl Place {
             file: None,
             environment: [("DLITE_ACCOUNT_SECRET".to_owned(), "0123456789abcdef0123456789abcdef".to_owned())].into(),
             flags: flags.map(|(key, value)| (key.to_owned(), value)).into(),
-            host: Host { name: "host".to_owned(), superuser: false, mtls: None },
+            host: Host { name: "host".to_owned(), superuser: false, mtls: std::path::PathBuf::new() },
         };
         let mut config = config::load(&options).expect("a good configuration").config;
         let upstream = &mut config.upstreams[0];

@@ -172,7 +172,7 @@ impl Book {
             Call::Register { .. } => {
                 self.registrations += 1;
                 let host = Host { name: "host".into(), ip: "127.0.0.1".into() };
-                Answer::Register(Ok(Registered { delegate_id: "stub-delegate".into(), host }))
+                Answer::Register(Ok(Registered { delegate_id: "stub-delegate".into(), host, moved_to: None }))
             }
             Call::Heartbeat { running, .. } => {
                 self.heartbeats += 1;
@@ -186,6 +186,7 @@ impl Book {
                 let tasks = self.offers.iter().map(|(external_id, spec)| Listed {
                     external_id: external_id.as_str().into(),
                     task_type: spec.task_type.clone(),
+                    unsupported: false,
                 });
                 let aborts = aborts.iter().map(|id| id.as_str().into()).collect();
                 Answer::Poll(Ok(Listing { tasks: tasks.collect(), aborts }))
@@ -226,5 +227,7 @@ pub fn spec(task_type: &str, content: &[u8]) -> Spec {
         tenant: "".into(),
         timeout: None,
         reply: bytes::Bytes::new(),
+        hand_back: false,
+        unsupported: None,
     }
 }

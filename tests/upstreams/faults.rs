@@ -19,8 +19,9 @@ fn status(status: u16) -> Fault {
 fn of_call<T: std::fmt::Debug>(result: Result<T, CallError>) -> String {
     match result {
         Ok(_) => "ok".to_owned(),
-        Err(CallError::Unauthorized(text)) => format!("unauthorized {text}"),
+        Err(CallError::Denied(denial, text)) => format!("{} {text}", denial.state()),
         Err(CallError::Deleted(text)) => format!("deleted {text}"),
+        Err(CallError::SelfDestruct(text)) => format!("self-destruct {text}"),
         Err(CallError::Failed(text)) => format!("failed {text}"),
     }
 }
@@ -58,6 +59,7 @@ async fn call(pair: &Pair, route: Route, id: &str, spec: Option<&dlite::core::ta
             Err(ReportError::Fault(text)) => format!("fault {text}"),
             Err(ReportError::Gone(text)) => format!("gone {text}"),
             Err(ReportError::Unauthorized(text)) => format!("unauthorized {text}"),
+            Err(ReportError::Unsent(text)) => format!("unsent {text}"),
             Err(ReportError::Unanswered(text)) => format!("unanswered {text}"),
         },
         other => panic!("no such call here: {other:?}"),

@@ -1,15 +1,11 @@
 //! Under which name and id the delegate is known.
 
 use dlite::{
-    core::{
-        input::{CallError, Standing},
-        record::Host,
-    },
-    doubles::manager::{Calls, RegisterAnswer},
+    core::{input::Standing, record::Host},
     upstreams::harness::{Error, Harness, Options},
 };
 
-use crate::support::{ACCOUNT, Pair, SECRET, TYPE, adapter, register, start};
+use crate::support::{ACCOUNT, Pair, SECRET, TYPE, adapter, register};
 
 #[tokio::test]
 async fn a_registration_says_who_can_do_what_from_where() {
@@ -44,15 +40,6 @@ async fn a_known_host_is_named_as_before_and_keeps_its_id() {
 }
 
 #[tokio::test]
-async fn two_delegates_of_one_host_are_two() {
-    let pair = Pair::new().await;
-    let other = adapter(&pair.manager.endpoint(), |options| options.delegate_name = "pool b".into());
-    assert_ne!(register(&other, None).await.unwrap().delegate_id, pair.identity.delegate_id);
-    let named = adapter(&pair.manager.endpoint(), |options| options.host_name = Some("mac 07".into()));
-    assert_eq!(&*register(&named, None).await.unwrap().host.name, "mac-07");
-}
-
-#[tokio::test]
 async fn a_heartbeat_is_small_and_lists_what_runs() {
     let pair = Pair::with(|options| options.tags = vec!["macos".into()]).await;
     assert_eq!(pair.heartbeat(&["t-1", "t-2"]).await, Ok(Standing::Known));
@@ -64,33 +51,6 @@ async fn a_heartbeat_is_small_and_lists_what_runs() {
     assert_eq!(bodies[0].currently_executing_delegate_tasks.as_ref().unwrap(), &["t-1", "t-2"]);
     assert!(bodies[1].currently_executing_delegate_tasks.as_ref().unwrap().is_empty());
     assert!(bodies[0].supported_task_types.is_none() && bodies[0].tags.is_none());
-}
-
-#[tokio::test]
-async fn a_forgotten_delegate_is_told_and_can_register_again() {
-    let pair = Pair::new().await;
-    pair.manager.forget_delegates();
-    assert_eq!(pair.heartbeat(&[]).await, Ok(Standing::Forgotten));
-    // A poll does not tell.
-    assert!(pair.poll().await.unwrap().tasks.is_empty());
-    assert!(register(&pair.harness, Some(pair.host.clone())).await.is_ok());
-}
-
-#[tokio::test]
-async fn a_manager_that_gives_no_id_wants_the_delegate_gone() {
-    let manager = start().await;
-    let harness = adapter(&manager.endpoint(), |_| ());
-    for (answer, word) in [
-        (RegisterAnswer::SelfDestruct, "SELF_DESTRUCT"),
-        (RegisterAnswer::Migrate("https://new.example.test".into()), "https://new.example.test"),
-        (RegisterAnswer::NullId, "no delegate id"),
-        (RegisterAnswer::NoContent, "allow list"),
-    ] {
-        manager.refuse_registers(answer, Calls::Next(1));
-        let Err(CallError::Deleted(text)) = register(&harness, None).await else { panic!("registered: {word}") };
-        assert!(text.contains(word), "{text}");
-    }
-    assert!(register(&harness, None).await.is_ok());
 }
 
 #[test]

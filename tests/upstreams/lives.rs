@@ -1,12 +1,7 @@
 //! Tasks from poll to report.
 
-use std::sync::Arc;
-
 use dlite::{
-    core::{
-        input::AcquireError,
-        task::{Identity, Outcome},
-    },
+    core::{input::AcquireError, task::Outcome},
     doubles::manager::{Dialect, NewTask, Route},
     upstreams::harness::LegacyStatusCode,
 };
@@ -84,16 +79,6 @@ async fn a_payload_reaches_the_runner_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn what_is_no_object_is_wrapped_so_that_dialect_a_takes_it() {
-    let pair = Pair::new().await;
-    for (payload, data) in [("[1, 2]", r#"{"value":[1, 2]}"#), ("plain", r#"{"value_base64":"cGxhaW4="}"#)] {
-        let (id, spec) = pair.acquired(task()).await;
-        assert_eq!(pair.report(&id, &spec, succeeded(payload)).await, Ok(()));
-        assert_eq!(&pair.manager.effective(&id).unwrap().data[..], data.as_bytes());
-    }
-}
-
-#[tokio::test]
 async fn a_report_sent_again_is_the_same_bytes() {
     let pair = Pair::new().await;
     for new in [task(), task_b()] {
@@ -104,36 +89,6 @@ async fn a_report_sent_again_is_the_same_bytes() {
         let task = pair.manager.task(&id).unwrap();
         assert_eq!((task.repeats.total(), task.conflicts), (2, 0));
     }
-}
-
-#[tokio::test]
-async fn an_abort_comes_with_the_poll() {
-    let pair = Pair::new().await;
-    let (id, _) = pair.acquired(task()).await;
-    assert!(pair.manager.abort(&id));
-    let listing = pair.poll().await.unwrap();
-    assert_eq!(listing.aborts.iter().map(|id| id.as_str()).collect::<Vec<_>>(), [&*id]);
-    assert!(pair.poll().await.unwrap().aborts.is_empty());
-}
-
-#[tokio::test]
-async fn a_lost_race_is_refused_and_an_own_task_is_given_again() {
-    let pair = Pair::new().await;
-    let (id, spec) = pair.acquired(task()).await;
-    assert_eq!(pair.acquire(&id).await.unwrap(), spec);
-    let other = Identity { instance_id: "instance-2".into(), ..(*pair.identity).clone() };
-    let Err(AcquireError::Refused(text)) = pair.acquire_as(&id, Arc::new(other)).await else { panic!("not refused") };
-    assert!(text.starts_with("PUT /api/agent/v2/delegates/{delegate}/tasks/{task}/acquire: 500: "), "{text}");
-    assert!(matches!(pair.acquire("task-nobody-knows").await, Err(AcquireError::Refused(_))));
-}
-
-#[tokio::test]
-async fn a_task_handed_out_for_validation_is_not_taken() {
-    let pair = Pair::new().await;
-    let id = pair.manager.submit(task()).unwrap();
-    pair.manager.hand_out_unassigned(&id);
-    assert_eq!(pair.acquire(&id).await.unwrap_err(), AcquireError::Unassigned);
-    assert!(pair.acquire(&id).await.is_ok());
 }
 
 #[tokio::test]

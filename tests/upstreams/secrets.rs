@@ -2,7 +2,7 @@
 
 use dlite::{
     core::{
-        input::{AcquireError, CallError, ReportError},
+        input::{AcquireError, CallError, Denial, ReportError},
         task::Outcome,
     },
     doubles::manager::{Calls, Fault, Route},
@@ -50,11 +50,13 @@ async fn a_wrong_secret_is_told_by_name_on_every_call() {
         assert!(text.contains("401: INVALID_TOKEN") && text.contains("account_secret"), "{text}");
         assert!(!text.contains("ffffffff"), "{text}");
     };
-    let Err(CallError::Unauthorized(text)) = register(&pair.harness, None).await else { panic!("registered") };
+    let Err(CallError::Denied(Denial::Credentials, text)) = register(&pair.harness, None).await else {
+        panic!("registered")
+    };
     says(&text);
-    let Err(CallError::Unauthorized(text)) = pair.heartbeat(&[]).await else { panic!("heard") };
+    let Err(CallError::Denied(Denial::Credentials, text)) = pair.heartbeat(&[]).await else { panic!("heard") };
     says(&text);
-    let Err(CallError::Unauthorized(text)) = pair.poll().await else { panic!("listed") };
+    let Err(CallError::Denied(Denial::Credentials, text)) = pair.poll().await else { panic!("listed") };
     says(&text);
     let Err(AcquireError::Unanswered(text)) = pair.acquire(&id).await else { panic!("acquired") };
     says(&text);
@@ -68,7 +70,7 @@ async fn a_wrong_secret_is_told_by_name_on_every_call() {
 async fn an_expired_token_hints_at_the_clock_and_the_next_one_works() {
     let pair = Pair::new().await;
     pair.manager.refuse_tokens(Some("EXPIRED_TOKEN"));
-    let Err(CallError::Unauthorized(text)) = pair.poll().await else { panic!("listed") };
+    let Err(CallError::Denied(Denial::TokenExpired, text)) = pair.poll().await else { panic!("listed") };
     assert!(text.contains("401: EXPIRED_TOKEN") && text.contains("clock"), "{text}");
     pair.manager.refuse_tokens(None);
     assert!(pair.poll().await.is_ok());

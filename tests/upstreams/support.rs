@@ -88,6 +88,7 @@ impl Pair {
             spec: Arc::new(spec.without_content()),
             finish: Arc::new(finish),
             refusal: None,
+            hand_back: false,
         }
     }
 

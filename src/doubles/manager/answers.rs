@@ -10,7 +10,10 @@
 //! | task-events | the list; empty for the unknown | |
 //! | acquire | the task | 500 for everything else |
 //! | result, A | 204, also for unknown or finished tasks | 500 unreadable, `data` no object, unknown `type` or `code` |
-//! | result, B | 204, also for unknown or finished tasks | 400 unreadable |
+//! | result, B or C | 204, also for unknown or finished tasks | 400 unreadable |
+//! | runner-events | the list; empty for the unknown | |
+//! | request | the one request | 404 for everything else |
+//! | reconcile, daemon tasks | nothing is wanted | |
 
 use std::{
     sync::Arc,
@@ -29,7 +32,8 @@ use super::{
     Shared,
     calls::Call,
     faults::RegisterAnswer,
-    record::{Acquired, Answer, At, Dialect, Heartbeat, Register},
+    record::{Acquired, Answer, At, Dialect, Heartbeat, Register, Spec},
+    tasks::Family,
     wire::{
         self, Abstractions, Assignee, EmptyObject, Event, HeartbeatEcho, Logging, Registered, Registration, Reply,
         ResultA, ResultB, Unregistration, to_json,
@@ -59,6 +63,7 @@ const CODES: [&str; 3] = ["OK", "FAILED", "RETRY_ON_OTHER_DELEGATE"];
 struct Parameters {
     account_id: Option<String>,
     delegate_id: Option<String>,
+    runner_id: Option<String>,
     delegate_instance_id: Option<String>,
     sync_only: Option<bool>,
 }
@@ -76,17 +81,29 @@ impl Shared {
             }
             return refusal;
         }
+        self.look_at_hash(headers);
         let reply = match call {
             Call::Register => self.register(body),
             Call::Heartbeat => self.heartbeat(body),
             Call::Unregister => self.unregister(body),
             Call::Capacity { delegate } => self.capacity(delegate, body),
-            Call::Events { delegate } => Ok(self.events(delegate, parameters.sync_only.unwrap_or(false))),
+            Call::Events { delegate } => {
+                Ok(self.events(delegate, Family::Legacy, parameters.sync_only.unwrap_or(false)))
+            }
+            Call::RunnerEvents { runner } => Ok(self.events(runner, Family::Runner, false)),
+            Call::Request { task } => self.request(task, &parameters),
+            Call::ResultC { task } => {
+                self.result_b(Dialect::C, task, parameters.runner_id.as_deref().unwrap_or(""), body)
+            }
+            Call::Reconcile => Ok(Reply::json(&br#"{"data":[]}"#[..])),
+            Call::DaemonTasks => Ok(Reply::json(&br#"{"requests":[]}"#[..])),
             Call::Acquire { delegate, task } => {
                 self.acquire(delegate, task, parameters.delegate_instance_id.as_deref())
             }
             Call::ResultA { task, delegate } => self.result_a(task, delegate, body),
-            Call::ResultB { task } => self.result_b(task, parameters.delegate_id.as_deref().unwrap_or(""), body),
+            Call::ResultB { task } => {
+                self.result_b(Dialect::B, task, parameters.delegate_id.as_deref().unwrap_or(""), body)
+            }
         };
         reply.unwrap_or_else(|refusal| refusal)
     }
@@ -112,6 +129,19 @@ impl Shared {
             return Err(unauthorized("EXPIRED_TOKEN"));
         }
         Ok(())
+    }
+
+    /// Wire reference, 2.4: leading zeros may be missing, and so may the header; it picks a token and proves nothing.
+    fn look_at_hash(&self, headers: &HeaderMap) {
+        let Some(hash) = headers.get("delegatetokenhash") else { return };
+        let own = self.secret.hash();
+        let is_right = hash.to_str().is_ok_and(|hash| hash.trim_start_matches('0') == own.trim_start_matches('0'));
+        let totals = &mut self.lock().record.totals;
+        if is_right {
+            totals.token_hashes += 1;
+        } else {
+            totals.token_hashes_wrong += 1;
+        }
     }
 
     fn registration(&self, body: &[u8]) -> Result<Registration, Reply> {
@@ -208,10 +238,13 @@ impl Shared {
         Ok(Reply::empty())
     }
 
-    fn events(&self, delegate: &str, sync_only: bool) -> Reply {
-        let listing = self.lock().list(delegate, sync_only, self.events_per_poll_max, At::now());
+    fn events(&self, delegate: &str, family: Family, sync_only: bool) -> Reply {
+        let listing = self.lock().list(delegate, family, sync_only, self.events_per_poll_max, At::now());
         let mut body = Vec::with_capacity(32 + listing.tasks.iter().map(|task| task.event.len() + 1).sum::<usize>());
-        body.extend_from_slice(br#"{"delegateTaskEvents":["#);
+        body.extend_from_slice(match family {
+            Family::Legacy => br#"{"delegateTaskEvents":["#,
+            Family::Runner => br#"{"delegateRunnerEvents":["#,
+        });
         let mut separate = false;
         let mut add = |event: &[u8]| {
             if std::mem::replace(&mut separate, true) {
@@ -220,7 +253,8 @@ impl Shared {
             body.extend_from_slice(event);
         };
         listing.tasks.iter().for_each(|task| add(&task.event));
-        for aborted in &listing.aborts {
+        // The runner family knows no abort event.
+        for aborted in listing.aborts.iter().filter(|_| family == Family::Legacy) {
             add(&to_json(&Event {
                 event_type: "DelegateTaskAbortEvent",
                 account_id: &self.account,
@@ -233,7 +267,30 @@ impl Shared {
         Reply::json(body)
     }
 
-    fn acquire(&self, delegate: &str, task: &str, instance: Option<&str>) -> Result<Reply, Reply> {
+    /// The runner family's acquire. It can't hand a task out without assigning it.
+    fn request(&self, task: &str, parameters: &Parameters) -> Result<Reply, Reply> {
+        let gone = || Reply::error(404, "DEFAULT_ERROR_CODE", "The request is not available");
+        let delegate = parameters.delegate_id.as_deref().unwrap_or("");
+        let (spec, _) = self.assign(delegate, task, parameters.delegate_instance_id.as_deref()).ok_or_else(gone)?;
+        let runner = spec.runner.as_ref().ok_or_else(gone)?;
+        let request = wire::Request {
+            id: &spec.id,
+            account: &self.account,
+            task: wire::RunnerTask {
+                id: &spec.id,
+                task_type: &spec.task_type,
+                data: STANDARD.encode(spec.data.get()),
+                driver: "",
+                config: &runner.config,
+                forward: &runner.forward,
+                logger: &runner.logger,
+            },
+            secrets: &runner.secrets,
+        };
+        Ok(Reply::json(to_json(&wire::Requests { requests: [request] })))
+    }
+
+    fn assign(&self, delegate: &str, task: &str, instance: Option<&str>) -> Option<(Arc<Spec>, Acquired)> {
         let mut state = self.lock();
         let deadline = state.next_deadline();
         let acquired = state.acquire(task, delegate, instance, At::now());
@@ -242,7 +299,11 @@ impl Shared {
         if is_sooner {
             self.deadlines_changed.notify_one();
         }
-        let Some((spec, outcome)) = acquired else { return Err(Reply::unexpected()) };
+        acquired
+    }
+
+    fn acquire(&self, delegate: &str, task: &str, instance: Option<&str>) -> Result<Reply, Reply> {
+        let (spec, outcome) = self.assign(delegate, task, instance).ok_or_else(Reply::unexpected)?;
         let is_assigned = outcome != Acquired::Unassigned;
         Ok(Reply::json(to_json(&wire::Task {
             id: &spec.id,
@@ -289,7 +350,8 @@ impl Shared {
         Ok(Reply::empty())
     }
 
-    fn result_b(&self, task: &str, delegate: &str, body: &Bytes) -> Result<Reply, Reply> {
+    /// Dialects B and C differ in the call only.
+    fn result_b(&self, dialect: Dialect, task: &str, delegate: &str, body: &Bytes) -> Result<Reply, Reply> {
         let result: ResultB<'_> = serde_json::from_slice(body).map_err(|_| unreadable())?;
         let data = match &result.data {
             Some(data) => STANDARD.decode(data.as_bytes()).map_err(|_| unreadable())?,
@@ -298,7 +360,7 @@ impl Shared {
         let mut state = self.lock();
         let answer = Answer {
             at: At::now(),
-            dialect: Dialect::B,
+            dialect,
             delegate: state.delegates.id(delegate),
             code: result.code.into_owned(),
             error: result.error.map_or_else(String::new, |error| error.into_owned()),

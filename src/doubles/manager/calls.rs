@@ -2,7 +2,7 @@
 
 use axum::http::Method;
 
-/// The manager's routes (wire reference, 18, the legacy family).
+/// The manager's routes (wire reference, 18).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Route {
     /// `POST /api/agent/delegates/register`
@@ -21,11 +21,21 @@ pub enum Route {
     ResultA,
     /// `POST /api/executions/{task}/response`: a result in dialect B
     ResultB,
+    /// `GET /api/executions/{runner}/runner-events`
+    RunnerEvents,
+    /// `GET /api/executions/{task}/request`: the runner family's acquire
+    Request,
+    /// `POST /api/executions/{task}/task-response`: a result in dialect C
+    ResultC,
+    /// `POST /api/daemons/{runner}/reconcile`
+    Reconcile,
+    /// `POST /api/daemons/{runner}/tasks`
+    DaemonTasks,
 }
 
 impl Route {
     /// Every route, in the order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 13] = [
         Self::Register,
         Self::Heartbeat,
         Self::Unregister,
@@ -34,12 +44,17 @@ impl Route {
         Self::Acquire,
         Self::ResultA,
         Self::ResultB,
+        Self::RunnerEvents,
+        Self::Request,
+        Self::ResultC,
+        Self::Reconcile,
+        Self::DaemonTasks,
     ];
 
     /// The method that the route wants.
     pub(super) fn method(self) -> Method {
         match self {
-            Self::Events => Method::GET,
+            Self::Events | Self::RunnerEvents | Self::Request => Method::GET,
             Self::Acquire => Method::PUT,
             _ => Method::POST,
         }
@@ -57,6 +72,11 @@ pub(super) enum Call<'a> {
     Acquire { delegate: &'a str, task: &'a str },
     ResultA { task: &'a str, delegate: &'a str },
     ResultB { task: &'a str },
+    RunnerEvents { runner: &'a str },
+    Request { task: &'a str },
+    ResultC { task: &'a str },
+    Reconcile,
+    DaemonTasks,
 }
 
 impl<'a> Call<'a> {
@@ -77,6 +97,11 @@ impl<'a> Call<'a> {
             ["agent", "v2", "delegates", delegate, "tasks", task, "acquire"] => Self::Acquire { delegate, task },
             ["agent", "v2", "tasks", task, "delegates", delegate] => Self::ResultA { task, delegate },
             ["executions", task, "response"] => Self::ResultB { task },
+            ["executions", runner, "runner-events"] => Self::RunnerEvents { runner },
+            ["executions", task, "request"] => Self::Request { task },
+            ["executions", task, "task-response"] => Self::ResultC { task },
+            ["daemons", _, "reconcile"] => Self::Reconcile,
+            ["daemons", _, "tasks"] => Self::DaemonTasks,
             _ => return None,
         })
     }
@@ -91,6 +116,11 @@ impl<'a> Call<'a> {
             Self::Acquire { .. } => Route::Acquire,
             Self::ResultA { .. } => Route::ResultA,
             Self::ResultB { .. } => Route::ResultB,
+            Self::RunnerEvents { .. } => Route::RunnerEvents,
+            Self::Request { .. } => Route::Request,
+            Self::ResultC { .. } => Route::ResultC,
+            Self::Reconcile => Route::Reconcile,
+            Self::DaemonTasks => Route::DaemonTasks,
         }
     }
 }

@@ -22,6 +22,7 @@ pub(super) struct Delegates {
 #[derive(Debug)]
 pub(super) struct Delegate {
     task_types: HashSet<String>,
+    is_runner: bool,
     capacity: Option<u32>,
     /// Tasks it has now.
     pub(super) assigned: u32,
@@ -65,9 +66,14 @@ impl Delegates {
         };
         let delegate = self.by_id.entry(Arc::clone(&id)).or_insert(Delegate {
             task_types: HashSet::new(),
+            is_runner: false,
             capacity: None,
             assigned: 0,
         });
+        delegate.is_runner = body.runner == Some(true);
+        if let Some(max_stages) = body.capacity_config.as_ref().and_then(|config| config.max_stages) {
+            delegate.capacity = Some(max_stages);
+        }
         delegate.task_types = body.supported_task_types.iter().flatten().cloned().collect();
         Ok((id, is_known))
     }
@@ -121,7 +127,7 @@ impl Delegates {
 
 impl Delegate {
     pub(super) fn supports(&self, task_type: &str) -> bool {
-        self.task_types.contains(task_type)
+        self.is_runner || self.task_types.contains(task_type)
     }
 
     /// The manager stops choosing a delegate only once it has *more* tasks than it announced (wire reference, 6).

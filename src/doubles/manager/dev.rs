@@ -187,6 +187,7 @@ fn shown_result(answer: &Answer) -> ShownResult<'_> {
         dialect: match answer.dialect {
             Dialect::A => "A",
             Dialect::B => "B",
+            Dialect::C => "C",
         },
         code: &answer.code,
         error: &answer.error,

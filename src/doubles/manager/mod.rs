@@ -1,4 +1,4 @@
-//! A double of the Harness manager: its legacy family over real HTTP on loopback, with its quirks.
+//! A double of the Harness manager: both its families over real HTTP on loopback, with its quirks.
 //!
 //! Section numbers are those of the wire reference. What it imitates:
 //!
@@ -12,7 +12,11 @@
 //!   registration (12); a missing token is 500 (13); a started task fails at acquire plus timeout (14), and heartbeats that list it
 //!   help only if [`Options::heartbeats_extend`] says so.
 //!
-//! It does not speak the runner family (10, 11) nor the log service (13), checks no mTLS header, and keeps nothing on disk.
+//! Of the runner family: runner events, requests and dialect C (10), and the daemon sets' calls (11), to which it answers that none is
+//! wanted. Whatever of it is a guess in the reference follows its advice: a request that is not to be had is 404. Every call may carry
+//! the hash of the account secret (2.4); it is compared, counted, and never held against anyone.
+//!
+//! It does not speak the log service (13), checks no mTLS header, and keeps nothing on disk.
 //!
 //! ```text
 //!  HTTP ─► server ─► calls (which call?) ─► faults ─► answers ─► State ─► Record ◄─ Manager::read, wait_until
@@ -51,8 +55,8 @@ pub use self::{
     dev::WAIT_MAX,
     faults::{Calls, Fault, Gate, RegisterAnswer},
     options::{
-        FINISHED_TASKS_MAX, HandBack, NewTask, OPEN_TASKS_MAX, Options, SubmitError, TASK_TIMEOUT, TASK_TIMEOUT_MAX,
-        TimedOut,
+        FINISHED_TASKS_MAX, HandBack, NewTask, OPEN_TASKS_MAX, Options, RunnerTask, SubmitError, TASK_TIMEOUT,
+        TASK_TIMEOUT_MAX, TimedOut,
     },
     recent::Recent,
     record::{
@@ -60,7 +64,7 @@ pub use self::{
         Poll, Record, Register, SEEN_PER_TASK_MAX, TaskRecord, TaskState, Totals,
     },
     server::BODY_BYTES_MAX,
-    wire::{Hidden, Registration},
+    wire::{CapacityConfig, Hidden, Registration},
 };
 
 /// A running double. Clones are the same one; it stops when the last is dropped.

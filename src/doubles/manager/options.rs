@@ -66,6 +66,18 @@ pub struct NewTask {
     pub runner_response: bool,
     /// List it also to delegates that do not support its type.
     pub listed_to_all: bool,
+    /// Offer it to the runner family, and not to the legacy one.
+    pub runner: Option<RunnerTask>,
+}
+
+/// What a task of the runner family has beside its data. All of it is JSON, and goes into the request as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunnerTask {
+    /// `secrets`: an array of sub-tasks.
+    pub secrets: String,
+    pub config: String,
+    pub forward: String,
+    pub logger: String,
 }
 
 /// A task that can't be submitted.
@@ -119,6 +131,22 @@ impl NewTask {
             sync: false,
             runner_response: false,
             listed_to_all: false,
+            runner: None,
         }
+    }
+
+    /// A task of the runner family, without secrets.
+    pub fn for_runners(task_type: impl Into<String>, data: impl Into<Bytes>) -> Self {
+        Self { runner: Some(RunnerTask::default()), ..Self::new(task_type, data) }
+    }
+}
+
+// === impl RunnerTask ===
+
+impl Default for RunnerTask {
+    /// No secrets, and null for all else.
+    fn default() -> Self {
+        let null = || "null".to_owned();
+        Self { secrets: "[]".to_owned(), config: null(), forward: null(), logger: null() }
     }
 }

@@ -68,6 +68,9 @@ pub struct Totals {
     pub hung_up: u64,
     pub unregisters: u64,
     pub capacities: u64,
+    /// Calls that carried the right hash of the account secret, and a wrong one. Neither is refused.
+    pub token_hashes: u64,
+    pub token_hashes_wrong: u64,
 }
 
 /// One task, from submission on.
@@ -157,12 +160,12 @@ pub enum Acquired {
 pub struct Answer {
     pub at: At,
     pub dialect: Dialect,
-    /// The delegate that the path (A) or the query (B) names.
+    /// The delegate that the path (A) or the query (B, C) names.
     pub delegate: Arc<str>,
     pub code: String,
-    /// Dialect B only.
+    /// Dialects B and C only.
     pub error: String,
-    /// A: the inline value, byte for byte. B: what the base64 stood for; empty for null.
+    /// A: the inline value, byte for byte. B, C: what the base64 stood for; empty for null.
     pub data: Bytes,
     /// The whole body, byte for byte.
     pub body: Bytes,
@@ -173,6 +176,7 @@ pub struct Answer {
 pub enum Dialect {
     A,
     B,
+    C,
 }
 
 /// A call came in.
@@ -213,6 +217,15 @@ pub struct Register {
     pub refusal: Option<RegisterAnswer>,
 }
 
+/// What a task of the runner family has beside its data.
+#[derive(Debug)]
+pub(super) struct RunnerSpec {
+    pub(super) secrets: Box<RawValue>,
+    pub(super) config: Box<RawValue>,
+    pub(super) forward: Box<RawValue>,
+    pub(super) logger: Box<RawValue>,
+}
+
 /// What a task is, fixed at submission.
 #[derive(Debug)]
 pub(super) struct Spec {
@@ -225,6 +238,8 @@ pub(super) struct Spec {
     pub(super) sync: bool,
     pub(super) runner_response: bool,
     pub(super) listed_to_all: bool,
+    /// Set: it is the runner family's.
+    pub(super) runner: Option<RunnerSpec>,
     /// The entry in poll answers, rendered once.
     pub(super) event: Vec<u8>,
 }
@@ -289,7 +304,11 @@ impl TaskRecord {
 
     /// The dialect that this task's answers should come in.
     pub fn dialect(&self) -> Dialect {
-        if self.spec.runner_response { Dialect::B } else { Dialect::A }
+        match (&self.spec.runner, self.spec.runner_response) {
+            (Some(_), _) => Dialect::C,
+            (None, true) => Dialect::B,
+            (None, false) => Dialect::A,
+        }
     }
 
     /// How many acquires ended so.

@@ -18,9 +18,9 @@ use super::{
     delegates::Delegates,
     faults::{Fault, Faults, RegisterAnswer, Script},
     options::{NewTask, OPEN_TASKS_MAX, Options, SubmitError, TASK_TIMEOUT_MAX, TimedOut},
-    record::{Arrival, At, Record, Spec},
+    record::{Arrival, At, Record, RunnerSpec, Spec},
     tasks::State,
-    wire::{Event, to_json},
+    wire::{Event, RunnerEvent, to_json},
 };
 use crate::upstreams::harness::token::AccountSecret;
 
@@ -120,13 +120,37 @@ impl Shared {
         if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte)) {
             return Err(SubmitError::BadId { id });
         }
-        let event = to_json(&Event {
-            event_type: "DelegateTaskEvent",
-            account_id: &self.account,
-            delegate_task_id: &id,
-            sync: task.sync,
-            task_type: Some(&task.task_type),
-        });
+        let raw = |json: String| {
+            RawValue::from_string(json)
+                .map_err(|error| SubmitError::NotJson { line: error.line(), column: error.column() })
+        };
+        let runner = match task.runner {
+            Some(runner) => Some(RunnerSpec {
+                secrets: raw(runner.secrets)?,
+                config: raw(runner.config)?,
+                forward: raw(runner.forward)?,
+                logger: raw(runner.logger)?,
+            }),
+            None => None,
+        };
+        let legacy_event = || {
+            to_json(&Event {
+                event_type: "DelegateTaskEvent",
+                account_id: &self.account,
+                delegate_task_id: &id,
+                sync: task.sync,
+                task_type: Some(&task.task_type),
+            })
+        };
+        let event = match &runner {
+            None => legacy_event(),
+            Some(_) => to_json(&RunnerEvent {
+                account_id: &self.account,
+                task_id: &id,
+                runner_type: "DOUBLE",
+                task_type: &task.task_type,
+            }),
+        };
         let spec = Spec {
             id: id.as_str().into(),
             number,
@@ -136,6 +160,7 @@ impl Shared {
             sync: task.sync,
             runner_response: task.runner_response,
             listed_to_all: task.listed_to_all,
+            runner,
             event,
         };
         let mut state = self.lock();

@@ -42,6 +42,13 @@ pub(super) struct State {
     task_types: HashSet<String>,
 }
 
+/// Whose poll it is; each family is offered its own tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    Legacy,
+    Runner,
+}
+
 /// What a poll lists.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
@@ -104,7 +111,14 @@ impl State {
 
     /// What the delegate's poll lists: sync tasks, async tasks, aborts (wire reference, 7). Listing a task changes nothing; listing an
     /// abort is the only time it is told.
-    pub(super) fn list(&mut self, delegate: &str, sync_only: bool, tasks_max: usize, now: At) -> Listing {
+    pub(super) fn list(
+        &mut self,
+        delegate: &str,
+        family: Family,
+        sync_only: bool,
+        tasks_max: usize,
+        now: At,
+    ) -> Listing {
         let mut listing = Listing::default();
         let id = self.delegates.id(delegate);
         if let Some(delegate) = self.delegates.get(delegate).filter(|delegate| delegate.has_room()) {
@@ -112,6 +126,9 @@ impl State {
             for spec in queues.iter().flat_map(BTreeMap::values) {
                 if listing.tasks.len() == tasks_max {
                     break;
+                }
+                if spec.runner.is_some() != (family == Family::Runner) {
+                    continue;
                 }
                 if !(spec.listed_to_all || delegate.supports(&spec.task_type)) {
                     continue;

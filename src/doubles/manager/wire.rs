@@ -28,10 +28,23 @@ pub struct Registration {
     pub tags: Option<Vec<String>>,
     /// Absent: the delegate gets no task.
     pub supported_task_types: Option<Vec<String>>,
+    /// True: of the runner family, which names no task types and is offered all.
+    pub runner: Option<bool>,
+    pub sequence_num: Option<i64>,
+    /// The runner family's announcement of capacity.
+    pub capacity_config: Option<CapacityConfig>,
     /// Ids of the tasks in work.
     pub currently_executing_delegate_tasks: Option<Vec<String>>,
     /// The Go client sends the account secret here, and the manager echoes it.
     pub delegate_random_token: Option<Hidden>,
+}
+
+/// Room that a runner announces.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CapacityConfig {
+    /// None: it said null, which takes nothing back.
+    pub max_stages: Option<u32>,
 }
 
 /// Text that does not print.
@@ -74,7 +87,7 @@ pub(super) struct ResultA<'a> {
     pub(super) data: &'a RawValue,
 }
 
-/// A result in dialect B; `data` is base64 of JSON, or null.
+/// A result in dialect B or C; `data` is base64 of JSON, or null.
 #[derive(Deserialize)]
 pub(super) struct ResultB<'a> {
     #[serde(borrow)]
@@ -186,6 +199,44 @@ pub(super) struct Event<'a> {
     pub(super) delegate_task_id: &'a str,
     pub(super) sync: bool,
     pub(super) task_type: Option<&'a str>,
+}
+
+/// One entry of a runner poll's answer.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RunnerEvent<'a> {
+    pub(super) account_id: &'a str,
+    pub(super) task_id: &'a str,
+    pub(super) runner_type: &'a str,
+    pub(super) task_type: &'a str,
+}
+
+/// The answer of the runner family's acquire.
+#[derive(Serialize)]
+pub(super) struct Requests<'a> {
+    pub(super) requests: [Request<'a>; 1],
+}
+
+#[derive(Serialize)]
+pub(super) struct Request<'a> {
+    pub(super) id: &'a str,
+    pub(super) account: &'a str,
+    pub(super) task: RunnerTask<'a>,
+    pub(super) secrets: &'a RawValue,
+}
+
+#[derive(Serialize)]
+pub(super) struct RunnerTask<'a> {
+    // Overwritten by whoever reads it, as the newer runner does: only the event's id counts.
+    pub(super) id: &'a str,
+    #[serde(rename = "type")]
+    pub(super) task_type: &'a str,
+    /// Base64.
+    pub(super) data: String,
+    pub(super) driver: &'a str,
+    pub(super) config: &'a RawValue,
+    pub(super) forward: &'a RawValue,
+    pub(super) logger: &'a RawValue,
 }
 
 /// The answer of an acquire. Its names mix two conventions on the wire, too.

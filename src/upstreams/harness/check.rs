@@ -2,13 +2,9 @@
 
 use std::time::Duration;
 
-use super::{
-    Harness,
-    classify::{self, Outcome},
-    request::Request,
-};
+use super::{Harness, classify::Outcome, request::Request};
 use crate::{
-    core::input::CallError,
+    core::input::{CallError, Denial},
     upstreams::{check::Trouble, transport::Failure},
 };
 
@@ -27,7 +23,7 @@ pub(in crate::upstreams) struct Asked {
 impl Harness {
     /// Polls as a delegate that does not exist.
     pub(in crate::upstreams) async fn ask_for_nothing(&self, timeout: Duration) -> Asked {
-        match self.requests.poll(CHECK_DELEGATE) {
+        match self.poll_request(CHECK_DELEGATE) {
             Ok(request) => {
                 let outcome = self.send(&request, timeout).await;
                 Asked { request, outcome }
@@ -45,16 +41,19 @@ impl Harness {
             };
             return Err(Trouble::new(failure.to_string(), fix));
         }
-        let Err(CallError::Unauthorized(text)) = classify::poll(&asked.request, &asked.outcome) else { return Ok(()) };
-        let fix = match () {
-            () if text.contains("EXPIRED_TOKEN") => {
-                "set this machine's clock, by NTP: timedatectl set-ntp true".to_owned()
-            }
-            () if text.contains("REVOKED_TOKEN") => {
+        let Err(CallError::Denied(denial, text)) = self.read_poll(&asked.request, &asked.outcome) else {
+            return Ok(());
+        };
+        let fix = match denial {
+            Denial::TokenExpired => "set this machine's clock, by NTP: timedatectl set-ntp true".to_owned(),
+            Denial::TokenRevoked => {
                 "the token was revoked: make a new one at the manager and put it into account_secret_file".to_owned()
             }
-            () if text.contains("MTLS") => "set tls.client_cert and tls.client_key as the account demands".to_owned(),
-            () => format!(
+            Denial::Address => "have this machine's address added to those the account allows".to_owned(),
+            Denial::Credentials if text.contains("MTLS") => {
+                "set tls.client_cert and tls.client_key as the account demands".to_owned()
+            }
+            Denial::Credentials => format!(
                 "copy the delegate token of account {} into account_secret_file once more",
                 self.options.account_id
             ),
@@ -64,12 +63,17 @@ impl Harness {
 
     /// Whether the answer is a listing.
     pub(in crate::upstreams) fn judge_poll(&self, asked: &Asked) -> Result<((), String), Trouble> {
-        match classify::poll(&asked.request, &asked.outcome) {
+        match self.read_poll(&asked.request, &asked.outcome) {
             Ok(listing) if listing.tasks.is_empty() => {
                 Ok(((), "an empty list, as for any delegate it does not know".to_owned()))
             }
             Ok(listing) => Ok(((), format!("a list of {} tasks", listing.tasks.len()))),
-            Err(CallError::Unauthorized(text) | CallError::Failed(text) | CallError::Deleted(text)) => {
+            Err(
+                CallError::Denied(_, text)
+                | CallError::Failed(text)
+                | CallError::Deleted(text)
+                | CallError::SelfDestruct(text),
+            ) => {
                 Err(Trouble::new(text.to_string(), "is endpoint the manager's base URL, with its path if it has one?"))
             }
         }

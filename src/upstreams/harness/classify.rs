@@ -3,22 +3,28 @@
 //! | answer | register | heartbeat | poll | acquire | report |
 //! |---|---|---|---|---|---|
 //! | 2xx as due | registered | known | listing | task | ok |
-//! | 2xx that says no | deleted | forgotten | | refused, unassigned | |
-//! | 204 | deleted | known | nothing listed | refused | ok |
+//! | 2xx that says no | self-destruct, moved, deleted | forgotten | | refused, unassigned | |
+//! | 204 | denied (address) | known | nothing listed | refused | ok |
 //! | 2xx with something else | failed | failed | failed | unanswered | ok, but for html: unanswered |
 //! | 400, 413, 422 | failed | failed | failed | refused | refused |
-//! | 401, 403 | unauthorized | unauthorized | unauthorized | unanswered | unauthorized |
+//! | 401, 403 | denied ¹ | denied ¹ | denied ¹ | unanswered | unauthorized |
 //! | 404, 409, 410 | failed | failed | failed | refused | gone |
 //! | 500 | failed | failed | failed | refused | fault |
 //! | 408, 425, 429, 3xx, other 5xx | failed | failed | failed | unanswered | unanswered |
 //! | other 4xx | failed | failed | failed | refused | unanswered |
-//! | no answer | failed | failed | failed | unanswered | unanswered |
+//! | no answer | failed | failed | failed | unanswered | unanswered ² |
+//!
+//! ¹ for the token where the code says `EXPIRED_TOKEN` or `REVOKED_TOKEN`, else for the credentials. ² unsent where nothing left.
+//!
+//! Both families have the same table; what the runner family's 2xx hold is in `runner`.
 //!
 //! A lost race for a task is a 500 that says nothing, so an acquire takes one for a refusal; but only a well-formed one, for a page of
 //! HTML or JSON that breaks off comes from something on the way, and tells nothing of the task.
 //!
 //! Texts name method, path and status and what the server said, at most [`TEXT_BYTES_MAX`] bytes of it. They hold no time and no
 //! id, so that the same fault has the same text.
+
+pub(super) mod runner;
 
 use std::{fmt, sync::Arc};
 
@@ -32,7 +38,7 @@ use super::{
 use crate::{
     core::{
         id::ExternalId,
-        input::{AcquireError, CallError, Listed, Listing, ReportError, Standing},
+        input::{AcquireError, CallError, Denial, Listed, Listing, ReportError, Standing},
         task::Identity,
     },
     upstreams::transport::{Failure, Response},
@@ -44,27 +50,47 @@ pub(super) const TEXT_BYTES_MAX: usize = 500;
 /// What came back.
 pub(super) type Outcome = Result<Response, Failure>;
 
-/// The id under which the manager knows the delegate.
-pub(super) fn register(request: &Request, outcome: &Outcome) -> Result<Arc<str>, CallError> {
+/// Where a registration got to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Enrolled {
+    /// The id under which the manager knows the delegate.
+    Granted(Arc<str>),
+    /// The account is another manager's; its base URL, as it was given.
+    Moved(String),
+}
+
+/// What became of a registration.
+pub(super) fn register(request: &Request, outcome: &Outcome) -> Result<Enrolled, CallError> {
     let response = call(request, outcome)?;
     if response.status == 204 {
         let text = "204: the manager refuses this delegate; is this machine's address on the account's allow list?";
-        return Err(CallError::Deleted(about(request, text)));
+        return Err(CallError::Denied(Denial::Address, about(request, text)));
     }
     let answer: Envelope<wire::Registered> = read(request, response).map_err(CallError::Failed)?;
     let Some(registered) = answer.resource else {
         return Err(CallError::Failed(about(request, format_args!("{}: the answer has no resource", response.status))));
     };
     let text = match &*registered.action {
-        wire::ACTION_SELF_DESTRUCT => "the manager wants this delegate gone (SELF_DESTRUCT)".to_owned(),
+        wire::ACTION_SELF_DESTRUCT => {
+            let text = "the manager wants this delegate gone (SELF_DESTRUCT)";
+            return Err(CallError::SelfDestruct(about(request, text)));
+        }
+        wire::ACTION_MIGRATE if !registered.migrate_url.is_empty() => {
+            return Ok(Enrolled::Moved(registered.migrate_url));
+        }
         "" if registered.delegate_id.is_empty() => "the manager gave no delegate id".to_owned(),
-        action if registered.delegate_id.is_empty() => match &*registered.migrate_url {
-            "" => format!("the manager gave no delegate id ({})", excerpt(action)),
-            url => format!("the account moved: set the endpoint to {} ({})", excerpt(url), excerpt(action)),
-        },
-        _ => return Ok(registered.delegate_id.into()),
+        action if registered.delegate_id.is_empty() => {
+            format!("the manager gave no delegate id ({})", excerpt(action))
+        }
+        _ => return Ok(Enrolled::Granted(registered.delegate_id.into())),
     };
     Err(CallError::Deleted(about(request, text)))
+}
+
+/// A move that is not followed.
+pub(super) fn unfollowed(request: &Request, url: &str, why: impl fmt::Display) -> CallError {
+    let text = format_args!("the account moved and is not followed, since {why}: set the endpoint to {}", excerpt(url));
+    CallError::Failed(about(request, text))
 }
 
 /// Whether the manager still knows the delegate.
@@ -95,7 +121,7 @@ pub(super) fn poll(request: &Request, outcome: &Outcome) -> Result<Listing, Call
         match &*event.event_type {
             wire::EVENT_ABORT => listing.aborts.push(external_id),
             wire::EVENT_TASK | "" if !event.task_type.is_empty() => {
-                listing.tasks.push(Listed { external_id, task_type: event.task_type.into() });
+                listing.tasks.push(Listed { external_id, task_type: event.task_type.into(), unsupported: false });
             }
             wire::EVENT_TASK | "" => tracing::debug!(task = %external_id, "left out a task event without a type"),
             other => {
@@ -113,20 +139,8 @@ pub(super) fn acquire<'a>(
     external_id: &ExternalId,
     identity: &Identity,
 ) -> Result<wire::Task<'a>, AcquireError> {
-    let response = match outcome {
-        Ok(response) => response,
-        Err(failure) => return Err(AcquireError::Unanswered(about(request, failure))),
-    };
+    let response = given(request, outcome)?;
     let refused = |text: &dyn fmt::Display| AcquireError::Refused(about(request, text));
-    match response.status {
-        200..300 if response.body.is_empty() => return Err(refused(&format_args!("{}: no task", response.status))),
-        200..300 => {}
-        401 | 403 | 408 | 425 | 429 => return Err(AcquireError::Unanswered(complaint(request, response))),
-        400..=500 if Said::by(&response.body).is_well_formed() => {
-            return Err(AcquireError::Refused(complaint(request, response)));
-        }
-        _ => return Err(AcquireError::Unanswered(complaint(request, response))),
-    }
     let task: wire::Task<'_> = read(request, response).map_err(AcquireError::Unanswered)?;
     if task.task_type.is_empty() {
         return Err(refused(&"the answer holds no task"));
@@ -144,10 +158,41 @@ pub(super) fn acquire<'a>(
     }
 }
 
+/// The answer to an acquire, if it is one that holds something.
+fn given<'a>(request: &Request, outcome: &'a Outcome) -> Result<&'a Response, AcquireError> {
+    let response = match outcome {
+        Ok(response) => response,
+        Err(failure) => return Err(AcquireError::Unanswered(about(request, failure))),
+    };
+    match response.status {
+        200..300 if response.body.is_empty() => {
+            Err(AcquireError::Refused(about(request, format_args!("{}: no task", response.status))))
+        }
+        200..300 => Ok(response),
+        401 | 403 | 408 | 425 | 429 => Err(AcquireError::Unanswered(complaint(request, response))),
+        400..=500 if Said::by(&response.body).is_well_formed() => {
+            Err(AcquireError::Refused(complaint(request, response)))
+        }
+        _ => Err(AcquireError::Unanswered(complaint(request, response))),
+    }
+}
+
+/// Why an announcement of capacity did not arrive; none: it did.
+pub(super) fn capacity(request: &Request, outcome: &Outcome) -> Option<Arc<str>> {
+    match outcome {
+        Ok(response) if matches!(response.status, 200..300) => None,
+        Ok(response) => Some(complaint(request, response)),
+        Err(failure) => Some(about(request, failure)),
+    }
+}
+
 /// Whether the result is reported.
 pub(super) fn report(request: &Request, outcome: &Outcome) -> Result<(), ReportError> {
     let response = match outcome {
         Ok(response) => response,
+        Err(failure @ (Failure::Unsent { .. } | Failure::Unconnected { .. })) => {
+            return Err(ReportError::Unsent(about(request, failure)));
+        }
         Err(failure) => return Err(ReportError::Unanswered(about(request, failure))),
     };
     let class = match response.status {
@@ -176,9 +221,18 @@ fn call<'a>(request: &Request, outcome: &'a Outcome) -> Result<&'a Response, Cal
         Err(failure) => Err(CallError::Failed(about(request, failure))),
         Ok(response) => match response.status {
             200..300 => Ok(response),
-            401 | 403 => Err(CallError::Unauthorized(complaint(request, response))),
+            401 | 403 => Err(CallError::Denied(denial(response), complaint(request, response))),
             _ => Err(CallError::Failed(complaint(request, response))),
         },
+    }
+}
+
+/// What exactly the manager has against the credentials.
+fn denial(response: &Response) -> Denial {
+    match Said::by(&response.body) {
+        Said::Message { code, .. } if code == wire::EXPIRED_TOKEN => Denial::TokenExpired,
+        Said::Message { code, .. } if code == wire::REVOKED_TOKEN => Denial::TokenRevoked,
+        _ => Denial::Credentials,
     }
 }
 
@@ -205,7 +259,10 @@ fn about(request: &Request, text: impl fmt::Display) -> Arc<str> {
 fn complaint(request: &Request, response: &Response) -> Arc<str> {
     let said = Said::by(&response.body);
     let hint = match (response.status, &said) {
-        (401, Said::Message { code, .. }) if code == "EXPIRED_TOKEN" => "; is this machine's clock slow?",
+        (401, Said::Message { code, .. }) if code == wire::EXPIRED_TOKEN => "; is this machine's clock slow?",
+        (401, Said::Message { code, .. }) if code == wire::REVOKED_TOKEN => {
+            "; somebody revoked account_secret: put a new one in its place"
+        }
         (401 | 403, _) => "; the manager refuses the credentials: check account_id and account_secret",
         (300..=399, _) => "; redirects are not followed: set the endpoint to the final address",
         // The answer to a missing header is the same as to any accident.

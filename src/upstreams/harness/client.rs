@@ -4,21 +4,21 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
-use reqwest::Url;
+use reqwest::{Url, header::HeaderName};
 
 use super::{
-    classify::{self, Outcome},
+    classify::{self, Enrolled, Outcome},
     credentials::Credentials,
     host::host,
-    options::{Error, Options},
-    request::{HEARTBEAT_TIMEOUT, Request, Requests},
+    options::{Error, Family, Options},
+    request::{BadId, HEARTBEAT_TIMEOUT, Request, Requests},
     result::result,
-    spec::spec,
+    spec::{self, spec},
     token::AccountSecret,
     wire,
 };
@@ -40,11 +40,18 @@ use crate::{
 /// Body of an error that repeats the account secret or the token.
 const CENSORED: &[u8] = b"(the answer repeats the credentials and is not shown)";
 
+/// Carries the hash of the account secret.
+const TOKEN_HASH: HeaderName = HeaderName::from_static("delegatetokenhash");
+/// Managers that a registration is sent on to; two that name each other must not go on for ever.
+const MOVES_MAX: usize = 3;
+
 /// One manager, seen as an upstream.
 pub struct Harness {
     pub(super) options: Options,
     endpoint: Url,
-    pub(super) requests: Requests,
+    /// Where the account lives now, if the manager said so, without a slash at its end. Lost with the process.
+    moved_to: Mutex<Option<Arc<str>>>,
+    requests: Requests,
     credentials: FromFiles<Credentials>,
     transport: Arc<dyn Transport>,
 }
@@ -70,6 +77,7 @@ impl Harness {
         options.endpoint.truncate(options.endpoint.trim_end_matches('/').len());
         Ok(Self {
             endpoint: parse_endpoint(&options.endpoint)?,
+            moved_to: Mutex::default(),
             requests: Requests::new(&options.account_id),
             credentials: Credentials::of(&options)?,
             transport,
@@ -84,13 +92,58 @@ impl Harness {
             None => host(&self.options, &self.endpoint, timeout).await,
         };
         let mut body = self.delegate(&host);
-        body.sequence_num = Some(1);
-        body.supported_task_types = Some(task_types.iter().map(TaskType::as_str).collect());
-        let tags: Vec<_> = self.options.tags.iter().map(String::as_str).filter(|tag| !tag.is_empty()).collect();
-        body.tags = (!tags.is_empty()).then_some(tags);
+        if self.options.family == Family::Legacy {
+            body.sequence_num = Some(1);
+            body.supported_task_types = Some(task_types.iter().map(TaskType::as_str).collect());
+            let tags = self.tags();
+            body.tags = (!tags.is_empty()).then_some(tags);
+        }
         let request = self.requests.register(wire::to_json(&body));
-        let outcome = self.send(&request, timeout).await;
-        Ok(Registered { delegate_id: classify::register(&request, &outcome)?, host })
+        let delegate_id = self.enroll(&request).await?;
+        self.announce_capacity(&delegate_id).await;
+        Ok(Registered { delegate_id, host, moved_to: self.moved_to() })
+    }
+
+    /// Registers where the account lives, which is found out on the way.
+    async fn enroll(&self, request: &Request) -> Result<Arc<str>, CallError> {
+        let mut base = self.base();
+        for _ in 0..=MOVES_MAX {
+            let outcome = self.send_to(&base, request, self.options.request_timeout).await;
+            match classify::register(request, &outcome)? {
+                Enrolled::Granted(delegate_id) => {
+                    if base != self.base() {
+                        *self.moved_to.lock().unwrap_or_else(PoisonError::into_inner) = Some(base);
+                    }
+                    return Ok(delegate_id);
+                }
+                Enrolled::Moved(url) => base = self.followed(request, &url)?,
+            }
+        }
+        Err(classify::unfollowed(request, &base, format_args!("it moved more than {MOVES_MAX} times")))
+    }
+
+    /// The base URL that the account moved to, if credentials may be sent there.
+    fn followed(&self, request: &Request, url: &str) -> Result<Arc<str>, CallError> {
+        let refuse = |why: &str| classify::unfollowed(request, url, why);
+        let parsed = parse_endpoint(url).map_err(|_| refuse("the address is no base url"))?;
+        // Whoever asked for TLS keeps it; and certificates are loaded only where they are needed.
+        if parsed.scheme() != self.endpoint.scheme() {
+            return Err(refuse("its scheme is another one"));
+        }
+        Ok(url.trim_end_matches('/').into())
+    }
+
+    /// Only the legacy family has a call for it, and only operators who ask for it send it: managers do without.
+    async fn announce_capacity(&self, delegate_id: &str) {
+        let (Family::Legacy, Some(maximum_number_of_builds)) = (self.options.family, self.options.capacity) else {
+            return;
+        };
+        let body = wire::to_json(&wire::Capacity { maximum_number_of_builds });
+        let Ok(request) = self.requests.capacity(delegate_id, body) else { return };
+        let outcome = self.send(&request, self.options.request_timeout).await;
+        if let Some(text) = classify::capacity(&request, &outcome) {
+            tracing::warn!(reason = %text, "the manager was not told this delegate's capacity; the next registration tells it");
+        }
     }
 
     async fn heartbeat(&self, delegate_id: &str, host: &Host, running: &[ExternalId]) -> Result<Standing, CallError> {
@@ -103,25 +156,49 @@ impl Harness {
     }
 
     async fn poll(&self, delegate_id: &str) -> Result<Listing, CallError> {
-        let request = self.requests.poll(delegate_id).map_err(|error| CallError::Failed(error.to_string().into()))?;
+        let request = self.poll_request(delegate_id).map_err(|error| CallError::Failed(error.to_string().into()))?;
         let outcome = self.send(&request, self.options.request_timeout).await;
-        classify::poll(&request, &outcome)
+        self.read_poll(&request, &outcome)
+    }
+
+    pub(super) fn poll_request(&self, delegate_id: &str) -> Result<Request, BadId> {
+        match self.options.family {
+            Family::Legacy => self.requests.poll(delegate_id),
+            Family::Runner => self.requests.runner_poll(delegate_id),
+        }
+    }
+
+    pub(super) fn read_poll(&self, request: &Request, outcome: &Outcome) -> Result<Listing, CallError> {
+        match self.options.family {
+            Family::Legacy => classify::poll(request, outcome),
+            Family::Runner => classify::runner::poll(request, outcome),
+        }
     }
 
     async fn acquire(&self, external_id: &ExternalId, identity: &Identity) -> Result<Box<Spec>, AcquireError> {
+        let (id, name) = (external_id.as_str(), &self.options.delegate_name);
+        let request = match self.options.family {
+            Family::Legacy => self.requests.acquire(id, identity),
+            Family::Runner => self.requests.runner_acquire(id, identity, name),
+        };
         // No request can leave for such an id, so nothing was assigned.
-        let request = self
-            .requests
-            .acquire(external_id.as_str(), identity)
-            .map_err(|error| AcquireError::Refused(error.to_string().into()))?;
+        let request = request.map_err(|error| AcquireError::Refused(error.to_string().into()))?;
         let outcome = self.send(&request, self.options.request_timeout).await;
-        let task = classify::acquire(&request, &outcome, external_id, identity)?;
-        Ok(Box::new(spec(&task, &self.options.account_id, identity, self.options.legacy_status_code)))
+        let account = &self.options.account_id;
+        Ok(Box::new(match self.options.family {
+            Family::Legacy => {
+                let task = classify::acquire(&request, &outcome, external_id, identity)?;
+                spec(&task, account, identity, self.options.legacy_status_code)
+            }
+            Family::Runner => {
+                let given = classify::runner::acquire(&request, &outcome)?;
+                spec::runner::spec(&given, account, identity)
+            }
+        }))
     }
 
     async fn report(&self, report: &Answerable) -> Result<(), ReportError> {
-        let request =
-            result(&self.requests, report).map_err(|error| ReportError::Unanswered(error.to_string().into()))?;
+        let request = result(&self.requests, report).map_err(|error| ReportError::Unsent(error.to_string().into()))?;
         let outcome = self.send(&request, self.options.request_timeout).await;
         classify::report(&request, &outcome)
     }
@@ -129,10 +206,12 @@ impl Harness {
     /// What registrations and heartbeats have in common.
     fn delegate<'a>(&'a self, host: &'a Host) -> wire::Delegate<'a> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let is_runner = self.options.family == Family::Runner;
+        let send_secret = self.options.send_secret_in_body && !is_runner;
         wire::Delegate {
             account_id: &self.options.account_id,
             delegate_name: &self.options.delegate_name,
-            delegate_random_token: self.options.send_secret_in_body.then(|| self.credentials.get().secret.reveal()),
+            delegate_random_token: send_secret.then(|| self.credentials.get().secret.reveal()),
             last_heart_beat: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
             delegate_id: None,
             delegate_type: wire::DELEGATE_TYPE,
@@ -142,16 +221,37 @@ impl Harness {
             ip: &host.ip,
             sequence_num: None,
             supported_task_types: None,
-            tags: None,
+            // The runner says all of itself each time, an empty list of tags included.
+            tags: is_runner.then(|| self.tags()),
             heartbeat_as_object: true,
+            version: is_runner.then_some(wire::runner::VERSION),
+            capacity_config: is_runner.then_some(wire::runner::CapacityConfig { max_stages: self.options.capacity }),
+            runner: is_runner.then_some(true),
             currently_executing_delegate_tasks: None,
         }
     }
 
+    fn tags(&self) -> Vec<&str> {
+        self.options.tags.iter().map(String::as_str).filter(|tag| !tag.is_empty()).collect()
+    }
+
+    fn moved_to(&self) -> Option<Arc<str>> {
+        self.moved_to.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The manager's base URL as far as this process knows.
+    fn base(&self) -> Arc<str> {
+        self.moved_to().unwrap_or_else(|| self.options.endpoint.as_str().into())
+    }
+
     pub(super) async fn send(&self, request: &Request, timeout: Duration) -> Outcome {
+        self.send_to(&self.base(), request, timeout).await
+    }
+
+    async fn send_to(&self, base: &str, request: &Request, timeout: Duration) -> Outcome {
         let began = Instant::now();
         let credentials = self.credentials.get();
-        let outcome = self.send_as(&credentials, request, timeout).await;
+        let outcome = self.send_as(&credentials, base, request, timeout).await;
         if !classify::refuses_token(&outcome) {
             return outcome;
         }
@@ -162,16 +262,17 @@ impl Harness {
         if Arc::ptr_eq(&renewed, &credentials) || left.is_zero() {
             return outcome;
         }
-        self.send_as(&renewed, request, left).await
+        self.send_as(&renewed, base, request, left).await
     }
 
-    async fn send_as(&self, credentials: &Credentials, request: &Request, timeout: Duration) -> Outcome {
+    async fn send_as(&self, credentials: &Credentials, base: &str, request: &Request, timeout: Duration) -> Outcome {
         let token = credentials.tokens.token(SystemTime::now());
         let token = token.map_err(|error| Failure::Unsent { reason: error.to_string() })?;
         let sent = transport::Request {
             method: request.method.clone(),
-            url: format!("{}{}", self.options.endpoint, request.target),
+            url: format!("{base}{}", request.target),
             authorization: format!("Delegate {token}"),
+            header: (self.options.family == Family::Runner).then(|| (TOKEN_HASH, credentials.secret.hash())),
             body: request.body.clone(),
             timeout,
         };

@@ -11,7 +11,7 @@ use std::{
 use reqwest::Url;
 use tokio::net::{UdpSocket, lookup_host};
 
-use super::options::Options;
+use super::options::{Family, Options};
 use crate::core::record::Host;
 
 /// Longest host name sent, in bytes; the rest is cut. DNS names have at most 253.
@@ -26,7 +26,11 @@ pub(super) async fn host(options: &Options, endpoint: &Url, timeout: Duration) -
         Some(name) => tidy(name),
         None => {
             let system = rustix::system::uname();
-            host_name(&system.nodename().to_string_lossy(), &options.delegate_name)
+            let prefix = match options.family {
+                Family::Legacy => "dlite",
+                Family::Runner => "runner",
+            };
+            host_name(prefix, &system.nodename().to_string_lossy(), &options.delegate_name)
         }
     };
     // Resolving a name can take as long as the resolver likes.
@@ -35,8 +39,8 @@ pub(super) async fn host(options: &Options, endpoint: &Url, timeout: Duration) -
 }
 
 /// Unique per host and delegate name, so that two delegates of one host are two.
-fn host_name(system: &str, delegate_name: &str) -> String {
-    tidy(&format!("dlite-{}-{}", if system.is_empty() { "host" } else { system }, delegate_name))
+fn host_name(prefix: &str, system: &str, delegate_name: &str) -> String {
+    tidy(&format!("{prefix}-{}-{}", if system.is_empty() { "host" } else { system }, delegate_name))
 }
 
 /// The manager's own delegates write a blank as `-`, too.
@@ -72,9 +76,9 @@ mod tests {
 
     #[test]
     fn two_delegates_of_one_host_have_two_names() {
-        assert_eq!(host_name("mac-07", "pool a"), "dlite-mac-07-pool-a");
-        assert_ne!(host_name("mac-07", "pool-a"), host_name("mac-07", "pool-b"));
-        assert_eq!(host_name("", "pool"), "dlite-host-pool");
+        assert_eq!(host_name("dlite", "mac-07", "pool a"), "dlite-mac-07-pool-a");
+        assert_ne!(host_name("runner", "mac-07", "pool-a"), host_name("runner", "mac-07", "pool-b"));
+        assert_eq!(host_name("runner", "", "pool"), "runner-host-pool");
     }
 
     #[test]

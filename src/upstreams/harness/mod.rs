@@ -1,4 +1,5 @@
-//! The Harness manager's legacy family: registration, heartbeats, polls, acquires, and results in dialects A and B.
+//! The Harness manager's two families of calls: registration, heartbeats, polls, acquires, and results in dialects A and B (legacy)
+//! or C (runner). One option chooses, for an upstream as a whole.
 //!
 //! ```text
 //!  Call ─► Harness::perform ─► request ─► Transport ─► classify ─► Answer
@@ -11,9 +12,10 @@
 //! | `options` | what an operator can set |
 //! | `wire` | the manager's JSON, field by field; its words stay there |
 //! | `request` | method, path and bound of each call |
+//! | `wire::runner`, `spec::runner`, `classify::runner` | the same of the runner family |
 //! | `spec` | an acquired task in the core's words |
 //! | `reply` | the note, kept with a task, of how to answer for it |
-//! | `result` | a finished task as the exact bytes of dialect A or B |
+//! | `result` | a finished task as the exact bytes of dialect A, B or C |
 //! | `classify` | what an answer, or none, means |
 //! | `check` | what the manager says to `dlite upstreams check` |
 //! | `host` | the name and address that make the delegate's identity |
@@ -23,6 +25,12 @@
 //! It never decides when to call or whether to call again, keeps nothing on disk, and writes the account secret into no request unless
 //! [`Options::send_secret_in_body`] says so. Of a result it sends the handler's own payload, or a small body that says how the task
 //! ended; typed outputs reach the manager only as part of a handler's payload.
+//!
+//! Of the runner family it does not speak the daemon sets' calls: a runner reports there which long-running programs it keeps, and
+//! this delegate keeps none, so it has nothing to say and must not be asked to keep any. Tasks that ask for it all the same are taken
+//! and answered as unsupported, since nobody else will answer them.
+//!
+//! An account that moves (`MIGRATE`) is followed by this process, and found anew by the next one.
 
 mod check;
 mod classify;
@@ -41,6 +49,6 @@ pub use self::{
     check::CHECK_DELEGATE,
     client::Harness,
     host::{HOST_NAME_BYTES_MAX, IP_FALLBACK},
-    options::{Error, LegacyStatusCode, Options},
+    options::{Error, Family, LegacyStatusCode, Options},
     request::{HEARTBEAT_TIMEOUT, ID_BYTES_MAX, REQUEST_TIMEOUT},
 };

@@ -33,10 +33,24 @@ pub struct Options {
     pub host_name: Option<String>,
     /// Bound of one call, from connecting to the last byte of the answer. At least a millisecond.
     pub request_timeout: Duration,
+    pub family: Family,
+    /// Tasks at once that the manager is told this delegate has room for; none: nothing is announced.
+    pub capacity: Option<u32>,
     pub legacy_status_code: LegacyStatusCode,
-    /// Sends the account secret in clear with registrations and heartbeats, as the Go client does. For managers that want it.
+    /// Sends the account secret in clear with registrations and heartbeats, as the Go client does. For managers that want it. The
+    /// runner family never does.
     pub send_secret_in_body: bool,
     pub network: Network,
+}
+
+/// Which of the manager's calls to speak. Fixed for a task when it is acquired, as far as its answer goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Family {
+    /// Those of the Go client dlite: task events, and results in dialects A and B.
+    #[default]
+    Legacy,
+    /// Those of the newer runner: runner events, requests, and results in dialect C.
+    Runner,
 }
 
 /// What dialect A says of a task that did not succeed. Fixed for a task when it is acquired, so that a report repeated after a change
@@ -84,6 +98,8 @@ impl Options {
             tags: Vec::new(),
             host_name: None,
             request_timeout: REQUEST_TIMEOUT,
+            family: Family::default(),
+            capacity: None,
             legacy_status_code: LegacyStatusCode::default(),
             send_secret_in_body: false,
             network: Network::default(),
@@ -100,6 +116,11 @@ impl Options {
             tags: upstream.tags.clone(),
             host_name: upstream.host_name.clone(),
             request_timeout: upstream.request_timeout,
+            family: match upstream.family {
+                config::Family::Legacy => Family::Legacy,
+                config::Family::Runner => Family::Runner,
+            },
+            capacity: upstream.capacity,
             legacy_status_code: match upstream.legacy_status_code {
                 config::LegacyStatusCode::Failed => LegacyStatusCode::Failed,
                 config::LegacyStatusCode::Ok => LegacyStatusCode::Ok,

@@ -14,8 +14,10 @@ pub(super) enum Reply {
     A,
     /// The same, always with the code of a success.
     AAlwaysOk,
-    /// To the runner's result call.
+    /// To the runner response call.
     B,
+    /// To the runner family's result call.
+    C,
 }
 
 /// A note that this version did not write.
@@ -28,6 +30,7 @@ pub(super) struct UnknownReply;
 // === impl Reply ===
 
 impl Reply {
+    /// How a task of the legacy family is answered.
     pub(super) fn new(runner_response: bool, legacy_status_code: LegacyStatusCode) -> Self {
         match (runner_response, legacy_status_code) {
             (true, _) => Self::B,
@@ -51,12 +54,12 @@ mod tests {
 
     #[test]
     fn a_note_is_read_as_it_was_written_and_a_foreign_one_is_refused() {
-        for reply in [Reply::A, Reply::AAlwaysOk, Reply::B] {
+        for reply in [Reply::A, Reply::AAlwaysOk, Reply::B, Reply::C] {
             assert_eq!(Reply::decode(&reply.encode()), Ok(reply));
         }
         assert_eq!(Reply::decode(&[9]), Err(UnknownReply));
         assert_eq!(Reply::decode(&[]), Err(UnknownReply));
         // As journals hold it.
-        assert_eq!([Reply::A, Reply::AAlwaysOk, Reply::B].map(|reply| reply.encode()[0]), [0, 1, 2]);
+        assert_eq!([Reply::A, Reply::AAlwaysOk, Reply::B, Reply::C].map(|reply| reply.encode()[0]), [0, 1, 2, 3]);
     }
 }

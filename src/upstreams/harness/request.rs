@@ -64,6 +64,12 @@ impl Requests {
         self.request(Method::POST, HEARTBEAT, HEARTBEAT.to_owned(), "", body.into())
     }
 
+    pub(super) fn capacity(&self, delegate: &str, body: Vec<u8>) -> Result<Request, BadId> {
+        let path = format!("/api/agent/delegates/register-delegate-capacity/{}", segment("delegate", delegate)?);
+        let template = "/api/agent/delegates/register-delegate-capacity/{delegate}";
+        Ok(self.request(Method::POST, template, path, "", body.into()))
+    }
+
     pub(super) fn poll(&self, delegate: &str) -> Result<Request, BadId> {
         let path = format!("/api/agent/delegates/{}/task-events", segment("delegate", delegate)?);
         let template = "/api/agent/delegates/{delegate}/task-events";
@@ -89,6 +95,31 @@ impl Requests {
         let path = format!("/api/executions/{}/response", segment("task", task)?);
         let query = format!("&delegateId={}", escaped(delegate));
         Ok(self.request(Method::POST, "/api/executions/{task}/response", path, &query, body.into()))
+    }
+
+    // === the runner family ===
+
+    pub(super) fn runner_poll(&self, runner: &str) -> Result<Request, BadId> {
+        let path = format!("/api/executions/{}/runner-events", segment("delegate", runner)?);
+        Ok(self.request(Method::GET, "/api/executions/{runner}/runner-events", path, "", Bytes::new()))
+    }
+
+    /// A GET, and it assigns all the same.
+    pub(super) fn runner_acquire(&self, task: &str, identity: &Identity, name: &str) -> Result<Request, BadId> {
+        let path = format!("/api/executions/{}/request", segment("task", task)?);
+        let query = format!(
+            "&delegateId={}&delegateInstanceId={}&delegateName={}",
+            escaped(&identity.delegate_id),
+            escaped(&identity.instance_id),
+            escaped(name)
+        );
+        Ok(self.request(Method::GET, "/api/executions/{task}/request", path, &query, Bytes::new()))
+    }
+
+    pub(super) fn result_c(&self, task: &str, runner: &str, body: Vec<u8>) -> Result<Request, BadId> {
+        let path = format!("/api/executions/{}/task-response", segment("task", task)?);
+        let query = format!("&runnerId={}", escaped(runner));
+        Ok(self.request(Method::POST, "/api/executions/{task}/task-response", path, &query, body.into()))
     }
 
     fn request(&self, method: Method, template: &'static str, path: String, query: &str, body: Bytes) -> Request {

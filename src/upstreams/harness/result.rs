@@ -1,18 +1,19 @@
-//! A finished task as the exact request of dialect A or B. Pure: the same [`Answerable`] gives the same bytes.
+//! A finished task as the exact request of dialect A, B or C. Pure: the same [`Answerable`] gives the same bytes.
 //!
-//! | outcome | code in A | code in B | status in a body made here |
+//! | outcome | code in A | code in B and C | status in a body made here |
 //! |---|---|---|---|
 //! | succeeded | OK | OK | SUCCESS |
 //! | skipped | OK | OK | SKIPPED |
-//! | timed out | FAILED ¹ | TIMEOUT | FAILURE in A, TIMEOUT in B |
+//! | timed out | FAILED ¹ | TIMEOUT | FAILURE in A, TIMEOUT in B and C |
 //! | failed, errored, cancelled | FAILED ¹ | FAILED | FAILURE |
+//! | errored, and the core hands the task back | RETRY_ON_OTHER_DELEGATE | | FAILURE |
 //! | any, and the manager refused the result | FAILED ¹ | FAILED | FAILURE |
 //!
 //! ¹ OK where the task was acquired under [`LegacyStatusCode::Ok`](super::LegacyStatusCode::Ok).
 //!
-//! No task is handed back (RETRY_ON_OTHER_DELEGATE): that may be said at most once, and a report is sent until it is answered.
+//! Only dialect A knows the code that hands a task back; how often it may be said is the core's to know.
 //!
-//! A handler's payload passes as it is: in A inlined, as it must be an object there, or else wrapped into one; in B as base64.
+//! A handler's payload passes as it is: in A inlined, as it must be an object there, or else wrapped into one; in B and C as base64.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::value::RawValue;
@@ -49,23 +50,25 @@ pub(super) fn result(requests: &Requests, report: &Answerable) -> Result<Request
     let request = match reply {
         Reply::A | Reply::AAlwaysOk => {
             let data = inline(verdict.payload.unwrap_or(&verdict.brief(wire::EXECUTION_FAILURE)));
-            let code = if verdict.is_good() || reply == Reply::AAlwaysOk { wire::CODE_OK } else { wire::CODE_FAILED };
+            let code = if report.hand_back {
+                wire::CODE_RETRY_ON_OTHER_DELEGATE
+            } else if verdict.is_good() || reply == Reply::AAlwaysOk {
+                wire::CODE_OK
+            } else {
+                wire::CODE_FAILED
+            };
             let body = wire::to_json(&wire::ResultA { id, data: &data, task_type, code });
             requests.result_a(id, delegate, body)?
         }
         Reply::B => {
-            let data = match verdict.payload {
-                Some(payload) => STANDARD.encode(payload),
-                None => STANDARD.encode(verdict.brief(wire::EXECUTION_TIMEOUT)),
-            };
-            let code = match verdict.outcome {
-                Outcome::Succeeded | Outcome::Skipped => wire::CODE_OK,
-                Outcome::TimedOut => wire::CODE_TIMEOUT,
-                Outcome::Failed | Outcome::Errored | Outcome::Cancelled => wire::CODE_FAILED,
-            };
-            let error = verdict.error.as_deref().unwrap_or("");
+            let (code, error, data) = verdict.encoded();
             let body = wire::to_json(&wire::ResultB { id, task_type, code, error, data });
             requests.result_b(id, delegate, body)?
+        }
+        Reply::C => {
+            let (code, error, data) = verdict.encoded();
+            let body = wire::to_json(&wire::runner::ResultC { id, data, error, task_type, code });
+            requests.result_c(id, delegate, body)?
         }
     };
     Ok(request)
@@ -99,6 +102,20 @@ impl<'a> Verdict<'a> {
 
     fn is_good(&self) -> bool {
         matches!(self.outcome, Outcome::Succeeded | Outcome::Skipped)
+    }
+
+    /// Code, error and data as dialects B and C have them.
+    fn encoded(&self) -> (&'static str, &str, String) {
+        let data = match self.payload {
+            Some(payload) => STANDARD.encode(payload),
+            None => STANDARD.encode(self.brief(wire::EXECUTION_TIMEOUT)),
+        };
+        let code = match self.outcome {
+            Outcome::Succeeded | Outcome::Skipped => wire::CODE_OK,
+            Outcome::TimedOut => wire::CODE_TIMEOUT,
+            Outcome::Failed | Outcome::Errored | Outcome::Cancelled => wire::CODE_FAILED,
+        };
+        (code, self.error.as_deref().unwrap_or(""), data)
     }
 
     /// A body that says how the task ended, where the handler gave none.

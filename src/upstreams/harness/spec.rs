@@ -1,5 +1,7 @@
 //! An acquired task in the core's words. Pure: the same answer gives the same spec.
 
+pub(super) mod runner;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -24,7 +26,7 @@ const SECRET_BYTES_MAX: usize = 64 * 1024;
 const LABEL_ACCOUNT: &str = "accountId";
 
 /// The parts that CI tasks play in a stage; everything else stands alone.
-const KINDS: [(&str, Kind); 8] = [
+const KINDS: [(&str, Kind); 14] = [
     ("DLITE_CI_VM_INITIALIZE_TASK", Kind::SessionSetup),
     ("DLITE_CI_VM_EXECUTE_TASK", Kind::SessionExecute),
     ("DLITE_CI_VM_EXECUTE_TASK_V2", Kind::SessionExecute),
@@ -33,12 +35,19 @@ const KINDS: [(&str, Kind); 8] = [
     ("CI_DOCKER_INITIALIZE_TASK", Kind::SessionSetup),
     ("CI_DOCKER_EXECUTE_TASK", Kind::SessionExecute),
     ("CI_DOCKER_CLEANUP_TASK", Kind::SessionCleanup),
+    ("local_init", Kind::SessionSetup),
+    ("local_execute", Kind::SessionExecute),
+    ("local_cleanup", Kind::SessionCleanup),
+    ("vm_init", Kind::SessionSetup),
+    ("vm_execute", Kind::SessionExecute),
+    ("vm_cleanup", Kind::SessionCleanup),
 ];
 
-/// What the core is to know of an acquired task.
+/// What the core is to know of an acquired task of the legacy family.
 pub(super) fn spec(task: &wire::Task<'_>, account: &str, identity: &Identity, legacy: LegacyStatusCode) -> Spec {
     let timeout = u64::try_from(task.timeout).ok().filter(|ms| *ms > 0).map(Duration::from_millis);
     let abstractions = task.logging.as_ref().and_then(|logging| logging.abstractions);
+    let reply = Reply::new(task.runner_response, legacy);
     Spec {
         task_type: task.task_type.as_str().into(),
         kind: kind_of(&task.task_type),
@@ -55,7 +64,10 @@ pub(super) fn spec(task: &wire::Task<'_>, account: &str, identity: &Identity, le
         }],
         tenant: account.into(),
         timeout,
-        reply: Reply::new(task.runner_response, legacy).encode(),
+        reply: reply.encode(),
+        // Only dialect A has a word for it, and whoever wants the Go client's codes does not want this one.
+        hand_back: reply == Reply::A,
+        unsupported: None,
     }
 }
 
@@ -78,7 +90,10 @@ fn labels(abstractions: Option<&RawValue>, account: &str) -> BTreeMap<String, St
 
 /// The values that are text. They have no names; masking needs none.
 fn secrets(values: Option<&RawValue>) -> Vec<Secret> {
-    let all: Vec<serde_json::Value> = values.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
+    masked(values.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default())
+}
+
+fn masked(all: Vec<serde_json::Value>) -> Vec<Secret> {
     let usable = all.into_iter().filter_map(|value| match value {
         serde_json::Value::String(text) if !text.is_empty() && text.len() <= SECRET_BYTES_MAX => Some(text),
         _ => None,

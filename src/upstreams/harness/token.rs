@@ -182,6 +182,13 @@ impl AccountSecret {
         Self { bytes, key: LessSafeKey::new(key) }
     }
 
+    /// What tells a manager which secret a token was made with: SHA-256 over the *text* of the secret (not over its 16 bytes), as 64
+    /// lower-case hexadecimal digits.
+    pub fn hash(&self) -> String {
+        let digest = ring::digest::digest(&ring::digest::SHA256, self.reveal().as_bytes());
+        digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// The secret in clear, as 32 lower-case hexadecimal digits. Never log it.
     pub fn reveal(&self) -> String {
         self.bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -327,6 +334,13 @@ mod tests {
             1,
         );
         assert_eq!(open(&secret(), &other), Err(Error::Header));
+    }
+
+    #[test]
+    fn the_hash_of_a_secret_is_the_references_with_its_leading_zeros() {
+        assert_eq!(secret().hash(), "a1bf4dc2c0cea821798c38e16fcc1667d6f0504afa821b181672035fc5967890");
+        let other: AccountSecret = STANDARD.encode("5eed000000000000000000000000000e").parse().unwrap();
+        assert_eq!(other.hash(), "008c72be94aafd69f3e308293e808b61e50025cd9d37b8e0dc3ad490e4b833c7");
     }
 
     #[test]

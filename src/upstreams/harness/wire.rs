@@ -3,6 +3,8 @@
 //! Reading is lenient: unknown fields are ignored, missing ones and nulls are the type's default. A task's data is never parsed, so
 //! that its bytes reach the runner as they came.
 
+pub(super) mod runner;
+
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
@@ -53,6 +55,11 @@ pub(super) struct Registered {
 }
 
 pub(super) const ACTION_SELF_DESTRUCT: &str = "SELF_DESTRUCT";
+pub(super) const ACTION_MIGRATE: &str = "MIGRATE";
+
+/// Codes of refused tokens.
+pub(super) const EXPIRED_TOKEN: &str = "EXPIRED_TOKEN";
+pub(super) const REVOKED_TOKEN: &str = "REVOKED_TOKEN";
 
 #[derive(Debug, Deserialize)]
 pub(super) struct HeartbeatAnswer {
@@ -159,12 +166,26 @@ pub(super) struct Delegate<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tags: Option<Vec<&'a str>>,
     pub(super) heartbeat_as_object: bool,
+    // The runner family's own, from here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) version: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) capacity_config: Option<runner::CapacityConfig>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) runner: Option<bool>,
     /// Makes a manager that reads it give these tasks more time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) currently_executing_delegate_tasks: Option<Vec<&'a str>>,
 }
 
 pub(super) const DELEGATE_TYPE: &str = "DOCKER";
+
+/// The legacy family's announcement of capacity.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Capacity {
+    pub(super) maximum_number_of_builds: u32,
+}
 
 /// A result in dialect A.
 #[derive(Serialize)]
@@ -192,7 +213,9 @@ pub(super) struct ResultB<'a> {
 
 pub(super) const CODE_OK: &str = "OK";
 pub(super) const CODE_FAILED: &str = "FAILED";
-/// Dialect B only; A answers 500 to it.
+/// Dialect A only: another delegate is to do it.
+pub(super) const CODE_RETRY_ON_OTHER_DELEGATE: &str = "RETRY_ON_OTHER_DELEGATE";
+/// Dialects B and C only; A answers 500 to it.
 pub(super) const CODE_TIMEOUT: &str = "TIMEOUT";
 
 /// The least that a CI result says.
@@ -206,7 +229,7 @@ pub(super) struct Brief<'a> {
 pub(super) const EXECUTION_SUCCESS: &str = "SUCCESS";
 pub(super) const EXECUTION_FAILURE: &str = "FAILURE";
 pub(super) const EXECUTION_SKIPPED: &str = "SKIPPED";
-/// Dialect B only; clients turn it into a failure in A.
+/// Dialects B and C only; clients turn it into a failure in A.
 pub(super) const EXECUTION_TIMEOUT: &str = "TIMEOUT";
 
 /// Around a result that is JSON but no object, in dialect A.

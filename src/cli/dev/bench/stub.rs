@@ -91,12 +91,15 @@ impl Stub {
             Call::Register { host, .. } => Answer::Register(Ok(Registered {
                 delegate_id: "stub".into(),
                 host: host.unwrap_or(Host { name: "bench".into(), ip: "127.0.0.1".into() }),
+                moved_to: None,
             })),
             Call::Heartbeat { .. } => Answer::Heartbeat(Ok(Standing::Known)),
             Call::Poll { .. } => {
                 let state = self.state();
                 let tasks = state.offered.keys().take(1_000);
-                let tasks = tasks.map(|id| Listed { external_id: id.clone(), task_type: NOOP.into() }).collect();
+                let tasks = tasks
+                    .map(|id| Listed { external_id: id.clone(), task_type: NOOP.into(), unsupported: false })
+                    .collect();
                 Answer::Poll(Ok(Listing { tasks, aborts: Vec::new() }))
             }
             Call::Acquire { task, external_id, .. } => {
@@ -133,6 +136,8 @@ impl Stub {
             tenant: "".into(),
             timeout: Some(Duration::from_secs(600)),
             reply: Bytes::new(),
+            hand_back: false,
+            unsupported: None,
         }
     }
 }

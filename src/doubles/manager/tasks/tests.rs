@@ -28,6 +28,7 @@ fn spec(number: u64, dice: &mut Dice) -> Spec {
         sync: dice.roll(4) == 0,
         runner_response: false,
         listed_to_all: false,
+        runner: None,
         event: Vec::new(),
     }
 }
@@ -108,7 +109,7 @@ fn whatever_happens_queues_deadlines_and_counts_follow_the_states() {
                 3..=6 => drop(state.acquire(&id, &delegate, Some("i"), now)),
                 7 | 8 => state.answer(&id, answer(now, ["OK", "FAILED", "RETRY_ON_OTHER_DELEGATE"][dice.roll(3)])),
                 9 => drop(state.abort(&id, now)),
-                10 => drop(state.list(&delegate, dice.roll(2) == 0, 10, now)),
+                10 => drop(state.list(&delegate, Family::Legacy, dice.roll(2) == 0, 10, now)),
                 _ => match dice.roll(10) {
                     0 => state.fail_tasks_of(&delegate),
                     1 => state.hand_out_unassigned(&id),

@@ -42,6 +42,7 @@ fn reported(outcome: &Outcome) -> String {
         Err(ReportError::Fault(text)) => format!("fault {text}"),
         Err(ReportError::Gone(text)) => format!("gone {text}"),
         Err(ReportError::Unauthorized(text)) => format!("unauthorized {text}"),
+        Err(ReportError::Unsent(text)) => format!("unsent {text}"),
         Err(ReportError::Unanswered(text)) => format!("unanswered {text}"),
     }
 }
@@ -49,14 +50,19 @@ fn reported(outcome: &Outcome) -> String {
 fn said_of<T: fmt::Debug>(result: Result<T, CallError>) -> String {
     match result {
         Ok(value) => format!("ok {value:?}"),
-        Err(CallError::Unauthorized(text)) => format!("unauthorized {text}"),
+        Err(CallError::Denied(denial, text)) => format!("{} {text}", denial.state()),
         Err(CallError::Deleted(text)) => format!("deleted {text}"),
+        Err(CallError::SelfDestruct(text)) => format!("self-destruct {text}"),
         Err(CallError::Failed(text)) => format!("failed {text}"),
     }
 }
 
 fn registered(outcome: &Outcome) -> String {
-    said_of(register(&requests().register(Vec::new()), outcome))
+    match register(&requests().register(Vec::new()), outcome) {
+        Ok(Enrolled::Granted(id)) => format!("ok {id:?}"),
+        Ok(Enrolled::Moved(url)) => format!("moved {url}"),
+        Err(error) => said_of::<()>(Err(error)),
+    }
 }
 
 fn beaten(outcome: &Outcome) -> String {
@@ -144,11 +150,9 @@ fn a_report_is_refused_gone_or_tried_again_by_its_status() {
         ],
     );
     for failure in failures() {
-        assert!(
-            reported(&failure).starts_with("unanswered POST /api/agent/v2/tasks/{task}/"),
-            "{}",
-            reported(&failure)
-        );
+        let class = if matches!(failure, Err(Failure::Unconnected { .. })) { "unsent" } else { "unanswered" };
+        let text = reported(&failure);
+        assert!(text.starts_with(&format!("{class} POST /api/agent/v2/tasks/{{task}}/")), "{text}");
     }
 }
 
@@ -159,16 +163,17 @@ fn a_registration_needs_an_id_and_obeys_actions() {
         &[
             (200, r#"{"resource":{"delegateId":"d-1"}}"#, r#"ok "d-1""#, ""),
             (200, r#"{"resource":{"delegateId":"d-1","action":null,"new":1},"metaData":{}}"#, r#"ok "d-1""#, ""),
-            (200, r#"{"resource":{"delegateId":"d","action":"SELF_DESTRUCT"}}"#, "deleted", "SELF_DESTRUCT"),
-            (200, r#"{"resource":{"delegateId":null,"action":"SELF_DESTRUCT"}}"#, "deleted", "SELF_DESTRUCT"),
+            (200, r#"{"resource":{"delegateId":"d","action":"SELF_DESTRUCT"}}"#, "self-destruct", "SELF_DESTRUCT"),
+            (200, r#"{"resource":{"delegateId":null,"action":"SELF_DESTRUCT"}}"#, "self-destruct", "SELF_DESTRUCT"),
             (
                 200,
                 r#"{"resource":{"action":"MIGRATE","migrateUrl":"https://new.example.test"}}"#,
-                "deleted",
-                "set the endpoint to https://new.example.test (MIGRATE)",
+                "moved https://new.example.test",
+                "",
             ),
+            (200, r#"{"resource":{"action":"MIGRATE","migrateUrl":null}}"#, "deleted", "no delegate id (MIGRATE)"),
             (200, r#"{"resource":{"delegateId":null}}"#, "deleted", "no delegate id"),
-            (204, "", "deleted", "allow list"),
+            (204, "", "address_refused", "allow list"),
             (200, r#"{"resource":null}"#, "failed", "no resource"),
             (200, HTML, "failed", "html"),
             (200, "hunter2", "failed", "200: plain text instead of json"),
@@ -189,7 +194,9 @@ fn a_registration_needs_an_id_and_obeys_actions() {
 #[test]
 fn an_expired_token_hints_at_the_clock() {
     let body = r#"{"responseMessages":[{"code":"EXPIRED_TOKEN","message":"Unauthorized"}]}"#;
-    check(beaten, &[(401, body, "unauthorized", "clock")]);
+    check(beaten, &[(401, body, "token_expired", "clock")]);
+    let revoked = body.replace("EXPIRED", "REVOKED");
+    check(beaten, &[(401, &revoked, "token_revoked", "account_secret")]);
     assert!(refuses_token(&answered(401, body)) && !refuses_token(&answered(403, body)));
 }
 

@@ -20,6 +20,8 @@ fn report(reply: Reply, finish: Finish) -> Answerable {
         tenant: "acctEXAMPLE1".into(),
         timeout: None,
         reply: reply.encode(),
+        hand_back: false,
+        unsupported: None,
     };
     Answerable {
         external_id: "tsk-1".into(),
@@ -27,6 +29,7 @@ fn report(reply: Reply, finish: Finish) -> Answerable {
         spec: Arc::new(spec),
         finish: Arc::new(finish),
         refusal: None,
+        hand_back: false,
     }
 }
 
@@ -87,6 +90,16 @@ fn a_failure_in_b_says_so_beside_the_handlers_own_bytes() {
 }
 
 #[test]
+fn a_task_handed_back_says_so_in_a_and_why() {
+    let finish = ended(Outcome::Errored, None, Some(("NO_RUNNER", "nobody is here")));
+    let report = Answerable { hand_back: true, ..report(Reply::A, finish) };
+    assert_eq!(
+        body(&report),
+        r#"{"id":"tsk-1","data":{"command_execution_status":"FAILURE","error_message":"NO_RUNNER: nobody is here"},"type":"TYPE_X","code":"RETRY_ON_OTHER_DELEGATE"}"#
+    );
+}
+
+#[test]
 fn each_outcome_has_its_code_and_status_in_each_dialect() {
     let codes = |reply| {
         ALL.map(|outcome| {
@@ -103,7 +116,9 @@ fn each_outcome_has_its_code_and_status_in_each_dialect() {
     assert_eq!(codes(Reply::A), ["OK/SUCCESS", failed, failed, failed, failed, "OK/SKIPPED"]);
     let quiet = "OK/FAILURE";
     assert_eq!(codes(Reply::AAlwaysOk), ["OK/SUCCESS", quiet, quiet, quiet, quiet, "OK/SKIPPED"]);
-    assert_eq!(codes(Reply::B), ["OK/SUCCESS", failed, failed, failed, "TIMEOUT/TIMEOUT", "OK/SKIPPED"]);
+    for reply in [Reply::B, Reply::C] {
+        assert_eq!(codes(reply), ["OK/SUCCESS", failed, failed, failed, "TIMEOUT/TIMEOUT", "OK/SKIPPED"]);
+    }
 }
 
 #[test]
@@ -146,7 +161,7 @@ fn what_is_no_object_is_wrapped_in_a_and_untouched_in_b() {
 
 #[test]
 fn a_refused_result_becomes_a_minimal_failure_that_says_why() {
-    for reply in [Reply::A, Reply::B] {
+    for reply in [Reply::A, Reply::B, Reply::C] {
         let finish = ended(Outcome::TimedOut, Some(br#"{"huge":1}"#), Some(("X", "y")));
         let refused = Answerable { refusal: Some("400: no".into()), ..report(reply, finish) };
         let body = body(&refused);
@@ -159,7 +174,7 @@ fn a_refused_result_becomes_a_minimal_failure_that_says_why() {
 
 #[test]
 fn the_same_result_is_the_same_bytes() {
-    for reply in [Reply::A, Reply::AAlwaysOk, Reply::B] {
+    for reply in [Reply::A, Reply::AAlwaysOk, Reply::B, Reply::C] {
         for outcome in ALL {
             let make = || report(reply, ended(outcome, Some(b"{\"a\" :1}"), Some(("R", "t"))));
             assert_eq!(sent(&make()), sent(&make()));
