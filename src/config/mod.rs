@@ -48,6 +48,8 @@ pub use self::{
     source::Source,
     value::Value,
 };
+// For the files of built-in runners, which complain in the same way.
+pub(crate) use self::{file::read_text, nearest::nearest, value::parse_duration};
 use self::{
     defaults::Defaults,
     layer::Layers,
