@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 pub mod config;
 mod dev;
 mod run;
+mod runner;
 mod status;
 mod table;
 mod tasks;
@@ -51,6 +52,9 @@ enum Command {
     /// Look at tasks
     #[command(subcommand)]
     Tasks(Tasks),
+    /// Run a built-in runner
+    #[command(subcommand)]
+    Runner(runner::Command),
     /// Try it without an upstream, submit tasks by hand, measure
     Dev(dev::Args),
 }
@@ -80,6 +84,7 @@ impl Cli {
             Command::Config(Config::Show(args)) => config::show(&args),
             Command::Status(args) => status::run(&args),
             Command::Tasks(Tasks::List(args)) => tasks::list(&args),
+            Command::Runner(command) => runner::run(command),
             Command::Dev(args) => dev::run(args),
         }
     }

@@ -49,13 +49,13 @@ pub use self::{
     value::Value,
 };
 // For the files of built-in runners, which complain in the same way.
-pub(crate) use self::{file::read_text, nearest::nearest, value::parse_duration};
 use self::{
     defaults::Defaults,
     layer::Layers,
     rules::Rules,
     settings::{Settings, Values},
 };
+pub(crate) use self::{file::read_text, nearest::nearest, value::parse_duration};
 
 /// The file that is read if none is named and this one exists.
 pub const DEFAULT_FILE: &str = "/etc/dlite/dlite.toml";

@@ -72,6 +72,11 @@ impl Parent {
         Ok(parent)
     }
 
+    /// One that enforces nothing.
+    pub fn none() -> Self {
+        Self { path: PathBuf::new(), memory: false, pids: false, cpu: false }
+    }
+
     /// Of `limits`, the names of those that this group can't enforce.
     pub fn unenforced(&self, limits: &Limits) -> Vec<&'static str> {
         let missing = [

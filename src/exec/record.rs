@@ -44,15 +44,12 @@ impl Record {
 pub(super) fn sweep(rooms: &Path) -> io::Result<()> {
     for entry in fs::read_dir(rooms)? {
         let room = Room::at(entry?.path());
-        let record = read_json::<Record>(&room.record()).ok().filter(|record| boot_id().is_ok_and(|id| id == record.boot_id));
-        let killed = kill_left(&room.name(), record.as_ref());
-        if let Some(group) = record.and_then(|record| record.cgroups).map(|parent| parent.group(&room.name())) {
-            let _ = group.kill();
-            group.remove();
-        }
+        let killed = end(&room);
         match killed {
             Ok(0) => info!(room = %room.name(), "a task of an earlier runner had left its room"),
-            Ok(processes) => warn!(room = %room.name(), processes, "a task of an earlier runner still ran and was killed"),
+            Ok(processes) => {
+                warn!(room = %room.name(), processes, "a task of an earlier runner still ran and was killed")
+            }
             Err(left) => {
                 // Its room stays, for the next sweep.
                 warn!(room = %room.name(), left, "processes of an earlier runner can't be killed");
@@ -64,6 +61,25 @@ pub(super) fn sweep(rooms: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Ends and removes one room whose keeper is gone.
+pub(super) fn clear(room: &Room) {
+    if end(room).is_ok() {
+        let _ = room.remove();
+    }
+}
+
+/// Ends all that runs in a room.
+fn end(room: &Room) -> Result<usize, usize> {
+    let record = read_json::<Record>(&room.record()).ok();
+    let record = record.filter(|record| boot_id().is_ok_and(|id| id == record.boot_id));
+    let killed = kill_left(&room.name(), record.as_ref());
+    if let Some(group) = record.and_then(|record| record.cgroups).map(|parent| parent.group(&room.name())) {
+        let _ = group.kill();
+        group.remove();
+    }
+    killed
 }
 
 /// How many were killed, or how many can't be.

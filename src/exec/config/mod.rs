@@ -14,10 +14,11 @@ use std::{
     time::Duration,
 };
 
+pub(super) use self::value::RESULT_BYTES_MAX;
 pub use self::{limits::Limits, route::Route};
 use self::{
     section::{Page, Section},
-    value::{duration, path, slots},
+    value::{Refusal, duration, path, slots},
 };
 use crate::config::{Complaint, Complaints, FILE_BYTES_MAX, Source, read_text};
 
@@ -91,7 +92,11 @@ impl Config {
         let runner_id = root.need("runner_id", value::name, "add a name for this runner, for example \"scripts-1\"");
         let token_file = root.take("token_file", path);
         if connect.starts_with("http://") && token_file.is_none() && !root.has("token_file") {
-            root.complain_missing("token_file", "missing, and TCP needs a token", "name the file with the runners' token");
+            root.complain_missing(
+                "token_file",
+                "missing, and TCP needs a token",
+                "name the file with the runners' token",
+            );
         }
         let slots = root.take("slots", slots).unwrap_or_else(|| BTreeMap::from([("default".to_owned(), 1)]));
         let state_dir = root.take("state_dir", path).unwrap_or_else(|| STATE_DIR_DEFAULT.into());
@@ -99,7 +104,9 @@ impl Config {
         let defaults = route::Defaults {
             grace: root.take("grace", duration).unwrap_or(route::GRACE_DEFAULT),
             log_bytes_max: root.take("log_bytes_max", value::bytes).unwrap_or(route::LOG_BYTES_MAX_DEFAULT),
-            result_bytes_max: root.take("result_bytes_max", value::result_bytes).unwrap_or(route::RESULT_BYTES_MAX_DEFAULT),
+            result_bytes_max: root
+                .take("result_bytes_max", value::result_bytes)
+                .unwrap_or(route::RESULT_BYTES_MAX_DEFAULT),
             limits: root.section("limits", |limits| Limits::read(limits)).unwrap_or_default(),
         };
         let mut routes = Vec::new();
@@ -109,14 +116,15 @@ impl Config {
             });
         });
         if routes.is_empty() && page.is_clean() {
-            root.complain_missing("routes", "no task type is routed", "write [routes.YOUR_TASK_TYPE] with a command below it");
+            root.complain_missing(
+                "routes",
+                "no task type is routed",
+                "write [routes.YOUR_TASK_TYPE] with a command below it",
+            );
         }
         Some(Self { connect, runner_id: runner_id?, token_file, slots, state_dir, shutdown_grace, routes })
     }
 }
-
-// Used by several sections.
-use value::Refusal;
 
 #[cfg(test)]
 mod tests;

@@ -90,7 +90,9 @@ impl Route {
             skip_exit_code: section
                 .take("skip_exit_code", |value| value::count(value, 1, 255))
                 .and_then(|code| u8::try_from(code).ok()),
-            result_bytes_max: section.take("result_bytes_max", value::result_bytes).unwrap_or(defaults.result_bytes_max),
+            result_bytes_max: section
+                .take("result_bytes_max", value::result_bytes)
+                .unwrap_or(defaults.result_bytes_max),
             log_bytes_max: section.take("log_bytes_max", value::bytes).unwrap_or(defaults.log_bytes_max),
             limits: section.section("limits", |limits| Limits::read(limits)).unwrap_or_default().or(defaults.limits),
         };

@@ -130,7 +130,12 @@ impl<'p, 't> Section<'p, 't> {
         let (name, value) = self.table.iter().find(|(known, _)| known.get_ref().as_ref() == key)?;
         let Some(table) = value.get_ref().as_table() else {
             let path = self.full(key);
-            self.page.complain(name.span(), Some(path.clone()), "a section, not a value", format!("write [{path}] above its keys"));
+            self.page.complain(
+                name.span(),
+                Some(path.clone()),
+                "a section, not a value",
+                format!("write [{path}] above its keys"),
+            );
             return None;
         };
         let mut section = Section::new(self.page, &format!("{}.", self.full(key)), table);

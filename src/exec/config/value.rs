@@ -22,8 +22,15 @@ const ENTRIES_MAX: usize = 256;
 const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Units of sizes, longest first.
-const UNITS: [(&str, u64); 7] =
-    [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1_000), ("B", 1)];
+const UNITS: [(&str, u64); 7] = [
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("KB", 1_000),
+    ("B", 1),
+];
 
 /// Of one size; far above any host.
 const BYTES_MAX: u64 = 1 << 50;
@@ -168,7 +175,9 @@ pub(super) fn command(value: &DeValue<'_>) -> Result<Vec<String>, Refusal> {
         .iter()
         .map(|item| match item.get_ref().as_str() {
             Some(text) => checked(text),
-            None => refuse(format!("{} among the arguments", kind(item.get_ref())), "put each argument in double quotes"),
+            None => {
+                refuse(format!("{} among the arguments", kind(item.get_ref())), "put each argument in double quotes")
+            }
         })
         .collect::<Result<_, _>>()?;
     match words.first() {
@@ -212,7 +221,10 @@ pub(super) fn environment(value: &DeValue<'_>) -> Result<BTreeMap<String, String
     for (key, value) in table {
         let name = key.get_ref().as_ref();
         if !is_variable(name) {
-            return refuse(format!("{name:?} is no name of a variable"), "use letters, digits and \"_\", no digit first");
+            return refuse(
+                format!("{name:?} is no name of a variable"),
+                "use letters, digits and \"_\", no digit first",
+            );
         }
         if name.starts_with("DLITE_") {
             return refuse(format!("{name} is set by the runner"), "choose a name that does not begin with DLITE_");
@@ -239,7 +251,11 @@ pub(super) fn slots(value: &DeValue<'_>) -> Result<BTreeMap<String, u32>, Refusa
         value => BTreeMap::from([("default".to_owned(), count(value, 1, 10_000)?)]),
     };
     let all: u64 = slots.values().copied().map(u64::from).sum();
-    if (1..=16).contains(&slots.len()) && all <= 10_000 { Ok(slots) } else { refuse("no classes, more than 16, or more than 10,000 slots", fix) }
+    if (1..=16).contains(&slots.len()) && all <= 10_000 {
+        Ok(slots)
+    } else {
+        refuse("no classes, more than 16, or more than 10,000 slots", fix)
+    }
 }
 
 pub(super) fn is_variable(name: &str) -> bool {

@@ -28,8 +28,8 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::{Errno, retry_on_intr},
     process::{
-        Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, getpid, kill_process_group, pidfd_open,
-        set_child_subreaper, setsid, wait, waitid, waitpid,
+        Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, getpid, kill_process_group, pidfd_open, set_child_subreaper,
+        setsid, wait, waitpid,
     },
 };
 
@@ -102,7 +102,9 @@ fn keep(room: &Room) -> io::Result<Option<Ended>> {
             return Ok(Some(Ended { exit, memory_limit: false, strays: 0, survivors: 0 }));
         }
     };
-    let leader_end = pidfd_open(leader, PidfdFlags::empty())?;
+    let leader_end = pidfd_open(leader, PidfdFlags::empty()).inspect_err(|_| {
+        let _ = kill_process_group(leader, Signal::KILL);
+    })?;
     let memory_max = order.limits.memory.filter(|_| order.watch_memory);
     Keeper { control, leader, leader_end, cgroup, memory_max }.finish()
 }
@@ -150,8 +152,9 @@ impl Keeper {
                     _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "no such command")),
                 }
             }
-            self.reap_orphans();
-            if self.memory_max.is_some_and(|bytes_max| memory() > bytes_max) {
+            let all = Process::all();
+            self.reap_orphans(&all);
+            if self.memory_max.is_some_and(|bytes_max| memory(&all) > bytes_max) {
                 return Ok(Cause::MemoryLimit);
             }
         }
@@ -165,12 +168,11 @@ impl Keeper {
     }
 
     /// Asks for the status of ended orphans. The leader's is left: until it is asked for, its pid names its group.
-    fn reap_orphans(&self) {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        while let Ok(Some(ended)) = waitid(WaitId::All, options) {
-            let Some(pid) = ended.pid().filter(|pid| *pid != self.leader) else { return };
-            if waitpid(Some(pid), WaitOptions::NOHANG).is_err() {
-                return;
+    fn reap_orphans(&self, all: &[Process]) {
+        let is_orphan = |process: &&Process| process.is_zombie && process.parent == own_pid();
+        for orphan in all.iter().filter(is_orphan).filter_map(|process| Pid::from_raw(process.stamp.pid)) {
+            if orphan != self.leader {
+                let _ = waitpid(Some(orphan), WaitOptions::NOHANG);
             }
         }
     }
@@ -208,8 +210,8 @@ impl Keeper {
 }
 
 /// Of all processes below this one.
-fn memory() -> u64 {
-    descendants(own_pid(), &Process::all()).iter().map(Process::memory).sum()
+fn memory(all: &[Process]) -> u64 {
+    descendants(own_pid(), all).iter().map(Process::memory).sum()
 }
 
 fn own_pid() -> i32 {

@@ -51,12 +51,7 @@ pub(super) fn open_events(room: &Room) -> io::Result<File> {
 }
 
 /// Starts the script in a process group of its own; its leader.
-pub(super) fn start(
-    room: &Room,
-    order: &Order,
-    payload: &[u8],
-    events: &File,
-) -> Result<(Pid, Option<Cgroup>), Error> {
+pub(super) fn start(room: &Room, order: &Order, payload: &[u8], events: &File) -> Result<(Pid, Option<Cgroup>), Error> {
     let mut record = Record::of_keeper(Stamp::of(getpid().as_raw_nonzero().get()), order.cgroups.clone())?;
     // Before anything is there that it could tell of.
     write_json(&room.record(), &record)?;
@@ -78,11 +73,13 @@ pub(super) fn start(
         .process_group(0)
         .spawn();
     if let Some(group) = &group {
-        home.ok_or_else(|| io::ErrorKind::NotFound.into()).and_then(|home| cgroup::join_group(&home)).map_err(|error| {
-            // It would be killed with the script; better not to begin.
-            let _ = group.kill();
-            Error::Cgroup(error)
-        })?;
+        home.ok_or_else(|| io::ErrorKind::NotFound.into()).and_then(|home| cgroup::join_group(&home)).map_err(
+            |error| {
+                // It would be killed with the script; better not to begin.
+                let _ = group.kill();
+                Error::Cgroup(error)
+            },
+        )?;
     }
     let program = || order.command.first().cloned().unwrap_or_default();
     let child = child.map_err(|source| {
