@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::Limits;
 
-/// A group in which groups for tasks can be made.
+/// A group in which groups for tasks can be made. Without a controller it still kills a whole task at one stroke.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Parent {
     path: PathBuf,
@@ -36,8 +36,6 @@ pub(super) struct Cgroup {
 pub(super) enum Unavailable {
     #[error("no cgroup v2 file system is mounted")]
     NotMounted,
-    #[error("cgroup v2 hands no memory, pids or cpu controller to {}", path.display())]
-    NoControllers { path: PathBuf },
     #[error("cgroup {} can't be used; delegate it to the runner, with Delegate=yes under systemd", path.display())]
     Refused { path: PathBuf, source: io::Error },
 }
@@ -54,12 +52,9 @@ impl Parent {
         let has = |name: &str| controllers.split_ascii_whitespace().any(|one| one == name);
         let parent = Self { path: path.clone(), memory: has("memory"), pids: has("pids"), cpu: has("cpu") };
         let names: Vec<&str> = ["memory", "pids", "cpu"].into_iter().filter(|name| has(name)).collect();
-        if names.is_empty() {
-            return Err(Unavailable::NoControllers { path });
-        }
         let order = names.iter().map(|name| format!("+{name}")).collect::<Vec<_>>().join(" ");
         let subtree = path.join("cgroup.subtree_control");
-        match fs::write(&subtree, &order) {
+        match if names.is_empty() { Ok(()) } else { fs::write(&subtree, &order) } {
             Err(error) if may_move && error.raw_os_error() == Some(Errno::BUSY.raw_os_error()) => {
                 parent.move_down().and_then(|()| fs::write(&subtree, &order)).map_err(refused)?;
             }

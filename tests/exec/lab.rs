@@ -72,7 +72,7 @@ impl Lab {
     pub async fn start(&mut self) -> Link {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path("runner.log")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_dlite"))
-            .args(["runner", "exec", "--log-json", "--log-filter", "debug", "--config"])
+            .args(["runner", "exec", "--log-json", "--config"])
             .arg(self.path("exec.toml"))
             .env("UNRELATED", "of the runner alone")
             .env("WANTED", "handed on")
@@ -222,7 +222,7 @@ impl Told {
     pub fn output_text(&self, name: &str) -> Option<&str> {
         match self.output(name)?.value.as_ref()? {
             Value::Text(text) => Some(text),
-            other => panic!("no text: {other:?}"),
+            _ => panic!("the output {name} is no text"),
         }
     }
 }
@@ -246,6 +246,8 @@ pub async fn begin(link: &mut Link, lease_id: &str, task: Task) {
     link.assign_task(lease_id, task).await;
     let sequence = link.accept(lease_id).await;
     link.acknowledge(sequence).await;
+    let (_, update) = link.update().await;
+    assert!(matches!(update.update, Some(Update::Started(_))), "{update:?}");
 }
 
 /// The result of the task that runs, acknowledged.

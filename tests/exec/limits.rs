@@ -6,6 +6,8 @@ use crate::lab::{self, Lab};
 
 /// Takes 4 MB more, a hundred times, with a child that would go on.
 const GREEDY: &str = r#"
+echo "$DLITE_EXEC_ROOM" > $0.room
+sed -n 's/^0:://p' /proc/self/cgroup > $0.group
 echo "getting hungry" >&2
 sleep 1000 &
 chunk=$(head -c 4000000 /dev/zero | tr '\0' x)
@@ -23,6 +25,18 @@ async fn a_script_that_takes_too_much_memory_is_killed_for_that_with_its_childre
     assert!(told.message().contains("67108864 bytes"), "{}", told.message());
     assert_eq!(lab.log_lines("task-of-lease-1"), ["getting hungry"]);
     lab.assert_nothing_left();
+    let (room, group) = (lab.wrote("run.sh.room").await, lab.wrote("run.sh.group").await);
+    if group.ends_with(&format!("/dlite-{room}")) {
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+        let mount =
+            mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2")).unwrap().split(' ').nth(1).unwrap();
+        let path = format!("{mount}{group}");
+        assert!(!std::path::Path::new(&path).exists(), "the group {path} is left");
+    } else {
+        println!(
+            "note: this host permits no cgroup v2 groups (the script was in {group}); memory was watched by the keeper alone"
+        );
+    }
 }
 
 #[tokio::test]
