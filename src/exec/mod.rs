@@ -1,8 +1,8 @@
 //! The built-in exec runner: any script becomes a handler.
 //!
 //! It stands on the public SDK alone and knows nothing of the daemon. A route maps a task type to a command; the command gets the
-//! payload on standard input and answers on standard output, by its exit code ([`verdict`]), by events on descriptor 3 and by
-//! two files ([`room`]).
+//! payload on standard input and answers on standard output, by its exit code (`verdict`), by events on descriptor 3 (`events`) and by
+//! two files (`room`, `outputs`). It is made for Linux.
 //!
 //! ```text
 //!  delegate ◄── SDK ──► task ──► keeper ──► script and its children

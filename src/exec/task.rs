@@ -20,7 +20,7 @@ use super::{
     keeper::spec::{Ended, Exit, KILL, Order, TERMINATE},
     log::{Log, Tail},
     mask::Mask,
-    outputs,
+    outputs, record,
     result::{Captured, capture, from_file},
     room::{Room, read_bounded, read_json},
     verdict::Report,
@@ -77,6 +77,7 @@ pub(super) async fn execute(
             }
         }
     };
+    let ended = kept.last_word(&context).await;
     // Nobody writes any more.
     let _ = over.send(());
     if read.is_none() {
@@ -86,8 +87,14 @@ pub(super) async fn execute(
         warn!(task_id = context.task_id(), "not all events could be told");
     }
     let (stdout, tail) = read.unwrap_or_default();
-    let report = kept.leave(&context, stopped, stdout, tail)?;
-    report.judge(&route)
+    match ended {
+        Some(ended) => kept.leave(&context, ended, stopped, stdout, tail).judge(&route),
+        None => {
+            let message = "the process that kept the script died; the script was killed";
+            let failure = Failure::errored("KEEPER_LOST", message).side_effects(true);
+            Err(failure.hint("the last lines of its log", tail.text()))
+        }
+    }
 }
 
 /// Starts the keeper in a new room and gives it its order.
@@ -155,23 +162,18 @@ impl Kept {
         }
     }
 
-    /// All that is left of the script; the room is gone after it.
-    fn leave(
-        mut self,
-        context: &Context,
-        stopped: Option<Cancellation>,
-        stdout: Captured,
-        tail: Tail,
-    ) -> Result<Report, Failure> {
+    /// How the script ended, from its keeper. `None`: the keeper was killed, and what it kept has been ended in its stead.
+    async fn last_word(&mut self, context: &Context) -> Option<Ended> {
         let task_id = context.task_id();
         let ended = match read_json::<Ended>(&self.room.ended()) {
             Ok(ended) => ended,
             Err(error) => {
-                // The keeper was killed, or could not do its work. Those it kept are found by the room's name.
                 warn!(task_id, %error, "the keeper left no word");
-                super::record::clear(&self.room);
-                let message = "the process that kept the script died; the script was killed";
-                return Err(Failure::errored("KEEPER_LOST", message).side_effects(true));
+                self.child = None;
+                let room = self.room.clone();
+                // It looks for processes and waits for their ends.
+                let _ = tokio::task::spawn_blocking(move || record::clear(&room)).await;
+                return None;
             }
         };
         if ended.strays > 0 {
@@ -180,6 +182,19 @@ impl Kept {
         if ended.survivors > 0 {
             warn!(task_id, processes = ended.survivors, "processes of the script can't be killed");
         }
+        Some(ended)
+    }
+
+    /// All that is left of the script; the room is gone after it.
+    fn leave(
+        mut self,
+        context: &Context,
+        ended: Ended,
+        stopped: Option<Cancellation>,
+        stdout: Captured,
+        tail: Tail,
+    ) -> Report {
+        let task_id = context.task_id();
         let is_started = !matches!(ended.exit, Exit::NotStarted(_));
         let file = from_file(&self.room.result()).unwrap_or_else(|error| {
             warn!(task_id, %error, "the result file can't be read");
@@ -190,7 +205,7 @@ impl Kept {
         if let Err(error) = self.room.remove() {
             warn!(task_id, %error, room = %self.room.path().display(), "the task's room can't be removed");
         }
-        Ok(Report { ended, stopped, stdout, file, outputs, tail })
+        Report { ended, stopped, stdout, file, outputs, tail }
     }
 
     fn outputs(&self, task_id: &str) -> Vec<Output> {

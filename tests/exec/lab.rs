@@ -125,11 +125,6 @@ impl Lab {
             .collect()
     }
 
-    /// Waits until the log says `text`.
-    pub async fn logged(&self, text: &str) {
-        until(|| self.log().contains(text)).await;
-    }
-
     /// Waits until the script has made the file `name` beside it; its content.
     pub async fn wrote(&self, name: &str) -> String {
         until(|| fs::read_to_string(self.path(name)).is_ok_and(|text| text.ends_with('\n'))).await;

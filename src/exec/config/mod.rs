@@ -107,7 +107,7 @@ impl Config {
             result_bytes_max: root
                 .take("result_bytes_max", value::result_bytes)
                 .unwrap_or(route::RESULT_BYTES_MAX_DEFAULT),
-            limits: root.section("limits", |limits| Limits::read(limits)).unwrap_or_default(),
+            limits: root.section("limits", Limits::read).unwrap_or_default(),
         };
         let mut routes = Vec::new();
         root.section("routes", |table| {

@@ -94,7 +94,7 @@ impl Route {
                 .take("result_bytes_max", value::result_bytes)
                 .unwrap_or(defaults.result_bytes_max),
             log_bytes_max: section.take("log_bytes_max", value::bytes).unwrap_or(defaults.log_bytes_max),
-            limits: section.section("limits", |limits| Limits::read(limits)).unwrap_or_default().or(defaults.limits),
+            limits: section.section("limits", Limits::read).unwrap_or_default().or(defaults.limits),
         };
         if !(1..=128).contains(&task_type.len()) {
             section.complain_missing("command", "the task type is not 1 to 128 bytes long", "shorten the route's name");

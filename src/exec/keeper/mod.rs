@@ -76,11 +76,13 @@ pub fn run(room: &Path) -> ExitCode {
     let room = Room::at(room.to_owned());
     match keep(&room) {
         Ok(Some(ended)) if write_json(&room.ended(), &ended).is_ok() => ExitCode::SUCCESS,
-        // Nobody is left to be told; or the room is gone, and the runner with it.
-        Ok(_) | Err(_) => {
+        // Nobody else is left to do it.
+        Ok(None) => {
             let _ = room.remove();
             ExitCode::FAILURE
         }
+        // The runner clears up, or the next one: a room without an order may be no room at all.
+        Ok(Some(_)) | Err(_) => ExitCode::FAILURE,
     }
 }
 
