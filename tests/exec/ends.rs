@@ -89,7 +89,7 @@ async fn a_script_killed_by_a_signal_is_told_so_with_its_number() {
 
 #[tokio::test]
 async fn a_script_that_outlasts_the_routes_time_limit_is_timed_out_with_all_its_children() {
-    let (lab, mut link) = Lab::with_script(STUBBORN, "timeout = \"2s\"\ngrace = \"200ms\"").await;
+    let (lab, mut link) = Lab::with_script(STUBBORN, "timeout = \"3s\"\ngrace = \"200ms\"").await;
     let told = lab::run(&mut link, "lease-1").await;
     assert_eq!((told.outcome(), told.reason().as_str()), (TaskOutcome::TimedOut, "DEADLINE_EXCEEDED"), "{told:?}");
     assert_eq!((told.code(), told.tail().as_str()), (Some(137), "all started"));
@@ -110,6 +110,18 @@ async fn a_cancelled_script_whose_children_ignore_sigterm_dies_with_all_of_them(
     assert_eq!((told.outcome(), told.reason().as_str()), (TaskOutcome::Cancelled, "TASK_CANCELLED"));
     assert_eq!((told.code(), told.tail().as_str()), (Some(137), "all started"));
     assert!(pids.iter().all(|pid| lab::is_gone(*pid)), "{pids:?}");
+    lab.assert_nothing_left();
+}
+
+#[tokio::test]
+async fn a_script_whose_lease_is_lost_is_killed_at_once() {
+    let (lab, mut link) = Lab::with_script(STUBBORN, "").await;
+    lab::begin(&mut link, "lease-1", task("lease-1", "RUN")).await;
+    let pids = stubborn(&lab).await;
+    let reason = CancelReason::LeaseLost as i32;
+    link.cancel(TaskCancellation { reason, ..cancellation(Duration::ZERO) }).await;
+    lab::until(|| pids.iter().all(|pid| lab::is_gone(*pid))).await;
+    lab::until(|| std::fs::read_dir(lab.path("state/rooms")).unwrap().count() == 0).await;
     lab.assert_nothing_left();
 }
 

@@ -70,8 +70,13 @@ impl Lab {
 
     /// Starts the runner and welcomes it.
     pub async fn start(&mut self) -> Link {
+        self.start_through(Command::new(env!("CARGO_BIN_EXE_dlite"))).await
+    }
+
+    /// The same by a command that takes the runner's arguments.
+    pub async fn start_through(&mut self, mut command: Command) -> Link {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path("runner.log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_dlite"))
+        let child = command
             .args(["runner", "exec", "--log-json", "--config"])
             .arg(self.path("exec.toml"))
             .env("UNRELATED", "of the runner alone")

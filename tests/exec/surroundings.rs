@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, process::Command};
 
-use dlite::proto::runner::v1::{Payload, Secret, Task, TaskOutcome};
+use dlite::proto::runner::v1::{
+    Payload, Secret, Task, TaskAssignment, TaskOutcome, TraceContext, attach_response::Frame,
+};
 
 use crate::{
     delegate::task,
@@ -55,6 +57,34 @@ async fn a_script_has_descriptor_three_and_none_of_the_runners_own() {
     let mut expected: BTreeSet<String> = String::from_utf8(plain.stdout).unwrap().lines().map(str::to_owned).collect();
     expected.extend(["3".to_owned(), "4".to_owned()]);
     assert_eq!(told.text().lines().map(str::to_owned).collect::<BTreeSet<_>>(), expected);
+    lab.assert_nothing_left();
+}
+
+#[tokio::test]
+async fn descriptor_three_is_the_events_also_where_the_runner_inherited_another_one() {
+    let (mut lab, link) =
+        Lab::with_script("echo '{\"type\":\"output\",\"name\":\"a\",\"value\":\"b\"}' >&3; cat", "").await;
+    drop(link);
+    lab.kill_runner();
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "exec 3</dev/null; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_dlite")]);
+    let mut link = lab.start_through(shell).await;
+    let told = lab::run(&mut link, "lease-1").await;
+    assert_eq!((told.outcome(), told.output_text("a"), told.text()), (TaskOutcome::Succeeded, Some("b"), "lease-1"));
+    lab.assert_nothing_left();
+}
+
+#[tokio::test]
+async fn the_trace_goes_on_in_the_script() {
+    let (lab, mut link) = Lab::with_script("echo \"$TRACEPARENT $TRACESTATE\"", "").await;
+    let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned();
+    let trace = TraceContext { traceparent: traceparent.clone(), tracestate: "a=1".to_owned() };
+    let (task, lease_id) = (Some(task("lease-1", "RUN")), "lease-1".to_owned());
+    let assignment = TaskAssignment { task, lease_id, trace: Some(trace), ..TaskAssignment::default() };
+    link.say_counted(Frame::Assignment(assignment)).await;
+    let sequence = link.accept("lease-1").await;
+    link.acknowledge(sequence).await;
+    assert_eq!(lab::end(&mut link).await.text(), format!("{traceparent} a=1\n"));
     lab.assert_nothing_left();
 }
 
