@@ -92,7 +92,7 @@ pub(super) async fn execute(
         None => {
             let message = "the process that kept the script died; the script was killed";
             let failure = Failure::errored("KEEPER_LOST", message).side_effects(true);
-            Err(failure.hint("the last lines of its log", tail.text()))
+            Err(if tail.text().is_empty() { failure } else { failure.hint("the last lines of its log", tail.text()) })
         }
     }
 }

@@ -19,7 +19,8 @@ impl Limits {
     pub(super) fn read(section: &mut Section<'_, '_>) -> Self {
         Self {
             memory: section.take("memory", value::bytes),
-            pids: section.take("pids", |value| value::count(value, 1, 4_194_304)),
+            // The script is started by a process that is in its group for that moment.
+            pids: section.take("pids", |value| value::count(value, 2, 4_194_304)),
             cpu: section.take("cpu", value::cpus),
         }
     }

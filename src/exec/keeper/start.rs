@@ -7,7 +7,7 @@ use std::{
         fd::AsRawFd as _,
         unix::{fs::OpenOptionsExt as _, process::CommandExt as _},
     },
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use rustix::{
@@ -58,41 +58,44 @@ pub(super) fn start(room: &Room, order: &Order, payload: &[u8], events: &File) -
     fs::metadata(&order.working_dir)
         .and_then(|entry| if entry.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) })
         .map_err(Error::WorkingDir)?;
-    let home = cgroup::own_group();
+    let stdin = in_memory(payload)?;
     let group = order.cgroups.as_ref().map(|parent| parent.create(&room.name(), &order.limits));
     let group = group.transpose().map_err(Error::Cgroup)?;
-    if let Some(group) = &group {
-        // Joined by this process, so that the script is in it from its first instruction on.
-        group.join().map_err(Error::Cgroup)?;
-    }
-    let child = command(order, events)
+    let mut command = command(order, events);
+    command
         .env_clear()
         .envs(&order.environment)
         .current_dir(&order.working_dir)
-        .stdin(Stdio::from(in_memory(payload)?))
-        .process_group(0)
-        .spawn();
-    if let Some(group) = &group {
-        home.ok_or_else(|| io::ErrorKind::NotFound.into()).and_then(|home| cgroup::join_group(&home)).map_err(
-            |error| {
-                // It would be killed with the script; better not to begin.
-                let _ = group.kill();
-                Error::Cgroup(error)
-            },
-        )?;
-    }
-    let program = || order.command.first().cloned().unwrap_or_default();
-    let child = child.map_err(|source| {
-        if let Some(group) = &group {
-            group.remove();
-        }
-        Error::Command { program: program(), source }
-    })?;
+        .stdin(Stdio::from(stdin))
+        .process_group(0);
+    let child = match &group {
+        Some(group) => spawn_in(group, &mut command, order).inspect_err(|_| group.remove())?,
+        None => spawn(&mut command, order)?,
+    };
     let leader = Pid::from_child(&child);
     record.leader = Stamp::of(leader.as_raw_nonzero().get());
     // Without it the room's name still leads to all that carry it.
     let _ = write_json(&room.record(), &record);
     Ok((leader, group))
+}
+
+/// Joins the group for the moment of the start, so that the script is in it from its first instruction on.
+fn spawn_in(group: &Cgroup, command: &mut Command, order: &Order) -> Result<Child, Error> {
+    let home = cgroup::own_group().ok_or_else(|| Error::Cgroup(io::ErrorKind::NotFound.into()))?;
+    group.join().map_err(Error::Cgroup)?;
+    let child = spawn(command, order);
+    if let Err(error) = cgroup::join_group(&home) {
+        // It takes this process along, and the runner ends what is left. Staying would mean to be killed with the script, unheard.
+        let _ = group.kill();
+        return Err(Error::Cgroup(error));
+    }
+    child
+}
+
+fn spawn(command: &mut Command, order: &Order) -> Result<Child, Error> {
+    // The configured program, whatever is started in its stead.
+    let program = || order.command.first().cloned().unwrap_or_default();
+    command.spawn().map_err(|source| Error::Command { program: program(), source })
 }
 
 /// The events pipe has the number 3, since nothing else is open in a new process. Should a stray descriptor have been inherited there,
