@@ -7,6 +7,7 @@ pub mod core;
 pub mod daemon;
 pub mod doubles;
 pub mod driver;
+pub mod exec;
 pub mod journal;
 pub mod proto;
 pub mod runners;

@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 pub mod config;
 mod dev;
 mod run;
+mod runner;
 mod status;
 mod table;
 mod tasks;
@@ -56,6 +57,9 @@ enum Command {
     /// List upstreams, and check the way to one
     #[command(subcommand)]
     Upstreams(Upstreams),
+    /// Run a built-in runner
+    #[command(subcommand)]
+    Runner(runner::Command),
     /// Try it without an upstream, submit tasks by hand, measure
     Dev(dev::Args),
 }
@@ -95,6 +99,7 @@ impl Cli {
             Command::Tasks(Tasks::List(args)) => tasks::list(&args),
             Command::Upstreams(Upstreams::Check(args)) => upstreams::check(&args),
             Command::Upstreams(Upstreams::List(args)) => upstreams::list(&args),
+            Command::Runner(command) => runner::run(command),
             Command::Dev(args) => dev::run(args),
         }
     }

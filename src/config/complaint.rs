@@ -53,7 +53,7 @@ impl Complaint {
 
 impl Complaints {
     /// Sorted by place: the file from top to bottom, then environment, then flags.
-    pub(super) fn new(mut mistakes: Vec<Complaint>, mut warnings: Vec<Complaint>) -> Self {
+    pub(crate) fn new(mut mistakes: Vec<Complaint>, mut warnings: Vec<Complaint>) -> Self {
         mistakes.sort();
         mistakes.dedup();
         warnings.sort();

@@ -41,7 +41,7 @@ pub(super) fn read(path: &Path, layers: &mut Layers, complaints: &mut Vec<Compla
 }
 
 /// The whole of a text file of at most `bytes_max`, or why not, to follow its path.
-pub(super) fn read_text(path: &Path, bytes_max: u64) -> Result<String, String> {
+pub(crate) fn read_text(path: &Path, bytes_max: u64) -> Result<String, String> {
     let mut text = String::new();
     let file = File::open(path).map_err(|error| format!("cannot be opened: {error}"))?;
     file.take(bytes_max + 1).read_to_string(&mut text).map_err(|error| match error.kind() {

@@ -54,12 +54,14 @@ pub use self::{
     source::Source,
     value::Value,
 };
+// For the files of built-in runners, which complain in the same way.
 use self::{
     defaults::Defaults,
     layer::Layers,
     rules::Rules,
     settings::{Settings, Values},
 };
+pub(crate) use self::{file::read_text, nearest::nearest, value::parse_duration};
 
 /// The file that is read if none is named and this one exists.
 pub const DEFAULT_FILE: &str = "/etc/dlite/dlite.toml";

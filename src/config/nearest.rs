@@ -6,7 +6,7 @@ const LIKENESS_MIN: f64 = 0.7;
 const LAST_PART_WEIGHT: f64 = 0.95;
 
 /// The candidate most like `unknown`, both dotted; `None` if none is like it.
-pub(super) fn nearest<S: AsRef<str>>(unknown: &str, candidates: impl IntoIterator<Item = S>) -> Option<String> {
+pub(crate) fn nearest<S: AsRef<str>>(unknown: &str, candidates: impl IntoIterator<Item = S>) -> Option<String> {
     candidates
         .into_iter()
         .map(|candidate| (likeness(unknown, candidate.as_ref()), candidate))

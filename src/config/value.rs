@@ -224,7 +224,7 @@ fn duration(raw: &Raw, min: Duration, max: Duration) -> Result<Duration, Refusal
     }
 }
 
-fn parse_duration(text: &str) -> Option<Duration> {
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let (_, factor) = UNITS.into_iter().find(|(name, _)| *name == unit.trim_start())?;

@@ -129,6 +129,11 @@ impl Failure {
         Self::new(TaskOutcome::Cancelled, status(Code::Cancelled, "TASK_CANCELLED", "the handler stopped when asked"))
     }
 
+    /// It took longer than it may.
+    pub fn timed_out(message: impl Into<String>) -> Self {
+        Self::new(TaskOutcome::TimedOut, status(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message))
+    }
+
     /// Code of the error; says more than the outcome alone.
     pub fn code(mut self, code: Code) -> Self {
         self.error.status.get_or_insert_default().code = code as i32;

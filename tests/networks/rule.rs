@@ -60,7 +60,7 @@ impl Scene {
         scene.pass(Duration::ZERO);
         for name in ["a", "b"] {
             let host = Host { name: "h".into(), ip: "192.0.2.1".into() };
-            scene.answer(name, Answer::Register(Ok(Registered { delegate_id: "d".into(), host })));
+            scene.answer(name, Answer::Register(Ok(Registered { delegate_id: "d".into(), host, moved_to: None })));
         }
         let handler = Handler {
             task_type: "WORK".into(),
@@ -122,7 +122,11 @@ impl Scene {
         self.effects.clear();
         // A poll interval, give or take a tenth.
         self.pass(Duration::from_millis(1_100));
-        let tasks = (0..tasks).map(|n| Listed { external_id: format!("t-{n}").into(), task_type: "WORK".into() });
+        let tasks = (0..tasks).map(|n| Listed {
+            external_id: format!("t-{n}").into(),
+            task_type: "WORK".into(),
+            unsupported: false,
+        });
         let listing = Listing { tasks: tasks.collect(), aborts: Vec::new() };
         self.answer(upstream, Answer::Poll(Ok(listing)));
         self.acquires(upstream)
@@ -235,5 +239,7 @@ fn spec() -> Spec {
         tenant: "".into(),
         timeout: None,
         reply: bytes::Bytes::new(),
+        hand_back: false,
+        unsupported: None,
     }
 }

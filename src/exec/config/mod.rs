@@ -1,0 +1,130 @@
+//! The exec runner's configuration: one TOML file in, one immutable [`Config`] or every complaint at once out.
+//!
+//! It reads that file and nothing else: whether commands exist is seen when they are started.
+
+mod limits;
+mod route;
+mod section;
+mod value;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+pub(super) use self::value::RESULT_BYTES_MAX;
+pub use self::{limits::Limits, route::Route};
+use self::{
+    section::{Page, Section},
+    value::{Refusal, duration, path, slots},
+};
+use crate::config::{Complaint, Complaints, FILE_BYTES_MAX, Source, read_text};
+
+/// Most routes of one runner; the delegate's bound on handlers.
+pub const ROUTES_MAX: usize = 256;
+
+/// Where runners attach unless said, as in the delegate's own configuration.
+const CONNECT_DEFAULT: &str = "unix:/run/dlite/runner.sock";
+
+const STATE_DIR_DEFAULT: &str = "/var/lib/dlite-exec";
+
+/// The whole configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// `unix:/path` or `http://host:port`.
+    pub connect: String,
+    /// One place in the fleet, the same after a restart.
+    pub runner_id: String,
+    /// The token for TCP; read at each attach.
+    pub token_file: Option<PathBuf>,
+    /// Tasks at once, by slot class.
+    pub slots: BTreeMap<String, u32>,
+    /// Holds the rooms of running tasks, by which a later process finds what was left behind. One runner at a time.
+    pub state_dir: PathBuf,
+    /// How long a stop waits before running tasks are cancelled. `None`: until they end.
+    pub shutdown_grace: Option<Duration>,
+    /// At least one, by task type.
+    pub routes: Vec<Route>,
+}
+
+// === impl Config ===
+
+impl Config {
+    /// Reads the configuration file.
+    ///
+    /// # Errors
+    /// Every mistake in it, each with its place, reason and fix.
+    pub fn load(file: &Path) -> Result<Self, Complaints> {
+        match read_text(file, FILE_BYTES_MAX) {
+            Ok(text) => Self::parse(&text, file),
+            Err(reason) => {
+                let source = Source::File(file.into());
+                let fix = Some("name a readable TOML file by --config".to_owned());
+                Err(Complaints::new(vec![Complaint { source, key: None, reason, fix, nearest: None }], Vec::new()))
+            }
+        }
+    }
+
+    /// As [`Config::load`], of a text; `file` is how complaints call it.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(text: &str, file: &Path) -> Result<Self, Complaints> {
+        let page = Page::new(Arc::from(file), text);
+        let config = page.document(text).and_then(|table| {
+            let mut root = Section::new(&page, "", &table);
+            let config = Self::read(&page, &mut root);
+            root.finish();
+            config
+        });
+        let complaints = page.into_complaints();
+        match config {
+            Some(config) if complaints.is_empty() => Ok(config),
+            _ => Err(Complaints::new(complaints, Vec::new())),
+        }
+    }
+
+    /// `None` only with a complaint.
+    fn read(page: &Page, root: &mut Section<'_, '_>) -> Option<Self> {
+        let connect = root.take("connect", value::target).unwrap_or_else(|| CONNECT_DEFAULT.to_owned());
+        let runner_id = root.need("runner_id", value::name, "add a name for this runner, for example \"scripts-1\"");
+        let token_file = root.take("token_file", path);
+        if connect.starts_with("http://") && token_file.is_none() && !root.has("token_file") {
+            root.complain_missing(
+                "token_file",
+                "missing, and TCP needs a token",
+                "name the file with the runners' token",
+            );
+        }
+        let slots = root.take("slots", slots).unwrap_or_else(|| BTreeMap::from([("default".to_owned(), 1)]));
+        let state_dir = root.take("state_dir", path).unwrap_or_else(|| STATE_DIR_DEFAULT.into());
+        let shutdown_grace = root.take("shutdown_grace", duration);
+        let defaults = route::Defaults {
+            grace: root.take("grace", duration).unwrap_or(route::GRACE_DEFAULT),
+            log_bytes_max: root.take("log_bytes_max", value::bytes).unwrap_or(route::LOG_BYTES_MAX_DEFAULT),
+            result_bytes_max: root
+                .take("result_bytes_max", value::result_bytes)
+                .unwrap_or(route::RESULT_BYTES_MAX_DEFAULT),
+            limits: root.section("limits", Limits::read).unwrap_or_default(),
+        };
+        let mut routes = Vec::new();
+        root.section("routes", |table| {
+            table.each(ROUTES_MAX, |task_type, section| {
+                routes.extend(Route::read(task_type, section, &defaults, &slots));
+            });
+        });
+        if routes.is_empty() && page.is_clean() {
+            root.complain_missing(
+                "routes",
+                "no task type is routed",
+                "write [routes.YOUR_TASK_TYPE] with a command below it",
+            );
+        }
+        Some(Self { connect, runner_id: runner_id?, token_file, slots, state_dir, shutdown_grace, routes })
+    }
+}
+
+#[cfg(test)]
+mod tests;
