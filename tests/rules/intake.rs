@@ -40,8 +40,12 @@ fn no_acquire_leaves_before_its_intention_is_durable() {
 #[test]
 fn no_more_is_acquired_than_there_are_slots() {
     let mut desk = Desk::with(false, 2);
+    desk.listed(&["e-0"], &[]);
+    desk.sync();
+    desk.acquired(TASK, Ok(spec()));
+    desk.sync();
     desk.listed(&["e-1", "e-2", "e-3"], &[]);
-    assert_eq!(desk.sync(), ["acquire e-1 as t-4", "acquire e-2 as t-5"]);
+    assert_eq!(desk.sync(), ["acquire e-1 as t-6"], "the other slot is taken");
 }
 
 #[test]
@@ -151,7 +155,7 @@ fn a_slot_reserved_for_a_lost_acquire_goes_to_the_task_that_waits() {
     // Rejected for a second, in which the next task reserves the slot.
     desk.frame(1, 1, Frame::Rejected { lease: LEASE, error: error(Retry::OtherRunner) });
     assert_eq!(desk.sync(), ["acquire e-2 as t-6", "acknowledge 1 on link-1"]);
-    desk.pass(2);
+    desk.pass(1);
     assert_eq!(desk.sync(), NOTHING, "the slot is promised");
     desk.acquired(TaskId(6), Err(AcquireError::Unassigned));
     assert_eq!(desk.sync(), ["assign t-4 under l-7 to link-1 (attempt 1)"]);
