@@ -215,6 +215,7 @@ fn core_upstream(upstream: &crate::config::Upstream) -> core::config::Upstream {
         report_retry_min: upstream.report_retry_min,
         report_retry_max: upstream.report_retry_max,
         acquire_recovery_max: upstream.acquire_recovery_max,
+        unregister_on_stop: upstream.unregister_on_stop,
     }
 }
 

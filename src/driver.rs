@@ -34,6 +34,9 @@ const TURN_EVENTS_MAX: usize = 256;
 /// How long events that keep coming may put off a timer; an inbox is worked off in a fraction of it.
 const TIMER_PATIENCE: Duration = Duration::from_millis(100);
 
+/// How long one upstream may take to hear that the delegate goes.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// What reaches the driver.
 pub enum Event {
     Input(Input),
@@ -188,10 +191,23 @@ impl Driver {
         for (_, orders) in self.links.drain() {
             orders.shut_down();
         }
+        self.say_farewell().await;
         if let Err(unwritten) = self.writer.stop() {
             tracing::error!(%unwritten, "stopped with records that are not durable; none of them was acknowledged");
         }
         Ok(())
+    }
+
+    /// Ends the registrations that are to end, each within its bound; nothing depends on the answers.
+    async fn say_farewell(&mut self) {
+        for (name, delegate_id, host) in self.core.farewells() {
+            let Some(upstream) = self.upstreams.get(&name) else { continue };
+            match tokio::time::timeout(FAREWELL_TIMEOUT, upstream.unregister(&delegate_id, &host)).await {
+                Ok(Ok(())) => tracing::info!(upstream = %name, %delegate_id, "unregistered"),
+                Ok(Err(reason)) => tracing::warn!(upstream = %name, %reason, "not unregistered"),
+                Err(_) => tracing::warn!(upstream = %name, "not unregistered: no answer within {FAREWELL_TIMEOUT:?}"),
+            }
+        }
     }
 
     /// Everything else that is here, then what is due. While more keeps coming, a timer waits its patience and no longer: what

@@ -92,6 +92,7 @@ pub struct Upstream {
     pub family: Family,
     /// Announced; absent: nothing is.
     pub capacity: Option<u32>,
+    pub unregister_on_stop: bool,
     pub legacy_status_code: LegacyStatusCode,
     pub send_secret_in_body: bool,
     /// Before `no_proxy` is looked at; see [`Upstream::way`].
@@ -205,6 +206,7 @@ impl Upstream {
                 other => unknown_choice("upstreams[].family", other),
             },
             capacity: values.get("upstreams[].capacity"),
+            unregister_on_stop: values.need("upstreams[].unregister_on_stop"),
             legacy_status_code: match values.need::<String>("upstreams[].legacy_status_code").as_str() {
                 "failed" => LegacyStatusCode::Failed,
                 "ok" => LegacyStatusCode::Ok,

@@ -314,6 +314,14 @@ pub static OPTIONS: &[Opt] = &[
               Harness runner. The manager offers each its own tasks.",
     },
     Opt {
+        key: "upstreams[].unregister_on_stop",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Boolean,
+        default: Default::Fixed("false"),
+        doc: "Unregister as the last act of a stop, if no task is open and no result is unreported.",
+    },
+    Opt {
         key: "upstreams[].capacity",
         flag: None,
         aliases: &[],

@@ -40,6 +40,8 @@ pub struct Upstream {
     pub report_age_max: Duration,
     pub report_retry_min: Duration,
     pub report_retry_max: Duration,
+    /// Ends the registration as the last act of a stop that leaves nothing behind.
+    pub unregister_on_stop: bool,
     /// Longest time an acquire without a clear answer stays open.
     pub acquire_recovery_max: Duration,
 }

@@ -246,6 +246,25 @@ impl Core {
         effect
     }
 
+    /// The registrations to end now that the process stops: those of upstreams that asked for it and have nothing left here. An
+    /// upstream fails the tasks of a delegate that unregisters, so one open task or unreported result keeps the registration.
+    pub fn farewells(&self) -> Vec<(UpstreamName, Arc<str>, record::Host)> {
+        let idle = |name: &UpstreamName| {
+            let dead = self.ledger.dead_letters();
+            !self.ledger.tasks().any(|task| task.upstream == *name && !dead.contains(&task.id))
+                && !self.ledger.intentions().any(|(_, intention)| intention.upstream == *name)
+        };
+        let leaving = self.upstreams.iter().filter(|(name, up)| {
+            up.config.unregister_on_stop && up.standing == upstream::Standing::Registered && idle(name)
+        });
+        leaving
+            .filter_map(|(name, _)| {
+                let (_, id, host) = self.ledger.registration(name)?;
+                Some((name.clone(), id.clone(), host.clone()))
+            })
+            .collect()
+    }
+
     /// Whether every upstream has deleted this delegate for good, and nothing is left to finish or report.
     pub fn is_deleted(&self) -> bool {
         self.upstreams.values().all(|up| up.standing == upstream::Standing::Deleted && up.reports.is_empty())

@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
 
 use crate::{
     config::{Config, UpstreamKind},
-    core::{effect::Call, id::UpstreamName, input::Answer},
+    core::{effect::Call, id::UpstreamName, input::Answer, record::Host},
 };
 
 /// One configured upstream.
@@ -23,6 +23,17 @@ pub trait Upstream: Send + Sync + 'static {
 
     /// Performs one call. A failure is an answer, too; the future ends within the adapter's own bound.
     fn perform(&self, call: Call) -> Pin<Box<dyn Future<Output = Answer> + Send + '_>>;
+
+    /// Ends a registration, as the last act of a stop. An upstream that has no such thing leaves this alone.
+    ///
+    /// The error says why the upstream may still believe in this delegate.
+    fn unregister<'a>(
+        &'a self,
+        _delegate_id: &'a str,
+        _host: &'a Host,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Arc<str>>> + Send + 'a>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }
 
 /// An adapter that can't be built.

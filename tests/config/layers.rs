@@ -46,6 +46,7 @@ const VALUES: &[(&str, &str)] = &[
     ("upstreams[].report_retry_max", "5s"),
     ("upstreams[].acquire_recovery_max", "11m"),
     ("upstreams[].family", "runner"),
+    ("upstreams[].unregister_on_stop", "true"),
     ("upstreams[].capacity", "7"),
     ("upstreams[].legacy_status_code", "ok"),
     ("upstreams[].send_secret_in_body", "true"),

@@ -35,6 +35,7 @@ fn config() -> Config {
         report_retry_min: Duration::from_secs(1),
         report_retry_max: Duration::from_secs(1),
         acquire_recovery_max: Duration::from_secs(600),
+        unregister_on_stop: false,
     };
     Config {
         heartbeat_interval: Duration::from_secs(3600),

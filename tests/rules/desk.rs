@@ -315,6 +315,7 @@ fn config() -> Config {
             report_retry_min: Duration::from_secs(1),
             report_retry_max: Duration::from_secs(60),
             acquire_recovery_max: Duration::from_secs(600),
+            unregister_on_stop: false,
         }],
     }
 }

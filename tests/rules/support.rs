@@ -308,6 +308,7 @@ fn config() -> Config {
             report_retry_min: Duration::from_millis(500),
             report_retry_max: seconds(60),
             acquire_recovery_max: seconds(600),
+            unregister_on_stop: false,
         }],
     }
 }

@@ -177,8 +177,8 @@ fn given<'a>(request: &Request, outcome: &'a Outcome) -> Result<&'a Response, Ac
     }
 }
 
-/// Why an announcement of capacity did not arrive; none: it did.
-pub(super) fn capacity(request: &Request, outcome: &Outcome) -> Option<Arc<str>> {
+/// Why a message that brings nothing back did not arrive; none: it did.
+pub(super) fn told(request: &Request, outcome: &Outcome) -> Option<Arc<str>> {
     match outcome {
         Ok(response) if matches!(response.status, 200..300) => None,
         Ok(response) => Some(complaint(request, response)),

@@ -141,7 +141,7 @@ impl Harness {
         let body = wire::to_json(&wire::Capacity { maximum_number_of_builds });
         let Ok(request) = self.requests.capacity(delegate_id, body) else { return };
         let outcome = self.send(&request, self.options.request_timeout).await;
-        if let Some(text) = classify::capacity(&request, &outcome) {
+        if let Some(text) = classify::told(&request, &outcome) {
             tracing::warn!(reason = %text, "the manager was not told this delegate's capacity; the next registration tells it");
         }
     }
@@ -298,6 +298,24 @@ fn censor(response: &mut Response, token: &str, secret: &AccountSecret) {
 impl Upstream for Harness {
     fn kind(&self) -> &'static str {
         "harness"
+    }
+
+    fn unregister<'a>(
+        &'a self,
+        delegate_id: &'a str,
+        host: &'a Host,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Arc<str>>> + Send + 'a>> {
+        Box::pin(async move {
+            let request = self.requests.unregister(wire::to_json(&wire::Unregister {
+                delegate_id,
+                host_name: &host.name,
+                ng: true,
+                delegate_type: wire::DELEGATE_TYPE,
+                ip_address: &host.ip,
+            }));
+            let outcome = self.send(&request, self.options.request_timeout).await;
+            classify::told(&request, &outcome).map_or(Ok(()), Err)
+        })
     }
 
     fn perform(&self, call: Call) -> Pin<Box<dyn Future<Output = Answer> + Send + '_>> {

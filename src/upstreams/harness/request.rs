@@ -19,6 +19,9 @@ pub(super) const REGISTER: &str = "/api/agent/delegates/register";
 /// Path of a heartbeat.
 pub(super) const HEARTBEAT: &str = "/api/agent/delegates/heartbeat-with-polling";
 
+/// Path of the end of a registration.
+pub(super) const UNREGISTER: &str = "/api/agent/delegates/unregister";
+
 /// A request, but for endpoint, account and token, which are the same for all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Request {
@@ -62,6 +65,10 @@ impl Requests {
 
     pub(super) fn heartbeat(&self, body: Vec<u8>) -> Request {
         self.request(Method::POST, HEARTBEAT, HEARTBEAT.to_owned(), "", body.into())
+    }
+
+    pub(super) fn unregister(&self, body: Vec<u8>) -> Request {
+        self.request(Method::POST, UNREGISTER, UNREGISTER.to_owned(), "", body.into())
     }
 
     pub(super) fn capacity(&self, delegate: &str, body: Vec<u8>) -> Result<Request, BadId> {

@@ -180,6 +180,18 @@ pub(super) struct Delegate<'a> {
 
 pub(super) const DELEGATE_TYPE: &str = "DOCKER";
 
+/// The end of a registration; the manager finds the record by host and address.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Unregister<'a> {
+    pub(super) delegate_id: &'a str,
+    pub(super) host_name: &'a str,
+    pub(super) ng: bool,
+    pub(super) delegate_type: &'static str,
+    /// Registrations call it `ip`.
+    pub(super) ip_address: &'a str,
+}
+
 /// The legacy family's announcement of capacity.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
