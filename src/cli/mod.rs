@@ -105,9 +105,10 @@ impl Cli {
     }
 }
 
-/// The process's runtime. Two workers serve the links and upstreams of one host; more would only cost idle memory.
+/// The process's runtime: one worker for driver, links and upstreams, beside the journal's thread. A task's way leads through all of
+/// them, and a hand-over between threads costs as much as what is done in between; `dlite dev bench` shows what one worker carries.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
 }
 
 /// Runs a command's future on a runtime of its own.

@@ -82,3 +82,22 @@ async fn a_stop_and_a_start_take_up_what_runs() {
     assert_eq!(lab.manager.effective(&id).unwrap().code, "OK");
     assert_eq!(lab.starts().into_values().collect::<Vec<_>>(), [1]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_unregisters_if_asked_to_and_only_with_nothing_left_behind() {
+    let mut lab = Lab::new().await;
+    lab.configure("unregister_on_stop = true");
+    lab.start_delegate();
+    lab.start_runner("r-1", 4);
+    let long = lab.submit("DEV_ONCE", 1_000);
+    lab.status_when("it runs", |status| status.open_task_count == 1).await;
+    assert_eq!(lab.stop_delegate(), Some(0), "{}", lab.tail());
+    assert_eq!(lab.manager.read(|record| record.totals().unregisters), 0, "it would fail the task that runs");
+
+    lab.start_delegate();
+    lab.manager_when("the result", |record| record.effective(&long).is_some(), SOON).await;
+    lab.status_when("nothing is left", |status| status.unreported_result_count == 0).await;
+    assert_eq!(lab.stop_delegate(), Some(0), "{}", lab.tail());
+    assert_eq!(lab.manager.read(|record| record.totals().unregisters), 1);
+    assert_eq!(lab.manager.effective(&long).unwrap().code, "OK");
+}

@@ -12,14 +12,10 @@ use serde::Deserialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    cli::{block_on, chain, fail},
+    cli::{chain, fail},
     sdk::{Context, Failure, Handler, Payload, Runner, Token},
 };
 
-/// Task types of a stage, as the Harness manager names them.
-pub const SETUP: &str = "DLITE_CI_VM_INITIALIZE_TASK";
-pub const EXECUTE: &str = "DLITE_CI_VM_EXECUTE_TASK_V2";
-pub const CLEANUP: &str = "DLITE_CI_VM_CLEANUP_TASK_V2";
 /// Works as long as its data says; may run again after a lost lease.
 pub const WORK: &str = "DEV_WORK";
 /// The same, and must never start twice.
@@ -67,15 +63,17 @@ pub fn run(args: &Args) -> ExitCode {
         Ok(starts) => Arc::new(starts),
         Err(error) => return fail(&format!("--starts can't be written: {error}")),
     };
-    block_on(async {
+    // The sample handlers only wait, so one thread does for them and their link.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("the system gives no thread: {error}")),
+    };
+    runtime.block_on(async {
         let handler = |task_type: &str| {
             let starts = starts.clone();
             Handler::new(task_type, move |context, payload| work(starts.clone(), context, payload))
         };
         let mut connection = Runner::new(&args.id)
-            .handler(handler(SETUP))
-            .handler(handler(EXECUTE))
-            .handler(handler(CLEANUP))
             .handler(handler(ONCE))
             .handler(handler(WORK).idempotent())
             .handler(Handler::new(NOOP, |_: Context, _: Payload| async {

@@ -17,6 +17,24 @@ pub const KEPT_PORT: u16 = 7_431;
 /// The double's account.
 pub const ACCOUNT: &str = "acctDEV0000000000001";
 
+/// Task types of a stage, as the Harness manager names them; scripts do them.
+pub const SETUP: &str = "DLITE_CI_VM_INITIALIZE_TASK";
+pub const EXECUTE: &str = "DLITE_CI_VM_EXECUTE_TASK_V2";
+pub const CLEANUP: &str = "DLITE_CI_VM_CLEANUP_TASK_V2";
+
+/// A stage in a few lines of shell: its first argument says what to do, the payload comes on standard input.
+const STAGE: &str = r#"set -eu
+payload=$(cat)
+echo "$1 of $DLITE_TASK_ID: $payload" >&2
+case $1 in setup) sleep 0.15 ;; execute) sleep 0.2 ;; cleanup) sleep 0.05 ;; esac
+case $payload in
+*'"fail"'*)
+    printf '{"command_execution_status":"FAILURE","error_message":"2 of 80 tests failed"}' > "$DLITE_RESULT_FILE"
+    exit 1 ;;
+esac
+printf '{"command_execution_status":"SUCCESS"}'
+"#;
+
 pub struct Scene {
     pub manager: Manager,
     pub config: Config,
@@ -76,6 +94,34 @@ impl Drop for Scene {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.directory);
     }
+}
+
+/// Starts `dlite runner exec` as a process of its own: scripts for the stage's tasks.
+pub fn start_scripts(scene: &Scene, socket: &Path) -> io::Result<tokio::process::Child> {
+    let (script, routes) = (scene.directory.join("stage.sh"), scene.directory.join("exec.toml"));
+    std::fs::write(&script, STAGE)?;
+    let route = |task_type: &str, kind: &str| {
+        format!(
+            "[routes.{task_type}]\ncommand = [\"/bin/sh\", {:?}, \"{kind}\"]\nkind = \"{kind}\"\n",
+            script.display().to_string()
+        )
+    };
+    let text = format!(
+        "runner_id = \"scripts-1\"\nconnect = {:?}\nstate_dir = {:?}\nslots = 4\n{}{}{}",
+        format!("unix:{}", socket.display()),
+        scene.directory.join("scripts").display().to_string(),
+        route(SETUP, "setup"),
+        route(EXECUTE, "execute"),
+        route(CLEANUP, "cleanup"),
+    );
+    std::fs::write(&routes, text)?;
+    tokio::process::Command::new(std::env::current_exe()?)
+        .args(["runner", "exec", "--log-filter", "error", "--config"])
+        .arg(routes)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
 }
 
 /// Starts `dlite dev runner` as a process of its own, attached to `socket`.

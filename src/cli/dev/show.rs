@@ -9,8 +9,8 @@ use std::{
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    runner::{CLEANUP, EXECUTE, SETUP, WORK},
-    scene::{KEPT_PORT, Scene, start_runner},
+    runner::WORK,
+    scene::{CLEANUP, EXECUTE, KEPT_PORT, SETUP, Scene, start_runner, start_scripts},
     timeline::{self, Labels},
 };
 use crate::{
@@ -80,9 +80,11 @@ async fn perform(args: &Args) -> Result<ExitCode, String> {
         }
     };
     let daemon = daemon::start(&scene.config, adapters, Box::new(observer)).await.map_err(|error| chain(&error))?;
-    let mut runner = start_runner(&daemon.runners_socket, SLOTS).map_err(|error| format!("no runner: {error}"))?;
+    let no_runner = |error: std::io::Error| format!("no runner: {error}");
+    let runner = start_runner(&daemon.runners_socket, SLOTS).map_err(no_runner)?;
+    let scripts = start_scripts(&scene, &daemon.runners_socket).map_err(no_runner)?;
     println!(
-        "manager's double at {}, delegate and runner attached over {}\n",
+        "manager's double at {}; the delegate's runners, one on the SDK and one of shell scripts, attach over {}\n",
         scene.manager.endpoint(),
         daemon.runners_socket.display()
     );
@@ -111,11 +113,14 @@ async fn perform(args: &Args) -> Result<ExitCode, String> {
         println!("{}", verdict.as_ref().unwrap_or_else(|error| error));
         keep(&scene, &daemon, port).await;
     }
-    // The runner first: it hands in what it holds, then goes.
-    if let Some(pid) = runner.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw) {
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    // The runners first: they hand in what they hold, then go.
+    for mut runner in [runner, scripts] {
+        let pid = runner.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw);
+        if let Some(pid) = pid {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+        let _ = tokio::time::timeout(Duration::from_secs(5), runner.wait()).await;
     }
-    let _ = tokio::time::timeout(Duration::from_secs(5), runner.wait()).await;
     daemon.stop().await.map_err(|error| chain(&error))?;
     telling.abort();
     match verdict {
@@ -140,10 +145,10 @@ async fn act(scene: &Scene, batch: u32, labels: &Arc<Mutex<Labels>>) -> Result<V
         Ok(id)
     };
     let pipeline = [
-        ("pipeline: setup", SETUP, r#"{"millis": 150}"#, "OK"),
-        ("pipeline: build", EXECUTE, r#"{"millis": 250}"#, "OK"),
-        ("pipeline: test", EXECUTE, r#"{"millis": 120, "fail": "2 of 80 tests failed"}"#, "FAILED"),
-        ("pipeline: cleanup", CLEANUP, r#"{"millis": 60}"#, "OK"),
+        ("pipeline: setup", SETUP, r#"{"image": "ubuntu-22"}"#, "OK"),
+        ("pipeline: build", EXECUTE, r#"{"run": "make"}"#, "OK"),
+        ("pipeline: test", EXECUTE, r#"{"run": "make test", "fail": true}"#, "FAILED"),
+        ("pipeline: cleanup", CLEANUP, r#"{"image": "ubuntu-22"}"#, "OK"),
     ];
     for (n, (label, task_type, data, code)) in pipeline.into_iter().enumerate() {
         // Both dialects have their turn.

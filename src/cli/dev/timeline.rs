@@ -30,7 +30,7 @@ pub fn line(summary: &Summary, label: &str, longest: Duration) -> String {
     // Between 1 and the width; the cast can't leave that range.
     let bar = "▇".repeat((share * f64::from(BAR_WIDTH)).clamp(1.0, f64::from(BAR_WIDTH)) as usize);
     format!(
-        "{label:<22} {:<28} {:<8} {:>8} {:>8} {:>8}  {:<10} {bar}",
+        "{label:<22} {:<28} {:<9} {:>8} {:>8} {:>8}  {:<10} {bar}",
         summary.task_type.as_str(),
         summary.runner.as_ref().map_or("-", |runner| runner.as_str()),
         millis(summary.times.acquired, started),

@@ -68,14 +68,16 @@ impl<S: Store> Store for Recorder<S> {
     }
 }
 
-/// Appends of 4 KiB, each synced.
-pub fn fdatasync(directory: &Path) -> io::Result<Spread> {
-    const ROUNDS: usize = 400;
+/// Appends of 4 KiB, each synced, with a pause before each: a disk and a processor that rested answer later than busy ones, so the
+/// floor of a load is taken at the cadence of that load.
+pub fn fdatasync(directory: &Path, pause: Duration) -> io::Result<Spread> {
+    const ROUNDS: usize = 300;
     let place = TempDir::below(directory)?;
     let mut file = std::fs::File::create(place.path().join("sync"))?;
     let block = [7_u8; 4 << 10];
     let mut took = Vec::with_capacity(ROUNDS);
     for _ in 0..ROUNDS {
+        std::thread::sleep(pause);
         let started = Instant::now();
         file.write_all(&block)?;
         file.sync_data()?;

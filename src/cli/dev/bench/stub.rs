@@ -25,6 +25,8 @@ use crate::{
     upstreams::Upstream,
 };
 
+/// Between two polls of the stub when nothing is on offer; the shortest the configuration allows.
+pub const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// Size of a task's payload, in bytes: a small CI step.
 const PAYLOAD_BYTES: usize = 2 << 10;
 
@@ -168,7 +170,7 @@ pub fn config(place: &Path, slots: u32) -> Result<Config, String> {
             flag("upstreams[].name", "stub".to_owned()),
             flag("upstreams[].endpoint", "http://127.0.0.1:9".to_owned()),
             flag("upstreams[].account_id", "bench".to_owned()),
-            flag("upstreams[].poll_interval", "10ms".to_owned()),
+            flag("upstreams[].poll_interval", format!("{}ms", POLL_INTERVAL.as_millis())),
         ],
         ..LoadOptions::of_process(None)
     };
