@@ -105,7 +105,7 @@ pub async fn start_on<S: journal::Store + 'static>(
 
     let delegate = core.delegate();
     let kinds: BTreeMap<_, _> = upstreams.iter().map(|(name, up)| (name.clone(), up.kind())).collect();
-    let (sender, inbox) = mpsc::channel(driver::INBOX_MAX);
+    let (sender, inbox) = mpsc::channel(crate::inbox::INBOX_MAX);
     let (stop, stopped) = watch::channel(false);
     let terms = Terms { config: core_config, delegate, ids: Ids::of(delegate), kinds: kinds.clone() };
     let terms = Arc::new(terms);

@@ -10,24 +10,22 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use crate::{
     core::{
         Core,
         effect::{Close, Effect, Note, Order},
         id::{LinkId, Lsn, UpstreamName},
-        input::{Hello, Input},
-        status::{Status, TaskStatus},
+        input::Input,
         time::{Mono, Now, Wall},
     },
+    inbox::{Event, Question},
     journal::{self, Batch, Change, Writer},
     runners::{ids::Ids, link::Orders},
     upstreams::Upstream,
 };
 
-/// Events on their way to the driver; a sender waits when it is full, each its turn.
-pub const INBOX_MAX: usize = 1_024;
 /// Events taken in before records and effects go out.
 const TURN_EVENTS_MAX: usize = 256;
 
@@ -36,25 +34,6 @@ const TIMER_PATIENCE: Duration = Duration::from_millis(100);
 
 /// How long one upstream may take to hear that the delegate goes.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// What reaches the driver.
-pub enum Event {
-    Input(Input),
-    /// A runner said hello; orders for it go to `orders`.
-    Attach {
-        link: LinkId,
-        hello: Hello,
-        peer: Arc<str>,
-        orders: Orders,
-    },
-    Ask(Question),
-}
-
-/// A reading of the state, for the operator.
-pub enum Question {
-    Status(oneshot::Sender<Status>),
-    Tasks(oneshot::Sender<Vec<TaskStatus>>),
-}
 
 /// What the journal's thread last said; level-triggered, so that nothing queues.
 #[derive(Clone, Debug, Default)]

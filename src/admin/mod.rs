@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status, transport::Server};
 
 use crate::{
     core::{status, time::Wall},
-    driver::{Event, Question},
+    inbox::{Event, Question},
     proto::admin::v1 as proto,
     runners::ids::Ids,
 };

@@ -1,6 +1,8 @@
 //! `dlite status`: the delegate at a glance.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
+
+use tonic::transport::Channel;
 
 use super::{
     UNREACHABLE, block_on, chain,
@@ -11,7 +13,7 @@ use super::{
 use crate::{
     admin::client,
     config,
-    proto::admin::v1::{GetDelegateRequest, GetDelegateResponse},
+    proto::admin::v1::{GetDelegateRequest, GetDelegateResponse, admin_service_client::AdminServiceClient},
 };
 
 #[derive(Debug, clap::Args)]
@@ -24,36 +26,40 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> ExitCode {
-    let socket = match admin_socket(&args.config) {
+    ask(&args.config, async |mut client| {
+        let status = client.get_delegate(GetDelegateRequest {}).await?.into_inner();
+        Ok(show(status, args.output))
+    })
+}
+
+/// Asks the delegate of this configuration, and prints what comes of it.
+pub fn ask(
+    config: &ConfigArgs,
+    question: impl AsyncFnOnce(AdminServiceClient<Channel>) -> Result<String, tonic::Status>,
+) -> ExitCode {
+    let socket = match config::admin_socket(&config.load_options()) {
         Ok(socket) => socket,
-        Err(code) => return code,
+        Err(complaints) => {
+            eprintln!("{complaints}");
+            return ExitCode::from(EXIT_CHECK_FAILED);
+        }
     };
     block_on(async {
-        let mut client = match client::connect(&socket).await {
+        let client = match client::connect(&socket).await {
             Ok(client) => client,
-            Err(error) => return unreachable(&error),
+            Err(error) => {
+                eprintln!("dlite: {}", chain(&error));
+                return ExitCode::from(UNREACHABLE);
+            }
         };
-        match client.get_delegate(GetDelegateRequest {}).await {
-            Ok(answer) => {
-                print!("{}", show(answer.into_inner(), args.output));
+        match question(client).await {
+            Ok(text) => {
+                print!("{text}");
                 ExitCode::SUCCESS
             }
             Err(status) => fail(status.message()),
         }
     })
-}
-
-/// Where the delegate of this configuration answers.
-pub fn admin_socket(args: &ConfigArgs) -> Result<PathBuf, ExitCode> {
-    config::admin_socket(&args.load_options()).map_err(|complaints| {
-        eprintln!("{complaints}");
-        ExitCode::from(EXIT_CHECK_FAILED)
-    })
-}
-
-pub fn unreachable(error: &client::Unreachable) -> ExitCode {
-    eprintln!("dlite: {}", chain(error));
-    ExitCode::from(UNREACHABLE)
 }
 
 fn show(status: GetDelegateResponse, output: Output) -> String {

@@ -3,16 +3,11 @@
 use std::process::ExitCode;
 
 use super::{
-    block_on,
     config::{ConfigArgs, Output},
-    fail,
-    status::{admin_socket, unreachable},
+    status::ask,
     table::{ago, render, span},
 };
-use crate::{
-    admin::client,
-    proto::admin::v1::{ListTasksRequest, ListTasksResponse, TaskView},
-};
+use crate::proto::admin::v1::{ListTasksRequest, ListTasksResponse, TaskView};
 
 #[derive(Debug, clap::Args)]
 pub struct ListArgs {
@@ -24,22 +19,9 @@ pub struct ListArgs {
 }
 
 pub fn list(args: &ListArgs) -> ExitCode {
-    let socket = match admin_socket(&args.config) {
-        Ok(socket) => socket,
-        Err(code) => return code,
-    };
-    block_on(async {
-        let mut client = match client::connect(&socket).await {
-            Ok(client) => client,
-            Err(error) => return unreachable(&error),
-        };
-        match client.list_tasks(ListTasksRequest {}).await {
-            Ok(answer) => {
-                print!("{}", show(answer.into_inner(), args.output));
-                ExitCode::SUCCESS
-            }
-            Err(status) => fail(status.message()),
-        }
+    ask(&args.config, async |mut client| {
+        let tasks = client.list_tasks(ListTasksRequest {}).await?.into_inner();
+        Ok(show(tasks, args.output))
     })
 }
 

@@ -4,7 +4,7 @@ use super::{
     Core,
     effect::{Note, Order},
     finish::outcome_of,
-    id::{LeaseId, LinkId, TaskId},
+    id::{ExternalId, LeaseId, LinkId, TaskId, UpstreamName},
     planted::planted,
     record::{Record, scope_of},
     task::{Blame, Cancel, CancelReason, Error, Finish, Retry, State},
@@ -15,6 +15,11 @@ use super::{
 /// The google.rpc.Codes this module answers with.
 const CANCELLED: i32 = 1;
 const DEADLINE_EXCEEDED: i32 = 4;
+
+/// How long an abort of an unknown task is kept for the acquire it may belong to.
+const ABORT_KEPT_FOR: std::time::Duration = std::time::Duration::from_secs(600);
+/// Noted aborts at once; the oldest make room.
+const ABORTS_MAX: usize = 10_000;
 
 impl Core {
     /// Stops a task: at once if no handler can have started, else by asking its runner.
@@ -73,6 +78,57 @@ impl Core {
         let Some(cancel) = self.ledger.task(id).and_then(|task| task.cancel.clone()) else { return };
         let finish = Finish::of(outcome_of(cancel.reason), Some(stopped(cancel.reason, &cancel.message, true)));
         self.finish(now, id, None, finish);
+    }
+
+    /// The upstream says so once; it is in the journal before anything else can fail.
+    pub(super) fn aborted(&mut self, now: Now, name: &UpstreamName, external_id: ExternalId) {
+        if let Some(task) = self.ledger.open(name, &external_id)
+            && self.ledger.task(task).is_some()
+        {
+            return self.cancel(now, task, CancelReason::User, "aborted by the upstream");
+        }
+        if planted!(self, AbortForgotten) || self.ledger.abort(name, &external_id).is_some() {
+            return;
+        }
+        self.note(Note::AbortNoted { upstream: name.clone(), external_id: external_id.clone() });
+        let scope = self.allot();
+        self.record(scope, Record::AbortNoted { upstream: name.clone(), external_id, at: now.wall });
+    }
+
+    pub(super) fn forget_old_aborts(&mut self, now: Now) {
+        let surplus = self.ledger.abort_count().saturating_sub(ABORTS_MAX);
+        let old: Vec<u64> = self
+            .ledger
+            .aborts()
+            .enumerate()
+            .filter(|(nth, (_, at))| *nth < surplus || now.wall.since(*at) >= ABORT_KEPT_FOR)
+            .map(|(_, (scope, _))| scope)
+            .collect();
+        for scope in old {
+            self.record(scope, Record::ScopeEnded);
+        }
+    }
+
+    /// A deadline counts from the intention; a wall clock that went back never lengthens it.
+    pub(super) fn arm_deadline(&mut self, now: Now, id: TaskId) {
+        self.timers.clear(&Timer::Deadline(id));
+        let Some(task) = self.ledger.task(id) else { return };
+        if let (Some(timeout), false) = (task.spec.timeout, task.is_finished()) {
+            let left = Self::remaining(now, task.intended, timeout);
+            self.timers.set(Timer::Deadline(id), now.mono + left);
+        }
+    }
+
+    /// A handler's own limit counts from its start; the task's deadline holds beside it.
+    pub(super) fn arm_run_limit(&mut self, now: Now, link: LinkId, id: TaskId) {
+        let Some(task) = self.ledger.task(id).filter(|task| task.cancel.is_none()) else { return };
+        let (State::Accepted(lease), Some(link)) = (&task.state, self.roster.get(link)) else { return };
+        let Some(limit) = link.handler_for(task).and_then(|handler| handler.default_timeout) else { return };
+        let began = lease.started.or(lease.accepted).unwrap_or(lease.cut);
+        let at = now.mono + Self::remaining(now, began, limit);
+        if self.timers.get(&Timer::Deadline(id)).is_none_or(|deadline| deadline > at) {
+            self.timers.set(Timer::Deadline(id), at);
+        }
     }
 }
 

@@ -25,6 +25,7 @@ pub mod status;
 pub mod task;
 pub mod time;
 
+mod acquire;
 mod cancel;
 mod finish;
 mod hand_back;
@@ -36,6 +37,7 @@ mod random;
 mod report;
 mod roster;
 mod schedule;
+mod standing;
 mod timer;
 mod upstream;
 

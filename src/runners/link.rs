@@ -29,7 +29,7 @@ use crate::{
         id::{DelegateId, LinkId, UpstreamName},
         input::{Hello, Input},
     },
-    driver::Event,
+    inbox::Event,
     proto::runner::v1::{self as proto, AttachRequest, AttachResponse},
 };
 

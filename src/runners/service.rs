@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     core::id::LinkId,
-    driver::Event,
+    inbox::Event,
     proto::runner::v1::{AttachRequest, runner_service_server::RunnerService},
 };
 

@@ -1,0 +1,35 @@
+//! The one way to the driver: facts from runners and upstreams, and the operator's questions.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::{
+    core::{
+        id::LinkId,
+        input::{Hello, Input},
+        status::{Status, TaskStatus},
+    },
+    runners::link::Orders,
+};
+
+/// Events on their way to the driver; a sender waits when it is full, each its turn.
+pub const INBOX_MAX: usize = 1_024;
+/// What reaches the driver.
+pub enum Event {
+    Input(Input),
+    /// A runner said hello; orders for it go to `orders`.
+    Attach {
+        link: LinkId,
+        hello: Hello,
+        peer: Arc<str>,
+        orders: Orders,
+    },
+    Ask(Question),
+}
+
+/// A reading of the state, for the operator.
+pub enum Question {
+    Status(oneshot::Sender<Status>),
+    Tasks(oneshot::Sender<Vec<TaskStatus>>),
+}
