@@ -1,6 +1,6 @@
 //! The manager's quirks by their numbers in the wire reference, 17.2, against the double, which has them all.
 //!
-//! 15 and 16 are the log service's, which nothing here speaks yet.
+//! 15 and 16 are the log service's: until logs are built nothing here calls it, which is what their test says.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use dlite::{
         input::{AcquireError, CallError, Denial, Standing},
         task::{Finish, Identity, Outcome},
     },
-    doubles::manager::{Acquired, Calls, Fault, NewTask, RegisterAnswer, Route},
+    doubles::manager::{Acquired, Calls, Fault, LOG_TOKEN, NewTask, RegisterAnswer, Route},
 };
 
 use crate::{
@@ -190,4 +190,21 @@ async fn quirk_14_heartbeats_list_what_runs_for_a_manager_that_reads_it() {
     pair.heartbeat(&[&id]).await.unwrap();
     let beat = pair.manager.read(|record| record.heartbeats.last().unwrap().body.clone());
     assert_eq!(beat.currently_executing_delegate_tasks, Some(vec![id]));
+}
+
+#[tokio::test]
+async fn quirks_15_and_16_the_log_service_is_not_called_and_its_token_goes_to_nobody() {
+    // Write before open, close twice, a link without a store: none of it can go wrong for who never calls. The client that will
+    // call brings its own tests of these two.
+    let pair = Pair::new().await;
+    let (id, spec) = pair.acquired(task()).await;
+    let told = [spec.extensions.iter().flat_map(|extension| extension.value.to_vec()).collect(), spec.reply.to_vec()];
+    for bytes in told {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        assert!(!text.contains(LOG_TOKEN), "the log token leaves the adapter: {text}");
+    }
+    pair.report(&id, &spec, succeeded("{}")).await.unwrap();
+    pair.heartbeat(&[]).await.unwrap();
+    let totals = pair.manager.read(|record| record.totals());
+    assert_eq!((totals.effective, totals.no_route), (1, 0));
 }

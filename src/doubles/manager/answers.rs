@@ -32,6 +32,7 @@ use super::{
     Shared,
     calls::Call,
     faults::RegisterAnswer,
+    options::LOG_TOKEN,
     record::{Acquired, Answer, At, Dialect, Heartbeat, Register, Spec},
     tasks::Family,
     wire::{
@@ -313,7 +314,7 @@ impl Shared {
             runner_response: spec.runner_response,
             timeout: u64::try_from(spec.timeout.as_millis()).unwrap_or(u64::MAX),
             logging: Logging {
-                token: None,
+                token: Some(LOG_TOKEN),
                 abstractions: Abstractions { account_id: &self.account, org_id: "default", project_id: "double" },
             },
             delegate: Assignee {

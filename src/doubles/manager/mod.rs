@@ -55,8 +55,8 @@ pub use self::{
     dev::WAIT_MAX,
     faults::{Calls, Fault, Gate, RegisterAnswer},
     options::{
-        FINISHED_TASKS_MAX, HandBack, NewTask, OPEN_TASKS_MAX, Options, RunnerTask, SubmitError, TASK_TIMEOUT,
-        TASK_TIMEOUT_MAX, TimedOut,
+        FINISHED_TASKS_MAX, HandBack, LOG_TOKEN, NewTask, OPEN_TASKS_MAX, Options, RunnerTask, SubmitError,
+        TASK_TIMEOUT, TASK_TIMEOUT_MAX, TimedOut,
     },
     recent::Recent,
     record::{

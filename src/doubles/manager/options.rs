@@ -6,6 +6,9 @@ use bytes::Bytes;
 
 use crate::upstreams::harness::token::AccountSecret;
 
+/// The log service's token that each legacy task carries.
+pub const LOG_TOKEN: &str = "logtok-of-the-double";
+
 /// Finished tasks kept by default; the oldest are forgotten, their counts stay.
 pub const FINISHED_TASKS_MAX: usize = 100_000;
 

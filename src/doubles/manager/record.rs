@@ -66,6 +66,8 @@ pub struct Totals {
     pub unauthorized: u64,
     /// Connections and calls hung up on while the manager was down.
     pub hung_up: u64,
+    /// Calls to no route of the manager: those of the log service are among them.
+    pub no_route: u64,
     pub unregisters: u64,
     pub capacities: u64,
     /// Calls that carried the right hash of the account secret, and a wrong one. Neither is refused.

@@ -48,7 +48,10 @@ async fn call(State(shared): State<Arc<Shared>>, ConnectInfo(link): ConnectInfo<
         shared.hung_up();
         return link.cut();
     }
-    let Some(call) = Call::parse(parts.uri.path()) else { return respond(Reply::no_route(404)) };
+    let Some(call) = Call::parse(parts.uri.path()) else {
+        shared.no_route();
+        return respond(Reply::no_route(404));
+    };
     let route = call.route();
     if parts.method != route.method() {
         return respond(Reply::no_route(405));

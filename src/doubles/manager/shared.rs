@@ -108,6 +108,12 @@ impl Shared {
         self.changed.notify_waiters();
     }
 
+    /// Counts a call that is for no route here.
+    pub(super) fn no_route(&self) {
+        self.lock().record.totals.no_route += 1;
+        self.changed.notify_waiters();
+    }
+
     pub(super) fn submit(&self, task: NewTask) -> Result<String, SubmitError> {
         let data: Box<RawValue> = serde_json::from_slice(&task.data)
             .map_err(|error| SubmitError::NotJson { line: error.line(), column: error.column() })?;
