@@ -66,7 +66,6 @@ async fn sixty_kills_under_load_leave_one_effective_result_a_task() {
     assert_eq!(totals.effective, submitted);
     assert_eq!(totals.conflicts, 0, "bodies of one task differ");
     assert_eq!(totals.failed, 0, "the manager gave tasks up");
-    // The runners count by the delegate's ids, so the whole is compared: a task that must not repeat starts once.
     let again: Vec<_> = lab.starts().into_iter().filter(|(_, starts)| *starts > 3).collect();
     assert!(again.is_empty(), "started more often than attempts_max: {again:?}");
     let repeated = lab.starts_of_once();

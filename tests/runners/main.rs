@@ -20,3 +20,5 @@ mod sizes;
 
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../python/toolchain.rs"]
+mod toolchain;

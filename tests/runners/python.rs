@@ -2,27 +2,17 @@
 
 use std::{
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Command, Output},
 };
 
 use dlite::core::task::Outcome;
 
-use crate::support::{neighbour::Neighbour, patiently, place::Place};
+use crate::{
+    support::{neighbour::Neighbour, patiently, place::Place},
+    toolchain::python_has_grpcio,
+};
 
 const TASKS: usize = 10;
-
-/// True: Python with grpcio is here. Without it the test has nothing to show, and says so; where the environment promises it
-/// (`DLITE_REQUIRE_TOOLCHAINS=1`) its absence fails the test.
-fn python_has_grpcio() -> bool {
-    let probe = Command::new("python3").args(["-c", "import grpc, grpc_tools"]).stderr(Stdio::null()).status();
-    let present = probe.is_ok_and(|status| status.success());
-    let required = std::env::var("DLITE_REQUIRE_TOOLCHAINS").is_ok_and(|value| value == "1");
-    assert!(present || !required, "python3 with tests/python/requirements.txt is required and not here");
-    if !present {
-        println!("skipped: python3 with tests/python/requirements.txt is not here");
-    }
-    present
-}
 
 #[tokio::test]
 async fn a_python_runner_runs_ten_tasks_over_a_cut_link_and_each_is_reported_once() {

@@ -9,3 +9,5 @@ mod outcomes;
 mod python;
 mod tasks;
 mod tcp;
+#[path = "../python/toolchain.rs"]
+mod toolchain;
