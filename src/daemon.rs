@@ -93,7 +93,7 @@ pub async fn start_on<S: journal::Store + 'static>(
     let state = Arc::new(StateDir::lock(&config.state_dir)?);
     let opened = journal::open(&state)?;
     let rows = opened.rows.iter().map(|row| (row.scope, row.number, &row.body[..]));
-    let ledger = core::rebuild(rows).map_err(|error| Error::Misfit { what: format!("{error:?}") })?;
+    let ledger = core::rebuild(rows).map_err(|error| Error::Misfit { what: error.to_string() })?;
     drop(opened.rows);
     let resumed = ledger.tasks().count();
 

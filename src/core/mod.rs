@@ -99,6 +99,17 @@ pub enum LoadError {
     Misfit(Misfit),
 }
 
+impl std::fmt::Display for LoadError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Undecodable { scope, number } => {
+                write!(f, "row {number} of scope {scope} is no record of this version")
+            }
+            Self::Misfit(Misfit { scope, what }) => write!(f, "scope {scope} holds {what}"),
+        }
+    }
+}
+
 /// Rebuilds the durable state from the journal's rows, which come by scope and number.
 ///
 /// # Errors
