@@ -3,8 +3,13 @@
 use std::{env, error::Error, fs, path::PathBuf};
 
 /// Messages that hold payloads or secrets; their `Debug` is written by hand in `src/proto.rs` and shows sizes only.
-const UNPRINTABLE: [&str; 4] =
-    ["dlite.runner.v1.Payload", "dlite.runner.v1.Secret", "dlite.runner.v1.Output", "dlite.runner.v1.Progress"];
+const UNPRINTABLE: [&str; 5] = [
+    "dlite.runner.v1.Payload",
+    "dlite.runner.v1.Secret",
+    "dlite.runner.v1.Output",
+    "dlite.runner.v1.ExportedVariable",
+    "dlite.runner.v1.Progress",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");

@@ -10,13 +10,14 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     core::{
         Core,
+        command::Refusal,
         effect::{Close, Effect, Note, Order},
-        id::{LinkId, Lsn, UpstreamName},
+        id::{LinkId, Lsn, RequestId, UpstreamName},
         input::Input,
         time::{Mono, Now, Wall},
     },
@@ -70,6 +71,10 @@ pub struct Driver {
     observer: Observer,
     /// As runners and operators read them.
     ids: Ids,
+    /// Orders given so far.
+    requests: u64,
+    /// Operators that wait for the answer to an order.
+    ordered: HashMap<RequestId, oneshot::Sender<Result<(), Refusal>>>,
 }
 
 /// All a driver is made from.
@@ -143,7 +148,8 @@ impl Driver {
         let Parts { core, clock, writer, news, inbox, sender, upstreams, observer } = parts;
         let ids = Ids::of(core.delegate());
         let (failing, links) = (None, HashMap::new());
-        Self { core, clock, writer, inbox, sender, news, failing, links, upstreams, observer, ids }
+        let (requests, ordered) = (0, HashMap::new());
+        Self { core, clock, writer, inbox, sender, news, failing, links, upstreams, observer, ids, requests, ordered }
     }
 
     /// Runs until `stop` turns true, then closes every link and makes durable what is recorded.
@@ -223,6 +229,14 @@ impl Driver {
             // Whoever asked may be gone.
             Event::Ask(Question::Status(answer)) => drop(answer.send(self.core.status())),
             Event::Ask(Question::Tasks(answer)) => drop(answer.send(self.core.task_list(now))),
+            Event::Ask(Question::Task(name, answer)) => drop(answer.send(self.core.find_task(now, &name))),
+            Event::Order(command, answer) => {
+                self.requests += 1;
+                let request = RequestId(self.requests);
+                self.ordered.retain(|_, answer| !answer.is_closed());
+                self.ordered.insert(request, answer);
+                self.core.handle(now, Input::Commanded { request, command });
+            }
         }
     }
 
@@ -273,6 +287,12 @@ impl Driver {
                 });
             }
             Effect::Send { link, order } => self.send(link, order),
+            Effect::Answer { request, answer } => {
+                if let Some(asker) = self.ordered.remove(&request) {
+                    // Whoever ordered it may be gone; it is done all the same.
+                    let _ = asker.send(answer);
+                }
+            }
             Effect::Note(note) => (self.observer)(&self.ids, &note),
         }
     }

@@ -6,9 +6,10 @@ use tokio::sync::oneshot;
 
 use crate::{
     core::{
+        command::{Command, Refusal},
         id::LinkId,
         input::{Hello, Input},
-        status::{Status, TaskStatus},
+        status::{NotFound, Status, TaskDetail, TaskName, TaskStatus},
     },
     runners::link::Orders,
 };
@@ -26,10 +27,13 @@ pub enum Event {
         orders: Orders,
     },
     Ask(Question),
+    /// The operator's order, and where its answer goes.
+    Order(Command, oneshot::Sender<Result<(), Refusal>>),
 }
 
 /// A reading of the state, for the operator.
 pub enum Question {
     Status(oneshot::Sender<Status>),
     Tasks(oneshot::Sender<Vec<TaskStatus>>),
+    Task(TaskName, oneshot::Sender<Result<TaskDetail, NotFound>>),
 }

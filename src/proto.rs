@@ -46,6 +46,12 @@ impl fmt::Debug for runner::v1::Secret {
     }
 }
 
+impl fmt::Debug for runner::v1::ExportedVariable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ExportedVariable({})", self.name)
+    }
+}
+
 impl fmt::Debug for runner::v1::Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Output({})", self.name)

@@ -1,25 +1,32 @@
 //! The operator's service: readings of the core's state, on a Unix socket of its own that only the delegate's user can open.
 
-use std::{future::Future, path::Path, time::Duration};
+use std::{future::Future, path::Path, sync::Arc, time::Duration};
 
 use tokio::{
     net::UnixListener,
     sync::{mpsc, oneshot},
 };
 use tokio_stream::wrappers::UnixListenerStream;
-use tonic::{Request, Response, Status, transport::Server};
+use tonic::{Code, Request, Response, Status, transport::Server};
 
 use crate::{
-    core::{status, time::Wall},
+    core::{
+        command::{Command, Refusal},
+        time::Wall,
+    },
     inbox::{Event, Question},
     proto::admin::v1 as proto,
     runners::ids::Ids,
 };
 
 pub mod client;
+mod tasks;
 
 /// How long an answer of the driver may take before the operator is told that it is stuck.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longest reason an operator may give, in bytes; it travels on to runners and upstreams.
+const TEXT_BYTES_MAX: usize = 1 << 10;
 
 /// `AdminService` of one delegate.
 pub struct Service {
@@ -59,9 +66,25 @@ pub async fn serve(
 
 impl Service {
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> Result<T, Status> {
+        self.tell(|answer| Event::Ask(question(answer))).await
+    }
+
+    /// Gives an order; answered once it is durable.
+    async fn order(&self, command: Command) -> Result<(), Status> {
+        let answer = self.tell(|answer| Event::Order(command, answer)).await?;
+        answer.map_err(|refusal| {
+            let code = match refusal {
+                Refusal::TaskUnknown => Code::NotFound,
+                Refusal::TaskFinished => Code::FailedPrecondition,
+            };
+            reason(code, refusal.code(), &refusal.to_string())
+        })
+    }
+
+    async fn tell<T>(&self, event: impl FnOnce(oneshot::Sender<T>) -> Event) -> Result<T, Status> {
         let (sender, answer) = oneshot::channel();
         let asked = async {
-            self.driver.send(Event::Ask(question(sender))).await.ok()?;
+            self.driver.send(event(sender)).await.ok()?;
             answer.await.ok()
         };
         match tokio::time::timeout(ANSWER_TIMEOUT, asked).await {
@@ -109,6 +132,8 @@ impl proto::admin_service_server::AdminService for Service {
             open_task_count: count(status.open),
             unreported_result_count: count(status.unreported),
             dead_letter_count: count(status.dead_letters),
+            open_session_count: 0,
+            admission_reason: String::new(),
         }))
     }
 
@@ -116,26 +141,69 @@ impl proto::admin_service_server::AdminService for Service {
         &self,
         _: Request<proto::ListTasksRequest>,
     ) -> Result<Response<proto::ListTasksResponse>, Status> {
-        let tasks = self.ask(Question::Tasks).await?;
-        let truncated = tasks.len() >= status::TASKS_SHOWN_MAX;
-        let now = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let now = Wall(i64::try_from(now.as_micros()).unwrap_or(i64::MAX));
-        let tasks = tasks.into_iter().map(|task| proto::TaskView {
-            task_id: task.task.map(|id| self.ids.task(id)).unwrap_or_default(),
-            upstream: task.upstream.to_string(),
-            external_id: task.external_id.to_string(),
-            task_type: task.task_type.map(|task_type| task_type.to_string()).unwrap_or_default(),
-            state: task.state.to_owned(),
-            waiting_for: task.waiting_for,
-            waiting_since: Some(timestamp(task.since)),
-            runner_id: task.runner.map(|runner| runner.to_string()).unwrap_or_default(),
-            attempt: task.attempt,
-            deadline: task.deadline.map(timestamp),
-            trace_id: task.trace_id.map(|trace| trace.to_string()).unwrap_or_default(),
-            age: task.acquired.and_then(|at| now.since(at).try_into().ok()),
-        });
-        Ok(Response::new(proto::ListTasksResponse { tasks: tasks.collect(), truncated }))
+        self.all_tasks().await
     }
+
+    async fn get_task(
+        &self,
+        request: Request<proto::GetTaskRequest>,
+    ) -> Result<Response<proto::GetTaskResponse>, Status> {
+        self.one_task(request).await
+    }
+
+    async fn cancel_task(
+        &self,
+        request: Request<proto::CancelTaskRequest>,
+    ) -> Result<Response<proto::CancelTaskResponse>, Status> {
+        self.stop_task(request).await
+    }
+
+    async fn drain(&self, _: Request<proto::DrainRequest>) -> Result<Response<proto::DrainResponse>, Status> {
+        Err(Status::unimplemented("drain"))
+    }
+
+    async fn resume(&self, _: Request<proto::ResumeRequest>) -> Result<Response<proto::ResumeResponse>, Status> {
+        Err(Status::unimplemented("resume"))
+    }
+
+    async fn reload(&self, _: Request<proto::ReloadRequest>) -> Result<Response<proto::ReloadResponse>, Status> {
+        Err(Status::unimplemented("reload"))
+    }
+
+    async fn list_sessions(
+        &self,
+        _: Request<proto::ListSessionsRequest>,
+    ) -> Result<Response<proto::ListSessionsResponse>, Status> {
+        Err(Status::unimplemented("list_sessions"))
+    }
+
+    async fn close_session(
+        &self,
+        _: Request<proto::CloseSessionRequest>,
+    ) -> Result<Response<proto::CloseSessionResponse>, Status> {
+        Err(Status::unimplemented("close_session"))
+    }
+}
+
+/// A status with a stable word for the operator's tools.
+fn reason(code: Code, reason: &str, text: &str) -> Status {
+    use tonic_types::{ErrorDetails, StatusExt};
+    let details =
+        ErrorDetails::with_error_info(reason, crate::runners::convert::ERROR_DOMAIN, std::collections::HashMap::new());
+    Status::with_error_details(code, text, details)
+}
+
+/// Text of an operator for people and logs; `absent` if there is none.
+fn short_text(field: &str, text: String, absent: &str) -> Result<Arc<str>, Status> {
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(Status::invalid_argument(format!("{field}: {} bytes; at most {TEXT_BYTES_MAX}", text.len())));
+    }
+    Ok(if text.is_empty() { absent.into() } else { text.into() })
+}
+
+fn span(field: &str, span: Option<prost_types::Duration>) -> Result<Option<Duration>, Status> {
+    let negative = |_| Status::invalid_argument(format!("{field}: a duration is not negative"));
+    span.map(|span| Duration::try_from(span).map_err(negative)).transpose()
 }
 
 fn count(n: usize) -> u64 {

@@ -51,9 +51,9 @@ enum Command {
     Config(Config),
     /// Show the delegate at a glance: state, upstreams, runners, counts
     Status(status::Args),
-    /// Look at tasks
+    /// Look at tasks, and stop one
     #[command(subcommand)]
-    Tasks(Tasks),
+    Tasks(tasks::Command),
     /// List upstreams, and check the way to one
     #[command(subcommand)]
     Upstreams(Upstreams),
@@ -70,12 +70,6 @@ enum Config {
     Check(config::CheckArgs),
     /// Print each value in force and where it came from; secrets masked
     Show(config::ShowArgs),
-}
-
-#[derive(Debug, Subcommand)]
-enum Tasks {
-    /// List every open task with what it waits for and since when
-    List(tasks::ListArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -96,7 +90,7 @@ impl Cli {
             Command::Config(Config::Check(args)) => config::check(&args),
             Command::Config(Config::Show(args)) => config::show(&args),
             Command::Status(args) => status::run(&args),
-            Command::Tasks(Tasks::List(args)) => tasks::list(&args),
+            Command::Tasks(command) => tasks::run(&command),
             Command::Upstreams(Upstreams::Check(args)) => upstreams::check(&args),
             Command::Upstreams(Upstreams::List(args)) => upstreams::list(&args),
             Command::Runner(command) => runner::run(command),
@@ -122,6 +116,12 @@ fn block_on(command: impl Future<Output = ExitCode>) -> ExitCode {
         }
         Err(error) => fail(&format!("the system gives no threads: {error}")),
     }
+}
+
+/// A span as people write it on the command line, such as `90s`, `15m` or `2h`.
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    crate::config::parse_duration(text)
+        .ok_or_else(|| "write a number with its unit, such as \"90s\", \"15m\" or \"2h\"".to_owned())
 }
 
 /// Says what went wrong, with all its causes, on one line.

@@ -245,7 +245,7 @@ impl Core {
         self.arm_deadline(now, task);
         if let Some(scope) = self.ledger.abort(name, &external_id) {
             self.record(scope, Record::ScopeEnded);
-            self.cancel(now, task, CancelReason::User, "aborted while it was being acquired");
+            self.cancel(now, task, CancelReason::User, "aborted while it was being acquired", None);
         } else if let Some(error) = too_large {
             self.finish(now, task, None, Finish::of(Outcome::Failed, Some(error)));
         } else {

@@ -1,5 +1,7 @@
 //! Stopping a task: by an abort or by its deadline, whatever state it is in.
 
+use std::time::Duration;
+
 use super::{
     Core,
     effect::{Note, Order},
@@ -17,21 +19,36 @@ const CANCELLED: i32 = 1;
 const DEADLINE_EXCEEDED: i32 = 4;
 
 /// How long an abort of an unknown task is kept for the acquire it may belong to.
-const ABORT_KEPT_FOR: std::time::Duration = std::time::Duration::from_secs(600);
+const ABORT_KEPT_FOR: Duration = Duration::from_secs(600);
 /// Noted aborts at once; the oldest make room.
 const ABORTS_MAX: usize = 10_000;
 
 impl Core {
-    /// Stops a task: at once if no handler can have started, else by asking its runner.
-    pub(super) fn cancel(&mut self, now: Now, id: TaskId, reason: CancelReason, message: &str) {
+    /// Stops a task: at once if no handler can have started, else by asking its runner, which has the grace (absent: the
+    /// configured one). Asked again, only what is left of the grace can change, and only to less.
+    pub(super) fn cancel(
+        &mut self,
+        now: Now,
+        id: TaskId,
+        reason: CancelReason,
+        message: &str,
+        grace: Option<Duration>,
+    ) {
         let Some(task) = self.ledger.task(id) else { return };
         let external_id = task.external_id.clone();
+        let grace = grace.unwrap_or(self.config.cancel_grace);
         match &task.state {
             State::Finished { .. } => return,
-            State::Accepted(_) if task.cancel.is_some() => return,
             State::Accepted(lease) => {
                 let lease = lease.id;
-                let cancel = Cancel { reason, message: message.into(), at: now.wall };
+                let end = now.mono + grace + self.config.revoke_margin;
+                let shorter = self.timers.get(&Timer::CancelExpiry(id)).is_none_or(|at| end < at);
+                let cancel = match &task.cancel {
+                    Some(_) if !shorter => return,
+                    // The first reason stands; it decides the outcome.
+                    Some(first) => Cancel { at: now.wall, grace, ..first.clone() },
+                    None => Cancel { reason, message: message.into(), at: now.wall, grace },
+                };
                 self.record(scope_of(id), Record::CancelRequested { cancel });
                 self.timers.clear(&Timer::Deadline(id));
                 self.arm_cancel_expiry(now, id);
@@ -51,9 +68,8 @@ impl Core {
     /// Tells the runner that holds the lease; said again after each attach.
     pub(super) fn cancel_again(&mut self, link: LinkId, lease: LeaseId) {
         let Some(cancel) = self.ledger.task_of(lease).and_then(|task| task.cancel.clone()) else { return };
-        let order =
-            Order::Cancel { lease, reason: cancel.reason, message: cancel.message, grace: self.config.cancel_grace };
-        self.send(link, order);
+        let Cancel { reason, message, grace, .. } = cancel;
+        self.send(link, Order::Cancel { lease, reason, message, grace });
     }
 
     fn link_of(&self, lease: LeaseId) -> Option<LinkId> {
@@ -65,12 +81,13 @@ impl Core {
         if planted!(self, GraceIgnored) {
             return;
         }
-        let patience = self.config.cancel_grace + self.config.revoke_margin;
+        let Some(cancel) = self.ledger.task(id).and_then(|task| task.cancel.as_ref()) else { return };
+        let patience = cancel.grace + self.config.revoke_margin;
         self.timers.set(Timer::CancelExpiry(id), now.mono + patience);
     }
 
     pub(super) fn deadline_passed(&mut self, now: Now, id: TaskId) {
-        self.cancel(now, id, CancelReason::Deadline, "the task's time is over");
+        self.cancel(now, id, CancelReason::Deadline, "the task's time is over", None);
     }
 
     /// The runner had its grace: the delegate revokes the lease and answers itself.
@@ -85,7 +102,7 @@ impl Core {
         if let Some(task) = self.ledger.open(name, &external_id)
             && self.ledger.task(task).is_some()
         {
-            return self.cancel(now, task, CancelReason::User, "aborted by the upstream");
+            return self.cancel(now, task, CancelReason::User, "aborted by the upstream", None);
         }
         if planted!(self, AbortForgotten) || self.ledger.abort(name, &external_id).is_some() {
             return;
@@ -138,6 +155,7 @@ fn stopped(reason: CancelReason, message: &str, started: bool) -> Error {
         CancelReason::User => (CANCELLED, "CANCELLED"),
         CancelReason::Drain => (CANCELLED, "DRAIN"),
         CancelReason::UpstreamGone => (CANCELLED, "UPSTREAM_GONE"),
+        CancelReason::SessionClosed => (CANCELLED, "SESSION_CLOSED"),
     };
     Error {
         code,

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    id::{ExternalId, LeaseId, LinkId, RunnerId, TaskId, TaskType, TraceId, UpstreamName},
+    command::Refusal,
+    id::{ExternalId, LeaseId, LinkId, RequestId, RunnerId, TaskId, TaskType, TraceId, UpstreamName},
     input::Denial,
     record::Host,
     task::{CancelReason, Finish, Identity, Outcome, Spec, Times},
@@ -16,6 +17,8 @@ pub enum Effect {
     Call { upstream: UpstreamName, call: Call },
     /// Tell a runner.
     Send { link: LinkId, order: Order },
+    /// Tell the operator who gave an order what became of it.
+    Answer { request: RequestId, answer: Result<(), Refusal> },
     /// Tell the operator's log.
     Note(Note),
 }

@@ -175,6 +175,8 @@ impl Core {
 pub(super) fn outcome_of(reason: CancelReason) -> Outcome {
     match reason {
         CancelReason::Deadline => Outcome::TimedOut,
-        CancelReason::User | CancelReason::Drain | CancelReason::UpstreamGone => Outcome::Cancelled,
+        CancelReason::User | CancelReason::Drain | CancelReason::UpstreamGone | CancelReason::SessionClosed => {
+            Outcome::Cancelled
+        }
     }
 }

@@ -75,6 +75,10 @@ number!(
     LinkId, "link-"
 );
 number!(
+    /// One order of the operator, in this process only.
+    RequestId, "order-"
+);
+number!(
     /// A position in the journal: the records up to it are durable or not.
     Lsn, "#"
 );

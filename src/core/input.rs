@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
-    id::{ExternalId, InstanceId, LeaseId, LinkId, Lsn, RunnerId, SlotClass, TaskId, TaskType, UpstreamName},
+    command::Command,
+    id::{
+        ExternalId, InstanceId, LeaseId, LinkId, Lsn, RequestId, RunnerId, SlotClass, TaskId, TaskType, UpstreamName,
+    },
     task::{Error, Finish, Output, Spec},
 };
 
@@ -17,6 +20,8 @@ pub enum Input {
     Received { link: LinkId, sequence: u64, frame: Frame },
     /// A stream is gone, whoever ended it.
     Detached { link: LinkId },
+    /// The operator orders something; answered by `Effect::Answer`.
+    Commanded { request: RequestId, command: Command },
     /// The records up to here are durable.
     Durable(Lsn),
     /// The journal can't write, and goes on trying; or has little room left.

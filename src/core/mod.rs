@@ -15,6 +15,7 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod command;
 pub mod config;
 pub mod effect;
 pub mod id;
@@ -211,6 +212,7 @@ impl Core {
             Input::Attached { link, hello, peer } => self.attached(now, link, hello, peer),
             Input::Received { link, sequence, frame } => self.received(now, link, sequence, frame),
             Input::Detached { link } => self.detached(now, link),
+            Input::Commanded { request, command } => self.commanded(now, request, command),
             Input::Durable(lsn) => self.outbox.durable(lsn),
             Input::StoreFailing { reason } => {
                 if self.store_failing.is_none() {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     Core,
     id::{DelegateId, ExternalId, RunnerId, TaskId, TaskType, TraceId, UpstreamName},
-    task::{Report, State, Task},
+    task::{Cancel, Finish, Kind, Report, State, Task},
     time::{Now, Wall},
     timer::Timer,
 };
@@ -69,7 +69,91 @@ pub struct TaskStatus {
     pub trace_id: Option<TraceId>,
 }
 
+/// How an operator names a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TaskName {
+    Ours(TaskId),
+    /// By the upstream's id, whichever upstream it is.
+    Theirs(ExternalId),
+}
+
+/// Why a name leads to no task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotFound {
+    Unknown,
+    /// Several upstreams have an open task of this id.
+    Ambiguous(Vec<TaskId>),
+}
+
+/// One task, whole. Names and sizes, never content.
+#[derive(Clone, Debug)]
+pub struct TaskDetail {
+    pub status: TaskStatus,
+    pub tenant: Arc<str>,
+    pub kind: Kind,
+    pub labels: BTreeMap<String, String>,
+    /// Phases that were reached, in order.
+    pub moments: Vec<(&'static str, Wall)>,
+    pub outputs: Vec<Arc<str>>,
+    pub cancel: Option<Cancel>,
+    pub finish: Option<Arc<Finish>>,
+    pub report_tries: u32,
+    pub report_error: Option<Arc<str>>,
+}
+
 impl Core {
+    /// The open task of this name.
+    ///
+    /// # Errors
+    /// If there is none, or the name fits several.
+    pub fn find_task(&self, now: Now, name: &TaskName) -> Result<TaskDetail, NotFound> {
+        let id = match name {
+            TaskName::Ours(id) => *id,
+            TaskName::Theirs(external_id) => {
+                let mut found: Vec<_> =
+                    self.ledger.tasks().filter(|task| task.external_id == *external_id).map(|task| task.id).collect();
+                match (found.pop(), found.is_empty()) {
+                    (Some(id), true) => id,
+                    (Some(id), false) => {
+                        found.push(id);
+                        return Err(NotFound::Ambiguous(found));
+                    }
+                    (None, _) => return Err(NotFound::Unknown),
+                }
+            }
+        };
+        self.ledger.task(id).map(|task| self.task_detail(now, task)).ok_or(NotFound::Unknown)
+    }
+
+    fn task_detail(&self, now: Now, task: &Task) -> TaskDetail {
+        let finished = match &task.state {
+            State::Finished { finish, at, .. } => Some((finish.clone(), *at)),
+            _ => None,
+        };
+        let lease = task.lease();
+        let moments = [
+            ("intended", Some(task.intended)),
+            ("acquired", Some(task.times.acquired)),
+            ("assigned", lease.map(|lease| lease.cut).or(task.times.assigned)),
+            ("accepted", lease.and_then(|lease| lease.accepted)),
+            ("started", lease.and_then(|lease| lease.started).or(task.times.started)),
+            ("finished", finished.as_ref().map(|(_, at)| *at)),
+        ];
+        let clock = self.upstreams.get(&task.upstream).and_then(|up| up.reports.get(&task.id));
+        TaskDetail {
+            status: self.task_status(now, task),
+            tenant: task.spec.tenant.clone(),
+            kind: task.spec.kind,
+            labels: task.spec.labels.clone(),
+            moments: moments.into_iter().filter_map(|(phase, at)| Some((phase, at?))).collect(),
+            outputs: task.outputs.iter().map(|output| output.name.clone()).collect(),
+            cancel: task.cancel.clone(),
+            finish: finished.map(|(finish, _)| finish),
+            report_tries: clock.map_or(0, |clock| clock.tries),
+            report_error: clock.and_then(|clock| clock.last_error.clone()),
+        }
+    }
+
     pub fn status(&self) -> Status {
         let finished = self.ledger.tasks().filter(|task| task.is_finished()).count();
         let dead_letters = self.ledger.dead_letters().len();

@@ -184,6 +184,7 @@ pub enum CancelReason {
     Deadline,
     Drain,
     UpstreamGone,
+    SessionClosed,
 }
 
 /// A stop that was asked for and is not over.
@@ -192,6 +193,8 @@ pub struct Cancel {
     pub reason: CancelReason,
     pub message: Arc<str>,
     pub at: Wall,
+    /// Between asking the handler and killing it.
+    pub grace: Duration,
 }
 
 /// What became of the way back to the upstream.
@@ -297,6 +300,45 @@ impl Spec {
     /// The same without what only a runner needs; a finished task keeps no more in memory.
     pub fn without_content(&self) -> Self {
         Self { payload: None, secrets: Vec::new(), ..self.clone() }
+    }
+}
+
+// === impl Kind, Outcome, CancelReason: one word for the operator ===
+
+impl Kind {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Standalone => "standalone",
+            Self::SessionSetup => "setup",
+            Self::SessionExecute => "execute",
+            Self::SessionCleanup => "cleanup",
+            Self::Pipeline => "pipeline",
+        }
+    }
+}
+
+impl Outcome {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Errored => "errored",
+            Self::Cancelled => "cancelled",
+            Self::TimedOut => "timed_out",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+impl CancelReason {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Deadline => "deadline",
+            Self::Drain => "drain",
+            Self::UpstreamGone => "upstream_gone",
+            Self::SessionClosed => "session_closed",
+        }
     }
 }
 

@@ -45,6 +45,12 @@ impl Ids {
         format!("t-{}-{:x}", self.mark, task.0)
     }
 
+    /// The task a text names, if it is one of this journal's.
+    pub fn parse_task(&self, text: &str) -> Option<TaskId> {
+        let number = text.strip_prefix("t-")?.strip_prefix(&*self.mark)?.strip_prefix('-')?;
+        u64::from_str_radix(number, 16).ok().map(TaskId)
+    }
+
     pub fn lease(&self, lease: LeaseId) -> String {
         if lease.0 & FOREIGN != 0 {
             let foreign = self.foreign.lock().unwrap_or_else(PoisonError::into_inner);

@@ -229,7 +229,8 @@ pub(crate) fn stopped(why: CancelReason, message: &str) -> TaskResult {
         | CancelReason::User
         | CancelReason::Drain
         | CancelReason::LeaseLost
-        | CancelReason::UpstreamGone => (TaskOutcome::Cancelled, Code::Cancelled, "TASK_CANCELLED"),
+        | CancelReason::UpstreamGone
+        | CancelReason::SessionClosed => (TaskOutcome::Cancelled, Code::Cancelled, "TASK_CANCELLED"),
     };
     Failure::new(outcome, status(code, reason, message)).into_result()
 }

@@ -61,7 +61,7 @@ impl Output {
     }
 
     fn new(name: impl Into<String>, value: Value) -> Self {
-        Self(proto::Output { name: name.into(), value: Some(value), sensitive: false })
+        Self(proto::Output { name: name.into(), value: Some(value), sensitive: false, scope: 0 })
     }
 
     pub(crate) fn into_proto(self) -> proto::Output {

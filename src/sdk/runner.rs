@@ -134,7 +134,7 @@ impl Runner {
             instance_id: Uuid::new_v4().to_string(),
             info,
             handlers: self.handlers.iter().map(|handler| handler.declared.clone()).collect(),
-            capacity: Capacity { slots },
+            capacity: Capacity { slots, refuse_new_sessions: false },
         }
     }
 }

@@ -323,6 +323,7 @@ fn config() -> Config {
 /// One effect in words; notes are for the operator and say nothing here.
 fn line(effect: &Effect) -> Option<String> {
     Some(match effect {
+        Effect::Answer { request, answer } => format!("{request}: {answer:?}"),
         Effect::Note(_) => return None,
         Effect::Call { call, .. } => match call {
             Call::Register { task_types, .. } => format!("register {task_types:?}"),

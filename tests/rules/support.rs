@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 use dlite::core::{
     self, Core,
+    command::Refusal,
     config::{Config, Upstream},
     effect::{Answerable, Call, Effect, Note, Order},
     id::{ExternalId, InstanceId, LeaseId, LinkId, RunnerId, SlotClass, TaskId, UpstreamName},
@@ -29,6 +30,7 @@ pub struct Rig {
     pub calls: Vec<Call>,
     pub orders: Vec<Order>,
     pub notes: Vec<Note>,
+    pub answers: Vec<Result<(), Refusal>>,
     pub records: Vec<Record>,
 }
 
@@ -50,6 +52,7 @@ impl Rig {
             calls: Vec::new(),
             orders: Vec::new(),
             notes: Vec::new(),
+            answers: Vec::new(),
             records: Vec::new(),
         };
         rig.settle();
@@ -134,6 +137,7 @@ impl Rig {
                     Effect::Call { call, .. } => self.calls.push(call),
                     Effect::Send { order, .. } => self.orders.push(order),
                     Effect::Note(note) => self.notes.push(note),
+                    Effect::Answer { answer, .. } => self.answers.push(answer),
                 }
             }
             match last {

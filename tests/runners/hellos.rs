@@ -24,7 +24,7 @@ fn handler(task_type: impl Into<String>) -> Handler {
 }
 
 fn slots(slots: impl IntoIterator<Item = (String, u32)>) -> Option<Capacity> {
-    Some(Capacity { slots: slots.into_iter().collect() })
+    Some(Capacity { slots: slots.into_iter().collect(), refuse_new_sessions: false })
 }
 
 /// Field as it is to be named, and what breaks its bound.

@@ -150,7 +150,7 @@ async fn repeated_update_numbers_are_acknowledged_and_dropped() {
     let lease = peer.start().await;
     let output = |value: &str| {
         let value = Some(output::Value::Text(value.to_owned()));
-        Update::Outputs(OutputSet { outputs: vec![Output { name: "version".to_owned(), value, sensitive: false }] })
+        Update::Outputs(OutputSet { outputs: vec![Output { name: "version".to_owned(), value, ..Output::default() }] })
     };
     peer.started(&lease, 1).await;
     peer.say_counted(update(&lease, 2, output("first"))).await;

@@ -334,7 +334,7 @@ impl World {
                         self.hub.checks.violated("no result is given up", || format!("{external_id}: {reason}"));
                     }
                 }
-                Effect::Note(_) => {}
+                Effect::Answer { .. } | Effect::Note(_) => {}
             }
         }
         self.compare(127);

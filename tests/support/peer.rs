@@ -268,7 +268,7 @@ pub fn hello(runner_id: &str, instance_id: &str, task_type: &str, slots: u32) ->
         runner_id: runner_id.to_owned(),
         instance_id: instance_id.to_owned(),
         handlers: vec![Handler { task_type: task_type.to_owned(), ..Handler::default() }],
-        capacity: Some(Capacity { slots: [("default".to_owned(), slots)].into() }),
+        capacity: Some(Capacity { slots: [("default".to_owned(), slots)].into(), refuse_new_sessions: false }),
         ..Hello::default()
     }
 }

@@ -217,6 +217,7 @@ fn read_update(update: proto::TaskUpdate, ids: &Ids) -> Result<Frame, Broken> {
             Ok(Frame::Outputs { lease, number, outputs: read_outputs("update.outputs.outputs", set.outputs)? })
         }
         Some(Update::Progress(progress)) => Ok(Frame::Progress { lease, progress: read_progress(&progress) }),
+        Some(Update::SessionState(_)) => Err(broken("update.session_state", "this delegate has no sessions")),
         None => Err(broken("update.update", UNKNOWN)),
     }
 }

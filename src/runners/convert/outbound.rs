@@ -112,6 +112,7 @@ pub fn assignment(work: &Assignment, upstream_kind: &str, ids: &Ids) -> proto::T
             tracestate: String::new(),
         }),
         time_remaining: work.time_remaining.map(span),
+        session: None,
     }
 }
 
@@ -129,6 +130,7 @@ pub fn cancellation(
             CancelReason::Deadline => proto::CancelReason::Deadline,
             CancelReason::Drain => proto::CancelReason::Drain,
             CancelReason::UpstreamGone => proto::CancelReason::UpstreamGone,
+            CancelReason::SessionClosed => proto::CancelReason::SessionClosed,
         } as i32,
         message: message.to_owned(),
         grace_period: Some(span(grace)),

@@ -48,7 +48,7 @@ impl Session {
             Some(Frame::Cancellation(cancellation)) => self.cancellation(now, cancellation),
             Some(Frame::Drain(_)) => self.draining = true,
             Some(Frame::Reconnect(reconnect)) => self.reconnect(reconnect),
-            Some(Frame::Rejection(_) | Frame::Ack(_)) | None => {}
+            Some(Frame::Rejection(_) | Frame::Ack(_) | Frame::Session(_)) | None => {}
         }
     }
 

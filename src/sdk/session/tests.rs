@@ -28,7 +28,7 @@ impl Play {
             instance_id: "instance-1".to_owned(),
             info: RunnerInfo::default(),
             handlers: vec![handler("STEP", false), handler("AGAIN", true)],
-            capacity: Capacity { slots: BTreeMap::from([("default".to_owned(), 2)]) },
+            capacity: Capacity { slots: BTreeMap::from([("default".to_owned(), 2)]), refuse_new_sessions: false },
         };
         let mut play = Self { session: Session::new(profile), now: Instant::now(), delegate_sequence: 0 };
         play.attach([]);
@@ -426,7 +426,7 @@ fn no_time_remaining_is_rejected_for_good() {
     play.frames();
     let task = Some(Task { task_type: "STEP".to_owned(), ..Task::default() });
     let time_remaining = Some(prost_types::Duration::default());
-    let assignment = TaskAssignment { task, lease_id: "a".to_owned(), time_remaining, trace: None };
+    let assignment = TaskAssignment { task, lease_id: "a".to_owned(), time_remaining, ..TaskAssignment::default() };
     play.receive(0, Frame::Assignment(assignment));
     let frames = play.frames();
     let [attach_request::Frame::Decision(decision)] = &frames[..] else { panic!("{frames:?}") };

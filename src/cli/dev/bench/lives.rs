@@ -150,7 +150,7 @@ async fn runner(socket: &Path, tasks: u32, slots: u32) -> Result<Spread, String>
         runner_id: "bench".to_owned(),
         instance_id: "bench".to_owned(),
         handlers: vec![proto::Handler { task_type: NOOP.to_owned(), ..Default::default() }],
-        capacity: Some(proto::Capacity { slots: [("default".to_owned(), slots)].into() }),
+        capacity: Some(proto::Capacity { slots: [("default".to_owned(), slots)].into(), refuse_new_sessions: false }),
         ..Default::default()
     };
     let first = AttachRequest { sequence: 0, ack_sequence: 0, frame: Some(Out::Hello(hello)) };

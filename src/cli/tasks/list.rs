@@ -2,15 +2,17 @@
 
 use std::process::ExitCode;
 
-use super::{
-    config::{ConfigArgs, Output},
-    status::ask,
-    table::{ago, render, span},
+use crate::{
+    cli::{
+        config::{ConfigArgs, Output},
+        status::ask,
+        table::{ago, render, span},
+    },
+    proto::admin::v1::{ListTasksRequest, ListTasksResponse, TaskView},
 };
-use crate::proto::admin::v1::{ListTasksRequest, ListTasksResponse, TaskView};
 
 #[derive(Debug, clap::Args)]
-pub struct ListArgs {
+pub struct Args {
     #[command(flatten)]
     config: ConfigArgs,
     /// How to print them
@@ -18,7 +20,7 @@ pub struct ListArgs {
     output: Output,
 }
 
-pub fn list(args: &ListArgs) -> ExitCode {
+pub fn run(args: &Args) -> ExitCode {
     ask(&args.config, async |mut client| {
         let tasks = client.list_tasks(ListTasksRequest {}).await?.into_inner();
         Ok(show(tasks, args.output))
@@ -58,7 +60,7 @@ fn row(task: TaskView) -> Vec<String> {
     ]
 }
 
-fn json(task: &TaskView) -> serde_json::Value {
+pub(super) fn json(task: &TaskView) -> serde_json::Value {
     let time = |at: &Option<prost_types::Timestamp>| at.as_ref().map(ToString::to_string);
     serde_json::json!({
         "task_id": task.task_id,

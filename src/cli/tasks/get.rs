@@ -1,0 +1,95 @@
+//! `dlite tasks get`: one open task, whole.
+
+use std::{fmt::Write as _, process::ExitCode};
+
+use crate::{
+    cli::{
+        config::{ConfigArgs, Output},
+        status::ask,
+        table::ago,
+    },
+    proto::admin::v1::{GetTaskRequest, GetTaskResponse},
+};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The delegate's id of the task, such as t-1f2e3d4c-7, or the upstream's
+    task: String,
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+pub fn run(args: &Args) -> ExitCode {
+    ask(&args.config, async |mut client| {
+        let task = client.get_task(GetTaskRequest { task_id: args.task.clone() }).await?.into_inner();
+        Ok(if args.output == Output::Json { format!("{:#}\n", json(&task)) } else { text(&task) })
+    })
+}
+
+fn text(detail: &GetTaskResponse) -> String {
+    let task = detail.task.clone().unwrap_or_default();
+    let mut text = format!("{} ({} of {})\n", task.task_id, task.external_id, task.upstream);
+    let mut line = |name: &str, value: &str| {
+        if !value.is_empty() {
+            // Writing to a string can't fail.
+            let _ = writeln!(text, "  {name:<12} {value}");
+        }
+    };
+    line("type", &format!("{} ({})", task.task_type, detail.kind));
+    line("tenant", &detail.tenant);
+    line("session", &detail.session_id);
+    line("state", &task.state);
+    line("waits for", &format!("{}, since {}", task.waiting_for, ago(task.waiting_since)));
+    line("runner", &task.runner_id);
+    line("try", &task.attempt.to_string());
+    line("deadline", &task.deadline.map(|at| at.to_string()).unwrap_or_default());
+    if let Some(stop) = &detail.stop {
+        line("to stop", &format!("{} ({}), {}", stop.message, stop.reason, ago(stop.time)));
+    }
+    line("outcome", &detail.outcome);
+    line("error", &detail.error);
+    if detail.report_try_count > 0 {
+        line("reported", &format!("{} tries; last: {}", detail.report_try_count, detail.report_error));
+    }
+    line("outputs", &detail.outputs.join(" "));
+    line("trace", &task.trace_id);
+    for (key, value) in &detail.labels {
+        line("label", &format!("{key}={value}"));
+    }
+    for moment in &detail.moments {
+        let time = moment.time.as_ref().map(ToString::to_string).unwrap_or_default();
+        line(&moment.phase, &format!("{time} ({})", ago(moment.time)));
+    }
+    text
+}
+
+fn json(detail: &GetTaskResponse) -> serde_json::Value {
+    let mut value = detail.task.as_ref().map(super::list::json).unwrap_or_default();
+    let more = serde_json::json!({
+        "tenant": detail.tenant,
+        "kind": detail.kind,
+        "session_id": detail.session_id,
+        "moments": detail.moments.iter().map(|moment| serde_json::json!({
+            "phase": moment.phase,
+            "time": moment.time.as_ref().map(ToString::to_string),
+        })).collect::<Vec<_>>(),
+        "labels": detail.labels,
+        "outputs": detail.outputs,
+        "stop": detail.stop.as_ref().map(|stop| serde_json::json!({
+            "reason": stop.reason,
+            "message": stop.message,
+            "time": stop.time.as_ref().map(ToString::to_string),
+        })),
+        "outcome": detail.outcome,
+        "error": detail.error,
+        "report_try_count": detail.report_try_count,
+        "report_error": detail.report_error,
+    });
+    if let (Some(value), serde_json::Value::Object(more)) = (value.as_object_mut(), more) {
+        value.extend(more);
+    }
+    value
+}

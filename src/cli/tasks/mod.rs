@@ -1,0 +1,25 @@
+//! `dlite tasks`: what runs, why it waits, and how to stop it.
+
+use std::process::ExitCode;
+
+mod cancel;
+mod get;
+mod list;
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// List every open task with what it waits for and since when
+    List(list::Args),
+    /// Show one open task, whole: phases, what it waits for, who stops it, its way back
+    Get(get::Args),
+    /// Stop a task: its runner is asked and has a grace, then the upstream is answered without it
+    Cancel(cancel::Args),
+}
+
+pub fn run(command: &Command) -> ExitCode {
+    match command {
+        Command::List(args) => list::run(args),
+        Command::Get(args) => get::run(args),
+        Command::Cancel(args) => cancel::run(args),
+    }
+}
