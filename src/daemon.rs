@@ -11,15 +11,16 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinSet,
 };
 
 use crate::{
     admin,
     config::Config,
-    core::{self, Core, id::UpstreamName},
+    core::{self, Core, command::Command, id::UpstreamName},
     driver::{self, Clock, Driver, Observer},
+    inbox::Event,
     journal,
     runners::{convert, ids::Ids, link::Terms, server, service::Service},
     state_dir::{self, StateDir},
@@ -37,10 +38,20 @@ pub struct Daemon {
     pub listen: Option<SocketAddr>,
     /// Tasks that the journal knew at the start.
     pub resumed: usize,
+    reloads: mpsc::Receiver<admin::Reload>,
+    driver: mpsc::Sender<Event>,
     stop: watch::Sender<bool>,
     parts: JoinSet<Result<(), Error>>,
     /// Last to go: nobody else may open the state before all is closed.
     state: Arc<StateDir>,
+}
+
+/// What only the process around a delegate can do for it.
+pub enum Wish {
+    /// A part of it ended, which none does by itself but by a failure.
+    End(Result<(), Error>),
+    /// The operator wants the configuration read anew; the process knows its file and flags.
+    Reload(admin::Reload),
 }
 
 /// Why the delegate does not run.
@@ -139,30 +150,50 @@ pub async fn start_on<S: journal::Store + 'static>(
 
     let listener = admin::bind(&config.admin.socket)
         .map_err(bind("the admin socket", config.admin.socket.display().to_string()))?;
-    let service = admin::Service { name: config.name.clone(), ids: Ids::of(delegate), kinds, driver: sender.clone() };
+    let (reloads, reload_orders) = mpsc::channel(1);
+    let service =
+        admin::Service { name: config.name.clone(), ids: Ids::of(delegate), kinds, driver: sender.clone(), reloads };
     parts.spawn(transport(
         "the admin socket",
         admin::serve(listener, service, until(stopped.clone())),
         stopped.clone(),
     ));
 
+    let driver_inbox = sender.clone();
     let driver = Driver::new(driver::Parts { core, clock, writer, news, inbox, sender, upstreams, observer });
     parts.spawn(async move { Ok(driver.run(stopped).await?) });
     let (runners_socket, admin_socket) = (config.runners.socket.clone(), config.admin.socket.clone());
-    Ok(Daemon { runners_socket, admin_socket, listen, resumed, stop, parts, state })
+    Ok(Daemon {
+        runners_socket,
+        admin_socket,
+        listen,
+        resumed,
+        reloads: reload_orders,
+        driver: driver_inbox,
+        stop,
+        parts,
+        state,
+    })
 }
 
 // === impl Daemon ===
 
 impl Daemon {
-    /// Ends when a part of the delegate did, which none does by itself but by a failure.
-    ///
-    /// # Errors
-    /// What ended it.
-    pub async fn failed(&mut self) -> Result<(), Error> {
-        match self.parts.join_next().await {
-            Some(ended) => ended?,
-            None => Ok(()),
+    /// What the delegate wants of the process around it, next.
+    pub async fn wish(&mut self) -> Wish {
+        tokio::select! {
+            ended = self.parts.join_next() => Wish::End(ended.map_or(Ok(()), |ended| ended?)),
+            Some(answer) = self.reloads.recv() => Wish::Reload(answer),
+        }
+    }
+
+    /// Puts the live part of another configuration in force; the upstreams are the same ones.
+    pub async fn reconfigure(&self, config: &Config) {
+        let (sender, answer) = oneshot::channel();
+        let command = Command::Reconfigure(Box::new(core_config(config)));
+        // A driver that is gone has ended for a reason that `failed` tells.
+        if self.driver.send(Event::Order(command, sender)).await.is_ok() {
+            let _ = answer.await;
         }
     }
 

@@ -10,6 +10,7 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tonic::{Code, Request, Response, Status, transport::Server};
 
 use crate::{
+    config::{Changes, Complaints},
     core::{
         command::{Command, Refusal},
         time::Wall,
@@ -35,7 +36,11 @@ pub struct Service {
     /// Kind of each upstream.
     pub kinds: std::collections::BTreeMap<crate::core::id::UpstreamName, &'static str>,
     pub driver: mpsc::Sender<Event>,
+    pub reloads: mpsc::Sender<Reload>,
 }
+
+/// An order to read the configuration anew, and where the answer goes.
+pub type Reload = oneshot::Sender<Result<Changes, Complaints>>;
 
 /// Binds the socket; only the delegate's own user may open it.
 ///
@@ -167,7 +172,22 @@ impl proto::admin_service_server::AdminService for Service {
     }
 
     async fn reload(&self, _: Request<proto::ReloadRequest>) -> Result<Response<proto::ReloadResponse>, Status> {
-        Err(Status::unimplemented("reload"))
+        let (sender, answer) = oneshot::channel();
+        let under_way =
+            |_| Status::unavailable("another reload is under way, or this delegate was not started from a file");
+        self.reloads.try_send(sender).map_err(under_way)?;
+        match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
+            Ok(Ok(Ok(Changes { changed, needs_restart }))) => {
+                Ok(Response::new(proto::ReloadResponse { changed, needs_restart }))
+            }
+            Ok(Ok(Err(complaints))) => {
+                Err(reason(Code::FailedPrecondition, "CONFIG_REJECTED", &complaints.to_string()))
+            }
+            Ok(Err(_)) => Err(Status::unavailable("the delegate stops")),
+            Err(_) => {
+                Err(Status::deadline_exceeded(format!("the configuration was not read within {ANSWER_TIMEOUT:?}")))
+            }
+        }
     }
 
     async fn list_sessions(

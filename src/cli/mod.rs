@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 
 pub mod config;
 mod dev;
+mod reload;
 mod run;
 mod runner;
 mod status;
@@ -54,6 +55,8 @@ enum Command {
     /// Look at tasks, and stop one
     #[command(subcommand)]
     Tasks(tasks::Command),
+    /// Have the delegate read its configuration anew, as SIGHUP does; a file with mistakes changes nothing
+    Reload(reload::Args),
     /// List upstreams, and check the way to one
     #[command(subcommand)]
     Upstreams(Upstreams),
@@ -91,6 +94,7 @@ impl Cli {
             Command::Config(Config::Show(args)) => config::show(&args),
             Command::Status(args) => status::run(&args),
             Command::Tasks(command) => tasks::run(&command),
+            Command::Reload(args) => reload::run(&args),
             Command::Upstreams(Upstreams::Check(args)) => upstreams::check(&args),
             Command::Upstreams(Upstreams::List(args)) => upstreams::list(&args),
             Command::Runner(command) => runner::run(command),

@@ -46,6 +46,9 @@ fn header(section: &str) -> String {
 
 fn describe(option: &Opt) -> String {
     let mut text = option.doc.to_owned();
+    if option.live {
+        text.push_str(" A reload changes it.");
+    }
     match option.kind {
         Kind::Count(min, max) => text.push_str(&format!(" From {min} to {max}.")),
         Kind::Duration(min, max) => {

@@ -29,6 +29,7 @@ mod network;
 mod option;
 pub mod options;
 mod proxy;
+mod reload;
 mod rules;
 mod secret;
 mod settings;
@@ -50,6 +51,7 @@ pub use self::{
         Admin, ClientCert, Config, Family, LegacyStatusCode, Log, LogFormat, Runners, Tls, Upstream, UpstreamKind,
     },
     proxy::{BadProxy, BadRule, NO_PROXY_AT_ALL, NoProxy, Proxy, ProxyUrl},
+    reload::{Changes, reload},
     secret::{MASK, Secret},
     source::Source,
     value::Value,
@@ -87,6 +89,8 @@ pub struct Loaded {
     pub sources: Vec<Setting>,
     /// What is allowed and yet worth a look, by place.
     pub warnings: Vec<Complaint>,
+    /// All of it as judged, for the comparison with a later reading.
+    settings: Settings,
 }
 
 /// An option in force.
@@ -111,8 +115,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, Complaints> {
         return Err(Complaints::new(complaints, warnings));
     }
     warnings.sort();
-    let scopes = std::iter::once(&settings.global).chain(&settings.upstreams);
-    Ok(Loaded { config: Config::build(&settings), sources: scopes.flat_map(shown).collect(), warnings })
+    Ok(Loaded::new(settings, warnings))
 }
 
 /// Where the admin service listens, for commands that talk to it. They are run by users who may not read the secrets, so mistakes
@@ -147,6 +150,16 @@ fn shown(values: &Values) -> impl Iterator<Item = Setting> {
         value: entry.value.clone(),
         source: entry.source.clone(),
     })
+}
+
+// === impl Loaded ===
+
+impl Loaded {
+    /// `settings` without a complaint left.
+    fn new(settings: Settings, warnings: Vec<Complaint>) -> Self {
+        let scopes = std::iter::once(&settings.global).chain(&settings.upstreams);
+        Self { config: Config::build(&settings), sources: scopes.flat_map(shown).collect(), warnings, settings }
+    }
 }
 
 // === impl LoadOptions ===

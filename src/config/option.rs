@@ -13,6 +13,8 @@ pub struct Opt {
     pub aliases: &'static [Alias],
     pub kind: Kind,
     pub default: Default,
+    /// A reload puts a new value in force; else that waits for a restart.
+    pub live: bool,
     /// What it means or bounds, in sentences.
     pub doc: &'static str,
 }

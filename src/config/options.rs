@@ -26,6 +26,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Text,
         default: Default::Derived("the host's name", "build-host"),
+        live: false,
         doc: "Name of this delegate, as upstreams show it. Delegates of one name share their tags at the manager.",
     },
     Opt {
@@ -37,6 +38,7 @@ pub static OPTIONS: &[Opt] = &[
             "$STATE_DIRECTORY, else /var/lib/dlite for root, else $XDG_STATE_HOME/dlite or ~/.local/state/dlite",
             "/var/lib/dlite",
         ),
+        live: false,
         doc: "Directory of the journal, its key and the lock. Made with mode 0700; one delegate a directory.",
     },
     Opt {
@@ -45,6 +47,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[Alias { name: "DLITE_PARALLEL_WORKERS", milliseconds: false }],
         kind: Kind::Count(1, 10_000),
         default: Default::Fixed("100"),
+        live: true,
         doc: "Most tasks acquired and not yet finished, over all upstreams. Results that wait for an upstream do not count.",
     },
     Opt {
@@ -53,6 +56,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Choice(&["text", "json"]),
         default: Default::Fixed("text"),
+        live: false,
         doc: "Form of the log lines on standard error.",
     },
     Opt {
@@ -61,6 +65,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Filter,
         default: Default::Fixed("info"),
+        live: true,
         doc: "What is logged: a level, or levels by module (\"info,dlite::core=debug\").",
     },
     Opt {
@@ -72,6 +77,7 @@ pub static OPTIONS: &[Opt] = &[
             "admin.sock in $RUNTIME_DIRECTORY, else in /run/dlite for root, else in $XDG_RUNTIME_DIR/dlite, else in state_dir",
             "/run/dlite/admin.sock",
         ),
+        live: false,
         doc: "Unix socket of the admin service, which `dlite status` and the other commands talk to.",
     },
     Opt {
@@ -80,6 +86,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Socket,
         default: Default::Derived("runner.sock, beside admin.sock's default", "/run/dlite/runner.sock"),
+        live: false,
         doc: "Unix socket that runners attach to.",
     },
     Opt {
@@ -88,6 +95,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Address,
         default: Default::Absent("no TCP; only the Unix socket", "127.0.0.1:7070"),
+        live: false,
         doc: "TCP address that runners may attach to as well. They need the token of runners.token_file, on loopback too.",
     },
     Opt {
@@ -96,6 +104,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Path,
         default: Default::Derived("runner.token in state_dir", "/var/lib/dlite/runner.token"),
+        live: false,
         doc: "File of the token for TCP runners. Made with mode 0600 at the first start that needs it.",
     },
     Opt {
@@ -104,6 +113,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Duration(PROTOCOL_MIN, DAY),
         default: Default::Fixed("60s"),
+        live: false,
         doc: "How long a runner may be out of reach before its tasks are given up, counted from its last renewal. At least three \
               times runners.heartbeat_interval.",
     },
@@ -113,6 +123,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Duration(PROTOCOL_MIN, HOUR),
         default: Default::Fixed("10s"),
+        live: false,
         doc: "Time between heartbeats of a runner. After three without any frame the link counts as cut.",
     },
     Opt {
@@ -121,6 +132,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Duration(PROTOCOL_MIN, HOUR),
         default: Default::Fixed("10s"),
+        live: true,
         doc: "How long a runner may take to accept or reject an assignment before the task goes elsewhere.",
     },
     Opt {
@@ -129,6 +141,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Duration(PROTOCOL_MIN, HOUR),
         default: Default::Fixed("5s"),
+        live: true,
         doc: "Further wait after a lease has ended before its task is assigned anew, so that the first runner has surely stopped.",
     },
     Opt {
@@ -137,6 +150,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Duration(PROTOCOL_MIN, DAY),
         default: Default::Fixed("30s"),
+        live: true,
         doc: "How long a cancelled handler may take to end by itself.",
     },
     Opt {
@@ -145,6 +159,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Duration(PROTOCOL_MIN, HOUR),
         default: Default::Fixed("5s"),
+        live: true,
         doc: "Further wait for a cancelled handler's result after cancel_grace; then the lease is revoked.",
     },
     Opt {
@@ -153,6 +168,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Duration(PROTOCOL_MIN, DAY),
         default: Default::Fixed("60s"),
+        live: true,
         doc: "How long an acquired task waits for a runner that can do it before it is handed back as NO_RUNNER.",
     },
     Opt {
@@ -161,6 +177,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Count(1, 100),
         default: Default::Fixed("3"),
+        live: true,
         doc: "Most attempts at one task, the first included. Only handlers declared idempotent are started twice.",
     },
     Opt {
@@ -169,6 +186,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Word,
         default: Default::Fixed(UPSTREAM_NAME),
+        live: false,
         doc: "Name of the upstream in logs, status and keys; unique, and kept for good, since the journal refers to it.",
     },
     Opt {
@@ -177,6 +195,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Choice(&["harness"]),
         default: Default::Fixed("harness"),
+        live: false,
         doc: "Which protocol the upstream speaks.",
     },
     Opt {
@@ -189,6 +208,7 @@ pub static OPTIONS: &[Opt] = &[
         ],
         kind: Kind::Endpoint,
         default: Default::Required("https://manager.example.com"),
+        live: false,
         doc: "Base URL of the manager; \"/api/...\" is appended. A path in it is kept, slashes at its end are not.",
     },
     Opt {
@@ -197,6 +217,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[Alias { name: "DLITE_ACCOUNT_ID", milliseconds: false }],
         kind: Kind::Id,
         default: Default::Required("your-account-id"),
+        live: false,
         doc: "Account whose tasks are taken.",
     },
     Opt {
@@ -205,6 +226,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[Alias { name: "DLITE_ACCOUNT_SECRET", milliseconds: false }],
         kind: Kind::Secret,
         default: Default::Absent("account_secret_file is needed", ""),
+        live: false,
         doc: "The account's delegate token: 32 hex digits, or base64 of them. Better kept in account_secret_file.",
     },
     Opt {
@@ -213,6 +235,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Path,
         default: Default::Absent("account_secret is needed", "/etc/dlite/account-secret"),
+        live: false,
         doc: "File that holds the account secret and nothing else; readable by the delegate's user only (mode 0600). Read again when \
               it changes.",
     },
@@ -222,6 +245,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Text,
         default: Default::Derived("name", "build-host"),
+        live: false,
         doc: "Name of this delegate at this upstream.",
     },
     Opt {
@@ -230,6 +254,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Word,
         default: Default::Absent("made from the host's name and the delegate's", "dlite-build-host"),
+        live: false,
         doc: "Host name sent at the first registration and stored with the identity. Two delegates must not share one.",
     },
     Opt {
@@ -238,6 +263,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Texts,
         default: Default::Fixed(""),
+        live: false,
         doc: "Tags by which pipelines select this delegate.",
     },
     Opt {
@@ -246,6 +272,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Texts,
         default: Default::Absent("registers when the first runner has named its handlers", "DLITE_CI_VM_EXECUTE_TASK"),
+        live: false,
         doc: "Task types to register at once, before a runner has attached. Types of attached runners are added.",
     },
     Opt {
@@ -254,6 +281,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[Alias { name: "DLITE_POLL_INTERVAL_MILLISECS", milliseconds: true }],
         kind: Kind::Duration(POLL_MIN, HOUR),
         default: Default::Fixed("3s"),
+        live: true,
         doc: "Time between polls for tasks, give or take 10 %.",
     },
     Opt {
@@ -262,6 +290,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Duration(PROTOCOL_MIN, HOUR),
         default: Default::Fixed("10s"),
+        live: true,
         doc: "Time between heartbeats to the manager.",
     },
     Opt {
@@ -270,6 +299,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Duration(PROTOCOL_MIN, HOUR),
         default: Default::Fixed("30s"),
+        live: false,
         doc: "Longest time for one request, answer included.",
     },
     Opt {
@@ -278,6 +308,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Duration(PROTOCOL_MIN, WEEK),
         default: Default::Fixed("24h"),
+        live: true,
         doc: "How long a result is reported again until the manager takes it; then it becomes a dead letter.",
     },
     Opt {
@@ -286,6 +317,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Duration(POLL_MIN, HOUR),
         default: Default::Fixed("500ms"),
+        live: true,
         doc: "First pause between two reports of one result; it grows up to report_retry_max.",
     },
     Opt {
@@ -294,6 +326,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Duration(POLL_MIN, HOUR),
         default: Default::Fixed("60s"),
+        live: true,
         doc: "Longest pause between two reports of one result.",
     },
     Opt {
@@ -302,6 +335,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Duration(PROTOCOL_MIN, DAY),
         default: Default::Fixed("10m"),
+        live: true,
         doc: "How long an unanswered acquire is asked for again.",
     },
     Opt {
@@ -310,6 +344,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Choice(&["legacy", "runner"]),
         default: Default::Fixed("legacy"),
+        live: false,
         doc: "Which of the manager's two families of calls to speak: \"legacy\" as the Go client dlite, \"runner\" as the newer \
               Harness runner. The manager offers each its own tasks.",
     },
@@ -319,6 +354,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Boolean,
         default: Default::Fixed("false"),
+        live: true,
         doc: "Unregister as the last act of a stop, if no task is open and no result is unreported.",
     },
     Opt {
@@ -327,6 +363,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Count(1, 10_000),
         default: Default::Absent("none is announced, as by the Go client", "10"),
+        live: false,
         doc: "Tasks at once that the manager is told this delegate has room for, so that it offers the rest to others. What is taken \
               is bounded by tasks_max and by the runners' slots, with or without it.",
     },
@@ -336,6 +373,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Choice(&["failed", "ok"]),
         default: Default::Fixed("failed"),
+        live: false,
         doc: "Code of an unsuccessful task in the legacy dialect: \"failed\" tells the truth, \"ok\" does as the Go client did.",
     },
     Opt {
@@ -344,6 +382,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Boolean,
         default: Default::Fixed("false"),
+        live: false,
         doc: "Send the account secret in clear in registrations, as the Go client did. Only for a manager that insists.",
     },
     Opt {
@@ -355,6 +394,7 @@ pub static OPTIONS: &[Opt] = &[
             "the one that HTTPS_PROXY names, for an http endpoint HTTP_PROXY, or the same in lower case; none for loopback",
             "http://proxy.example.com:3128",
         ),
+        live: false,
         doc: "Proxy to the manager, http or https; a user and password in it are sent to it and shown nowhere. \"none\" connects \
               directly, whatever the environment says.",
     },
@@ -364,6 +404,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Texts,
         default: Default::Absent("those that NO_PROXY or no_proxy names", "internal.example.com,192.0.2.0/24"),
+        live: false,
         doc: "Hosts that are reached without the proxy: \"example.com\" and all below it, \".example.com\" for those below it only, \
               addresses, networks (\"192.0.2.0/24\"), each with \":port\" if need be, or \"*\" for all.",
     },
@@ -373,6 +414,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Paths,
         default: Default::Fixed(""),
+        live: false,
         doc: "PEM files of certificate authorities to trust beside the system's. Read again when they change.",
     },
     Opt {
@@ -384,6 +426,7 @@ pub static OPTIONS: &[Opt] = &[
             "client.crt in /etc/mtls, if it and client.key are there, as for the Go client; else none",
             "/etc/dlite/client.crt",
         ),
+        live: false,
         doc: "PEM file of the certificate that is shown to the manager, with its chain. Needs client_key. Both are read again when \
               they change.",
     },
@@ -393,6 +436,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Path,
         default: Default::Absent("client.key in /etc/mtls, as above", "/etc/dlite/client.key"),
+        live: false,
         doc: "PEM file of the private key of client_cert; readable by the delegate's user only (mode 0600).",
     },
     Opt {
@@ -401,6 +445,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Boolean,
         default: Default::Fixed("true"),
+        live: false,
         doc: "Verify the manager's certificate. Without it anybody on the way can take tasks and read secrets.",
     },
 ];

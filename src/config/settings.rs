@@ -22,12 +22,14 @@ use super::{
 };
 
 /// All options, judged.
+#[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub global: Values,
     pub upstreams: Vec<Values>,
 }
 
 /// The options of one scope: the process, or one upstream.
+#[derive(Clone, Debug)]
 pub(super) struct Values {
     /// Name of the upstream for keys in complaints; its number if the name is bad.
     label: Option<String>,
@@ -37,6 +39,7 @@ pub(super) struct Values {
 }
 
 /// One option. Without a value it is absent, or its value was refused and somebody complained.
+#[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub option: &'static Opt,
     pub value: Option<Value>,

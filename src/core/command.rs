@@ -4,10 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Core,
+    config::Config,
     effect::Effect,
     id::{RequestId, TaskId},
     task::CancelReason,
     time::Now,
+    timer::Timer,
 };
 
 /// One order.
@@ -15,6 +17,8 @@ use super::{
 pub enum Command {
     /// Stops a task. `grace` absent: the configured one. `force`: answers the upstream at once, without waiting for the runner.
     CancelTask { task: TaskId, message: Arc<str>, grace: Option<Duration>, force: bool },
+    /// Puts another configuration in force, with the same upstreams.
+    Reconfigure(Box<Config>),
 }
 
 /// Why an order is not followed; nothing has changed.
@@ -30,8 +34,31 @@ impl Core {
             Command::CancelTask { task, message, grace, force } => {
                 self.cancel_ordered(now, task, &message, grace, force)
             }
+            Command::Reconfigure(config) => {
+                self.reconfigure(now, *config);
+                Ok(())
+            }
         };
         self.promise(Effect::Answer { request, answer });
+    }
+
+    /// Waits that have begun keep their length; what begins from here on follows the new values.
+    fn reconfigure(&mut self, now: Now, config: Config) {
+        for new in &config.upstreams {
+            let Some(up) = self.upstreams.get_mut(&new.name) else { continue };
+            up.config = new.clone();
+            for (timer, interval) in [
+                (Timer::Poll(new.name.clone()), new.poll_interval),
+                (Timer::Heartbeat(new.name.clone()), new.heartbeat_interval),
+            ] {
+                // Nobody waits an old hour for a new second to begin.
+                if self.timers.get(&timer).is_some_and(|at| at > now.mono + interval) {
+                    self.timers.set(timer, now.mono + interval);
+                }
+            }
+        }
+        self.config = config;
+        self.take_listed(now);
     }
 
     fn cancel_ordered(
