@@ -11,6 +11,7 @@ pub mod exec;
 pub mod inbox;
 pub mod journal;
 pub mod proto;
+pub mod reason;
 pub mod runners;
 pub mod sdk;
 pub mod state_dir;

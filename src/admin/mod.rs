@@ -7,17 +7,15 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 use tokio_stream::wrappers::UnixListenerStream;
-use tonic::{Code, Request, Response, Status, transport::Server};
+use tonic::{Request, Response, Status, transport::Server};
 
 use crate::{
     config::{Changes, Complaints},
-    core::{
-        command::{Command, Refusal},
-        time::Wall,
-    },
+    core::{command::Command, time::Wall},
     inbox::{Event, Question},
     proto::admin::v1 as proto,
-    runners::ids::Ids,
+    reason::Reason,
+    runners::{convert, ids::Ids},
 };
 
 pub mod client;
@@ -77,13 +75,7 @@ impl Service {
     /// Gives an order; answered once it is durable.
     async fn order(&self, command: Command) -> Result<(), Status> {
         let answer = self.tell(|answer| Event::Order(command, answer)).await?;
-        answer.map_err(|refusal| {
-            let code = match refusal {
-                Refusal::TaskUnknown => Code::NotFound,
-                Refusal::TaskFinished => Code::FailedPrecondition,
-            };
-            reason(code, refusal.code(), &refusal.to_string())
-        })
+        answer.map_err(|refusal| refused(refusal.reason(), &refusal.to_string()))
     }
 
     async fn tell<T>(&self, event: impl FnOnce(oneshot::Sender<T>) -> Event) -> Result<T, Status> {
@@ -180,9 +172,7 @@ impl proto::admin_service_server::AdminService for Service {
             Ok(Ok(Ok(Changes { changed, needs_restart }))) => {
                 Ok(Response::new(proto::ReloadResponse { changed, needs_restart }))
             }
-            Ok(Ok(Err(complaints))) => {
-                Err(reason(Code::FailedPrecondition, "CONFIG_REJECTED", &complaints.to_string()))
-            }
+            Ok(Ok(Err(complaints))) => Err(refused(Reason::ConfigRejected, &complaints.to_string())),
             Ok(Err(_)) => Err(Status::unavailable("the delegate stops")),
             Err(_) => {
                 Err(Status::deadline_exceeded(format!("the configuration was not read within {ANSWER_TIMEOUT:?}")))
@@ -205,12 +195,9 @@ impl proto::admin_service_server::AdminService for Service {
     }
 }
 
-/// A status with a stable word for the operator's tools.
-fn reason(code: Code, reason: &str, text: &str) -> Status {
-    use tonic_types::{ErrorDetails, StatusExt};
-    let details =
-        ErrorDetails::with_error_info(reason, crate::runners::convert::ERROR_DOMAIN, std::collections::HashMap::new());
-    Status::with_error_details(code, text, details)
+/// Why a question has no answer or an order is not followed.
+fn refused(reason: Reason, text: &str) -> Status {
+    convert::stream_end(reason, text, None)
 }
 
 /// Text of an operator for people and logs; `absent` if there is none.

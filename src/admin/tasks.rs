@@ -2,7 +2,7 @@
 
 use tonic::{Request, Response, Status};
 
-use super::{Service, reason, short_text, span, timestamp};
+use super::{Service, refused, short_text, span, timestamp};
 use crate::{
     core::{
         command::Command,
@@ -13,6 +13,7 @@ use crate::{
     },
     inbox::Question,
     proto::admin::v1 as proto,
+    reason::Reason,
 };
 
 impl Service {
@@ -67,7 +68,7 @@ impl Service {
     }
 
     async fn find_id(&self, name: &str) -> Result<TaskId, Status> {
-        let unknown = || reason(tonic::Code::NotFound, "TASK_UNKNOWN", &format!("{name} is not acquired"));
+        let unknown = || refused(Reason::TaskUnknown, &format!("{name} is not acquired"));
         self.find(name).await?.status.task.ok_or_else(unknown)
     }
 
@@ -85,7 +86,7 @@ impl Service {
                 let text = format!(
                     "no open task {name}: it may be reported already; `dlite tasks list` shows those that are open"
                 );
-                Err(reason(tonic::Code::NotFound, "TASK_UNKNOWN", &text))
+                Err(refused(Reason::TaskUnknown, &text))
             }
             Err(NotFound::Ambiguous(tasks)) => {
                 let ids: Vec<_> = tasks.into_iter().map(|task| self.ids.task(task)).collect();

@@ -8,6 +8,7 @@ use super::{block_on, chain, config::ConfigArgs, config::EXIT_CHECK_FAILED, fail
 use crate::{
     config::{self, Changes, Complaints, LoadOptions, Loaded},
     daemon::{self, Daemon, Wish},
+    reason::Reason,
     telemetry::{self, LogFilter},
     upstreams,
 };
@@ -112,7 +113,7 @@ impl Source {
     /// Reads the configuration anew and puts what can change in force; with a mistake in it nothing changes.
     async fn reload(&mut self, daemon: &Daemon) -> Result<Changes, Complaints> {
         let (loaded, changes) = config::reload(&self.loaded, &self.options).inspect_err(|complaints| {
-            tracing::error!(code = "CONFIG_REJECTED", %complaints, "the configuration is not reloaded; what was in force stays");
+            tracing::error!(code = %Reason::ConfigRejected, %complaints, "the configuration is not reloaded; what was in force stays");
         })?;
         self.loaded = loaded;
         warn(&self.loaded);

@@ -19,18 +19,17 @@ use super::{
     input::AcquireError,
     planted::planted,
     record::{Record, scope_of},
-    task::{Blame, CancelReason, Error, Finish, Identity, Outcome, Retry, Spec},
+    task::{CancelReason, Error, Finish, Identity, Outcome, Spec},
     time::Now,
     timer::Timer,
     upstream::{ACQUIRE_LATE_MAX, ACQUIRE_SILENCE, Acquire, REFUSALS_APART, SET_ASIDE_FOR},
 };
+use crate::reason::Reason;
 
 /// What a frame holds beside the largest payload, in bytes: 4 MiB less the 3.5 MiB of the contract.
 const FRAME_REST_BYTES: usize = 512 << 10;
 /// Room for what an assignment says beside the task's own fields: ids, lease, trace, times, the lengths of all parts.
 const ASSIGNMENT_BYTES: usize = 4 << 10;
-/// The google.rpc.Code for what is larger than any frame.
-const OUT_OF_RANGE: i32 = 11;
 
 impl Core {
     /// Opens the intention to acquire; `seat`: whose slot it will use.
@@ -270,14 +269,6 @@ impl Core {
         } else {
             return None;
         };
-        Some(Error {
-            code: OUT_OF_RANGE,
-            reason: "PAYLOAD_TOO_LARGE".into(),
-            message: message.into(),
-            blame: Blame::TaskSpec,
-            retry: Retry::Never,
-            retry_delay: None,
-            side_effects_possible: Some(false),
-        })
+        Some(Error::of(Reason::PayloadTooLarge, message).side_effects(false))
     }
 }

@@ -9,14 +9,11 @@ use super::{
     id::{ExternalId, LeaseId, LinkId, TaskId, UpstreamName},
     planted::planted,
     record::{Record, scope_of},
-    task::{Blame, Cancel, CancelReason, Error, Finish, Retry, State},
+    task::{Cancel, CancelReason, Error, Finish, State},
     time::Now,
     timer::Timer,
 };
-
-/// The google.rpc.Codes this module answers with.
-const CANCELLED: i32 = 1;
-const DEADLINE_EXCEEDED: i32 = 4;
+use crate::reason::Reason;
 
 /// How long an abort of an unknown task is kept for the acquire it may belong to.
 const ABORT_KEPT_FOR: Duration = Duration::from_secs(600);
@@ -150,20 +147,12 @@ impl Core {
 }
 
 fn stopped(reason: CancelReason, message: &str, started: bool) -> Error {
-    let (code, word) = match reason {
-        CancelReason::Deadline => (DEADLINE_EXCEEDED, "DEADLINE"),
-        CancelReason::User => (CANCELLED, "CANCELLED"),
-        CancelReason::Drain => (CANCELLED, "DRAIN"),
-        CancelReason::UpstreamGone => (CANCELLED, "UPSTREAM_GONE"),
-        CancelReason::SessionClosed => (CANCELLED, "SESSION_CLOSED"),
+    let reason = match reason {
+        CancelReason::Deadline => Reason::DeadlineExceeded,
+        CancelReason::User => Reason::TaskCancelled,
+        CancelReason::Drain => Reason::Drain,
+        CancelReason::UpstreamGone => Reason::UpstreamGone,
+        CancelReason::SessionClosed => Reason::SessionClosed,
     };
-    Error {
-        code,
-        reason: word.into(),
-        message: message.into(),
-        blame: Blame::Upstream,
-        retry: Retry::Never,
-        retry_delay: None,
-        side_effects_possible: Some(started),
-    }
+    Error::of(reason, message).side_effects(started)
 }

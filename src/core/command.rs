@@ -11,6 +11,7 @@ use super::{
     time::Now,
     timer::Timer,
 };
+use crate::reason::Reason;
 
 /// One order.
 #[derive(Clone, Debug)]
@@ -85,11 +86,10 @@ impl Core {
 // === impl Refusal ===
 
 impl Refusal {
-    /// A stable word for the operator's tools.
-    pub fn code(self) -> &'static str {
+    pub fn reason(self) -> Reason {
         match self {
-            Self::TaskUnknown => "TASK_UNKNOWN",
-            Self::TaskFinished => "TASK_FINISHED",
+            Self::TaskUnknown => Reason::TaskUnknown,
+            Self::TaskFinished => Reason::TaskFinished,
         }
     }
 }

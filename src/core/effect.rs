@@ -10,6 +10,7 @@ use super::{
     task::{CancelReason, Finish, Identity, Outcome, Spec, Times},
     time::{Mono, Wall},
 };
+use crate::reason::Reason;
 
 #[derive(Clone, Debug)]
 pub enum Effect {
@@ -88,7 +89,7 @@ pub enum Order {
         sequence: u64,
         lease: Option<LeaseId>,
         frame: &'static str,
-        reason: &'static str,
+        reason: Reason,
         message: String,
     },
     /// End the stream.
@@ -264,7 +265,7 @@ pub enum Note {
     FrameRefused {
         link: LinkId,
         frame: &'static str,
-        reason: &'static str,
+        reason: Reason,
     },
     /// A runner holds an acknowledgement this journal lacks.
     JournalRolledBack {
@@ -319,17 +320,16 @@ pub type Wake = Option<Mono>;
 // === impl NotAcquired ===
 
 impl NotAcquired {
-    /// A stable word for logs and metrics.
-    pub fn code(&self) -> &'static str {
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::NoRunner => "NO_RUNNER",
-            Self::NoSlot { .. } => "NO_SLOT",
-            Self::TasksMax { .. } => "TASKS_MAX",
-            Self::StoreFailing => "STORE_FAILING",
-            Self::Denied(denial) => denial.code(),
-            Self::SetAside => "HANDED_OUT_UNASSIGNED",
-            Self::Aborted => "ABORTED",
-            Self::UpstreamSilent => "UPSTREAM_SILENT",
+            Self::NoRunner => Reason::NoRunner,
+            Self::NoSlot { .. } => Reason::NoSlot,
+            Self::TasksMax { .. } => Reason::TasksMax,
+            Self::StoreFailing => Reason::StoreFailing,
+            Self::Denied(denial) => denial.reason(),
+            Self::SetAside => Reason::HandedOutUnassigned,
+            Self::Aborted => Reason::Aborted,
+            Self::UpstreamSilent => Reason::UpstreamSilent,
         }
     }
 }

@@ -8,18 +8,14 @@ use super::{
     id::{LeaseId, TaskId},
     planted::planted,
     record::{Record, scope_of},
-    task::{Blame, CancelReason, Error, Finish, Outcome, Retry, State},
+    task::{CancelReason, Error, Finish, Outcome, Retry, State},
     time::Now,
     timer::Timer,
 };
+use crate::reason::Reason;
 
 /// Leases that are remembered as answered; the oldest make room. Only a runner that was away for so many tasks would miss one.
 const ANSWERED_MAX: usize = 100_000;
-
-/// The google.rpc.Codes this module answers with.
-const UNAVAILABLE: i32 = 14;
-const FAILED_PRECONDITION: i32 = 9;
-const UNIMPLEMENTED: i32 = 12;
 
 impl Core {
     /// The lease lives a full ttl from here; an idempotent runner stops by itself at the ttl and is given the margin to do so.
@@ -50,15 +46,8 @@ impl Core {
             return self.wait(now, id);
         }
         let outcome = cancel.map_or(Outcome::Errored, |cancel| outcome_of(cancel.reason));
-        let error = Error {
-            code: UNAVAILABLE,
-            reason: "LEASE_LOST".into(),
-            message: format!("runner {} lost the task: {why}", lease.runner).into(),
-            blame: Blame::Runner,
-            retry: Retry::Never,
-            retry_delay: None,
-            side_effects_possible: Some(true),
-        };
+        let text = format!("runner {} lost the task: {why}", lease.runner);
+        let error = Error::of(Reason::LeaseLost, text).side_effects(true);
         self.finish(now, id, None, Finish::of(outcome, Some(error)));
     }
 
@@ -135,15 +124,8 @@ impl Core {
 
     /// The task asks for something that no runner of this delegate can be given.
     pub(super) fn refuse_unsupported(&mut self, now: Now, id: TaskId, what: &str) {
-        let error = Error {
-            code: UNIMPLEMENTED,
-            reason: "UNSUPPORTED_REQUEST".into(),
-            message: format!("this delegate does not support {what}").into(),
-            blame: Blame::Delegate,
-            retry: Retry::Never,
-            retry_delay: None,
-            side_effects_possible: Some(false),
-        };
+        let text = format!("this delegate does not support {what}");
+        let error = Error::of(Reason::UnsupportedRequest, text).side_effects(false);
         self.finish(now, id, None, Finish::of(Outcome::Errored, Some(error)));
     }
 
@@ -154,19 +136,9 @@ impl Core {
         if served || !matches!(task.state, State::Waiting { .. }) {
             return;
         }
-        let error = Error {
-            code: FAILED_PRECONDITION,
-            reason: "NO_RUNNER".into(),
-            message: format!(
-                "no attached runner has a handler for {} within {:?}",
-                task.spec.task_type, self.config.no_runner_timeout
-            )
-            .into(),
-            blame: Blame::Delegate,
-            retry: Retry::OtherDelegate,
-            retry_delay: None,
-            side_effects_possible: Some(task.attempt > 1),
-        };
+        let (task_type, waited) = (&task.spec.task_type, self.config.no_runner_timeout);
+        let text = format!("no attached runner has a handler for {task_type} within {waited:?}");
+        let error = Error::of(Reason::NoRunner, text).side_effects(task.attempt > 1);
         self.finish(now, id, None, Finish::of(Outcome::Errored, Some(error)));
     }
 }

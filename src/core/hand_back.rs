@@ -23,6 +23,7 @@ use super::{
     timer::Timer,
     upstream::ReportClock,
 };
+use crate::reason::Reason;
 
 /// How long a task that was handed back is remembered, and how many; the oldest make room.
 const REMEMBERED_FOR: Duration = Duration::from_secs(60 * 60);
@@ -38,7 +39,7 @@ impl Core {
     ) {
         match result {
             Ok(()) => self.handed_back(now, id, "the upstream took it", true),
-            Err(ReportError::Gone(text)) => self.bury(now, id, &format!("TASK_GONE: {text}")),
+            Err(ReportError::Gone(text)) => self.bury(now, id, Reason::TaskGone, &text),
             Err(ReportError::Refused(text)) => {
                 self.record(scope_of(id), Record::HandBackRefused);
                 if let Some(clock) = self.upstreams.get_mut(name).and_then(|up| up.reports.get_mut(&id)) {
@@ -62,7 +63,7 @@ impl Core {
         let until = self.upstreams.get(name).and_then(|up| up.reports.get(&id)).map(|clock| clock.until);
         let (pause, _) = self.note_failure(name, id, text, false);
         if until.is_none_or(|until| until <= now.mono) {
-            self.bury(now, id, &format!("REPORT_AGE_MAX: {text}"));
+            self.bury(now, id, Reason::ReportAgeMax, text);
         } else {
             self.timers.set(Timer::Report(id), now.mono + pause);
         }

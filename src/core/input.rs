@@ -9,6 +9,7 @@ use super::{
     },
     task::{Error, Finish, Output, Spec},
 };
+use crate::reason::Reason;
 
 #[derive(Debug)]
 pub enum Input {
@@ -205,7 +206,7 @@ pub enum Frame {
     Invalid {
         name: &'static str,
         lease: Option<LeaseId>,
-        reason: &'static str,
+        reason: Reason,
         message: String,
     },
 }
@@ -223,13 +224,12 @@ impl Denial {
         }
     }
 
-    /// A stable word for logs and metrics.
-    pub fn code(self) -> &'static str {
+    pub fn reason(self) -> Reason {
         match self {
-            Self::Credentials => "UPSTREAM_UNAUTHORIZED",
-            Self::TokenExpired => "UPSTREAM_TOKEN_EXPIRED",
-            Self::TokenRevoked => "UPSTREAM_TOKEN_REVOKED",
-            Self::Address => "UPSTREAM_ADDRESS_REFUSED",
+            Self::Credentials => Reason::UpstreamUnauthorized,
+            Self::TokenExpired => Reason::UpstreamTokenExpired,
+            Self::TokenRevoked => Reason::UpstreamTokenRevoked,
+            Self::Address => Reason::UpstreamAddressRefused,
         }
     }
 }

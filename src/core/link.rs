@@ -18,11 +18,10 @@ use super::{
     time::Now,
     timer::Timer,
 };
+use crate::reason::Reason;
 
 /// Rows of one task above which updates are refused; the store keeps 2^15, and the end of a task must always find room.
 const UPDATE_ROWS_MAX: u32 = 32_000;
-/// Reason of a frame about a lease that is not in force.
-const LEASE_LOST: &str = "LEASE_LOST";
 
 impl Core {
     pub(super) fn attached(&mut self, now: Now, id: LinkId, hello: Hello, peer: Arc<str>) {
@@ -202,7 +201,13 @@ impl Core {
         self.timers.set(Timer::Silence(id), silence);
         if !frame.counts(sequence) {
             if sequence != 0 {
-                return self.refuse(id, sequence, &frame, "SEQUENCE_INVALID", "a frame of this kind has sequence 0");
+                return self.refuse(
+                    id,
+                    sequence,
+                    &frame,
+                    Reason::SequenceInvalid,
+                    "a frame of this kind has sequence 0",
+                );
             }
             return self.receive(now, id, sequence, frame);
         }
@@ -210,7 +215,7 @@ impl Core {
         if received.checked_add(1) != Some(sequence) {
             link.received = received.max(sequence);
             let text = format!("sequence {sequence} after {received}");
-            self.refuse(id, sequence, &frame, "SEQUENCE_INVALID", &text);
+            self.refuse(id, sequence, &frame, Reason::SequenceInvalid, &text);
             // Refused is received; what a gap left out was never sent.
             if sequence > received {
                 self.acknowledge(id, sequence, false);
@@ -254,7 +259,7 @@ impl Core {
                 self.updated(id, sequence, lease, number, record);
             }
             Frame::Outputs { lease, ref outputs, .. } if !self.has_room_for(lease, outputs) => {
-                self.refuse(id, sequence, &frame, "FRAME_INVALID", &outputs_text("update.outputs"));
+                self.refuse(id, sequence, &frame, Reason::FrameInvalid, &outputs_text("update.outputs"));
             }
             Frame::Outputs { lease, number, ref outputs } => {
                 let record = Record::OutputsAdded { lease, number, outputs: outputs.clone() };
@@ -266,7 +271,7 @@ impl Core {
                 }
             }
             Frame::Result { lease, ref finish } if !self.has_room_for(lease, &finish.outputs) => {
-                self.refuse(id, sequence, &frame, "FRAME_INVALID", &outputs_text("result.outputs"));
+                self.refuse(id, sequence, &frame, Reason::FrameInvalid, &outputs_text("result.outputs"));
             }
             Frame::Result { lease, finish } => self.result_received(now, id, sequence, lease, *finish),
             Frame::DrainNotice => {
@@ -279,7 +284,7 @@ impl Core {
     }
 
     /// A refused frame counts as received and is not sent again as it is.
-    fn refuse(&mut self, id: LinkId, sequence: u64, frame: &Frame, reason: &'static str, message: &str) {
+    fn refuse(&mut self, id: LinkId, sequence: u64, frame: &Frame, reason: Reason, message: &str) {
         let (name, lease) = frame.subject();
         self.refuse_named(id, sequence, name, lease, reason, message);
     }
@@ -290,7 +295,7 @@ impl Core {
         sequence: u64,
         frame: &'static str,
         lease: Option<LeaseId>,
-        reason: &'static str,
+        reason: Reason,
         message: &str,
     ) {
         self.note(Note::FrameRefused { link: id, frame, reason });
@@ -364,7 +369,7 @@ impl Core {
             Some((_, false, _)) => {}
             None => {
                 let text = "the assignment was withdrawn; the handler must not start";
-                self.refuse_named(id, sequence, "decision", Some(lease), "ASSIGNMENT_WITHDRAWN", text);
+                self.refuse_named(id, sequence, "decision", Some(lease), Reason::AssignmentWithdrawn, text);
                 self.return_stale_credit(now, id, lease);
             }
         }
@@ -379,7 +384,7 @@ impl Core {
             .map(|task| (task.id, matches!(task.state, State::Assigned(_)), task.spec.hand_back));
         let (Some((task, true, hand_back)), Some(runner)) = (found, runner) else {
             let text = "there is no undecided assignment under this lease";
-            self.refuse_named(id, sequence, "decision", Some(lease), "ASSIGNMENT_WITHDRAWN", text);
+            self.refuse_named(id, sequence, "decision", Some(lease), Reason::AssignmentWithdrawn, text);
             return self.return_stale_credit(now, id, lease);
         };
         self.end_assignment(now, task, &format!("rejected: {}: {}", error.reason, error.message));
@@ -431,7 +436,7 @@ impl Core {
         match found {
             Some((task, updates)) if number > updates && self.ledger.rows(scope_of(task)) >= UPDATE_ROWS_MAX => {
                 let text = format!("the task has {UPDATE_ROWS_MAX} journalled updates already");
-                self.refuse_named(id, sequence, "update", Some(lease), "FRAME_INVALID", &text);
+                self.refuse_named(id, sequence, "update", Some(lease), Reason::FrameInvalid, &text);
             }
             Some((task, updates)) if number > updates => self.record(scope_of(task), record),
             // Sent again after a cut.
@@ -441,7 +446,7 @@ impl Core {
                 sequence,
                 "update",
                 Some(lease),
-                LEASE_LOST,
+                Reason::LeaseLost,
                 "the lease is not in force or not accepted",
             ),
         }
@@ -461,7 +466,7 @@ impl Core {
         let Some(task) = found else {
             if !self.answered.contains(&lease) {
                 let text = "the lease is not in force or not accepted; the result is not wanted";
-                self.refuse_named(id, sequence, "result", Some(lease), LEASE_LOST, text);
+                self.refuse_named(id, sequence, "result", Some(lease), Reason::LeaseLost, text);
             }
             return self.return_stale_credit(now, id, lease);
         };

@@ -22,6 +22,7 @@ use super::{
     timer::Timer,
     upstream::{REPORTS_IN_FLIGHT_MAX, ReportClock},
 };
+use crate::reason::Reason;
 
 /// The same fault so often, while other calls succeed, means that it is about the body.
 const FAULTS_MAX: u32 = 5;
@@ -109,8 +110,8 @@ impl Core {
         let too_old = up.reports.get(&id).is_none_or(|clock| clock.until <= now.mono);
         match result {
             Ok(()) => self.reported(now, id),
-            Err(ReportError::Gone(text)) => self.bury(now, id, &format!("TASK_GONE: {text}")),
-            Err(ReportError::Refused(text)) if minimal => self.bury(now, id, &format!("RESULT_REFUSED: {text}")),
+            Err(ReportError::Gone(text)) => self.bury(now, id, Reason::TaskGone, &text),
+            Err(ReportError::Refused(text)) if minimal => self.bury(now, id, Reason::ResultRefused, &text),
             Err(ReportError::Refused(text)) => self.minimize(name, id, text),
             Err(error) => {
                 let (fault, text) = match error {
@@ -122,13 +123,13 @@ impl Core {
                 };
                 let (pause, persistent) = self.note_failure(name, id, &text, fault);
                 if planted!(self, ReportDropped) {
-                    self.bury(now, id, "planted");
+                    self.bury(now, id, Reason::TaskGone, "planted");
                 } else if persistent && minimal {
-                    self.bury(now, id, &format!("RESULT_REFUSED: {text}"));
+                    self.bury(now, id, Reason::ResultRefused, &text);
                 } else if persistent {
                     self.minimize(name, id, text);
                 } else if too_old {
-                    self.bury(now, id, &format!("REPORT_AGE_MAX: {text}"));
+                    self.bury(now, id, Reason::ReportAgeMax, &text);
                 } else {
                     self.timers.set(Timer::Report(id), now.mono + pause);
                 }
@@ -196,7 +197,7 @@ impl Core {
             reported: now.wall,
         };
         if minimal {
-            self.bury(now, id, "RESULT_REFUSED: a minimal failure was reported in its place");
+            self.bury(now, id, Reason::ResultRefused, "a minimal failure was reported in its place");
         } else {
             self.forget_report(now, id);
             self.record(scope_of(id), Record::ScopeEnded);
@@ -206,11 +207,12 @@ impl Core {
     }
 
     /// Ends the sending and keeps the result for the operator.
-    pub(super) fn bury(&mut self, now: Now, id: TaskId, reason: &str) {
+    pub(super) fn bury(&mut self, now: Now, id: TaskId, reason: Reason, text: &str) {
+        let reason = format!("{reason}: {text}");
         let Some(task) = self.ledger.task(id) else { return };
         let (upstream, external_id) = (task.upstream.clone(), task.external_id.clone());
         self.forget_report(now, id);
-        self.record(scope_of(id), Record::ReportAbandoned { reason: reason.into() });
+        self.record(scope_of(id), Record::ReportAbandoned { reason: reason.as_str().into() });
         self.note(Note::DeadLetter { task: id, upstream, external_id, reason: reason.into() });
         while self.ledger.dead_letters().len() > DEAD_LETTERS_MAX {
             let Some(oldest) = self.ledger.dead_letters().first().copied() else { break };

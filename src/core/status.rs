@@ -237,7 +237,7 @@ impl Core {
                 external_id: external_id.clone(),
                 task_type: Some(listed.task_type.clone()),
                 state: "listed",
-                waiting_for: format!("{}: {}", listed.reason.code(), listed.reason),
+                waiting_for: format!("{}: {}", listed.reason.reason(), listed.reason),
                 since: listed.since,
                 runner: None,
                 attempt: 0,

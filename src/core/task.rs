@@ -17,6 +17,7 @@ use super::{
     id::{ExternalId, LeaseId, RunnerId, SlotClass, TaskId, TaskType, TraceId, UpstreamName},
     time::Wall,
 };
+use crate::reason::Reason;
 
 /// Content with its media type; never opened by the core. Printed as its size.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -300,6 +301,28 @@ impl Spec {
     /// The same without what only a runner needs; a finished task keeps no more in memory.
     pub fn without_content(&self) -> Self {
         Self { payload: None, secrets: Vec::new(), ..self.clone() }
+    }
+}
+
+// === impl Error ===
+
+impl Error {
+    /// One of the delegate's own. The reason tells code, blame and retry.
+    pub fn of(reason: Reason, message: impl Into<Arc<str>>) -> Self {
+        Self {
+            code: reason.code() as i32,
+            reason: reason.word().into(),
+            message: message.into(),
+            blame: reason.blame(),
+            retry: reason.retry(),
+            retry_delay: None,
+            side_effects_possible: None,
+        }
+    }
+
+    /// Whether the task may have changed something outside.
+    pub fn side_effects(self, possible: bool) -> Self {
+        Self { side_effects_possible: Some(possible), ..self }
     }
 }
 

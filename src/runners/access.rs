@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use ring::hmac;
-use tonic::{Code, Request, Status, transport::server::UdsConnectInfo};
+use tonic::{Request, Status, transport::server::UdsConnectInfo};
 
 use super::convert::stream_end;
+use crate::reason::Reason;
 
 /// The token of the TCP listener; compared in constant time, never printed.
 #[derive(Clone)]
@@ -68,7 +69,7 @@ impl Access {
                 let given = request.metadata().get("authorization").map(|value| value.as_bytes()).unwrap_or_default();
                 if !given.strip_prefix(b"Bearer ").is_some_and(|text| token.matches(text)) {
                     let text = "the metadata `authorization` needs `Bearer` and the token of the delegate's token file";
-                    return Err(stream_end(Code::Unauthenticated, "TOKEN_INVALID", text, None));
+                    return Err(stream_end(Reason::TokenInvalid, text, None));
                 }
                 Ok(request.remote_addr().map_or_else(|| "tcp".into(), |address| address.to_string().into()))
             }
@@ -77,11 +78,13 @@ impl Access {
 }
 
 fn forbidden(text: &str) -> Status {
-    stream_end(Code::PermissionDenied, "PEER_FORBIDDEN", text, None)
+    stream_end(Reason::PeerForbidden, text, None)
 }
 
 #[cfg(test)]
 mod tests {
+    use tonic::Code;
+
     use super::*;
 
     #[test]

@@ -16,7 +16,7 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::{Stream, StreamExt};
-use tonic::{Code, Status};
+use tonic::Status;
 
 use super::{
     convert::{self, Inbound},
@@ -31,6 +31,7 @@ use crate::{
     },
     inbox::Event,
     proto::runner::v1::{self as proto, AttachRequest, AttachResponse},
+    reason::Reason,
 };
 
 /// How long a peer that opened a stream may say nothing; three heartbeat intervals, if they are shorter.
@@ -127,7 +128,7 @@ fn own_bytes(order: &Order) -> usize {
 }
 
 fn shutdown() -> Status {
-    convert::stream_end(Code::Unavailable, "SHUTDOWN", "the delegate stops; keep working and attach again", None)
+    convert::stream_end(Reason::Shutdown, "the delegate stops; keep working and attach again", None)
 }
 
 // === impl Outbound ===
@@ -181,7 +182,7 @@ async fn serve(
     let hello = tokio::select! {
         hello = tokio::time::timeout(patience, first(&mut inbound, &ids)) => hello.unwrap_or_else(|_| {
             let text = format!("no hello within {patience:?}");
-            Err(convert::stream_end(Code::Unavailable, "SILENT", &text, None))
+            Err(convert::stream_end(Reason::Silent, &text, None))
         }),
         () = driver.closed() => Err(shutdown()),
     };
@@ -225,7 +226,7 @@ async fn serve(
 
 /// The introduction, or the status that turns the peer away.
 async fn first(inbound: &mut tonic::Streaming<AttachRequest>, ids: &Ids) -> Result<Hello, Status> {
-    let invalid = |text: &str| convert::stream_end(Code::InvalidArgument, "HELLO_INVALID", text, None);
+    let invalid = |text: &str| convert::stream_end(Reason::HelloInvalid, text, None);
     match inbound.next().await {
         Some(Ok(request)) => convert::hello(request, ids).map_err(|broken| invalid(&broken.to_string())),
         Some(Err(status)) => Err(convert::undecodable(status)),

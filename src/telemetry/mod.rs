@@ -11,8 +11,10 @@ pub mod notes;
 /// Which events are told, while the process runs.
 pub struct LogFilter {
     /// Absent: somebody else in this process logs already (in tests).
-    swap: Option<Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>>,
+    swap: Option<Swap>,
 }
+
+type Swap = Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>;
 
 /// Starts logging for the process; a second call in one process (in tests) changes nothing.
 ///

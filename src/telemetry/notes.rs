@@ -8,7 +8,7 @@ use tracing::{debug, error, info, warn};
 pub fn log(ids: &Ids, note: &Note) {
     match note {
         Note::NotAcquired { upstream, external_id, task_type, reason } => {
-            info!(%upstream, %external_id, %task_type, code = reason.code(), %reason, "task left with the upstream");
+            info!(%upstream, %external_id, %task_type, code = %reason.reason(), %reason, "task left with the upstream");
         }
         Note::Acquired { task, upstream, external_id, task_type, trace_id } => {
             info!(task = ids.task(*task), %upstream, %external_id, %task_type, %trace_id, "task acquired");
@@ -55,7 +55,7 @@ pub fn log(ids: &Ids, note: &Note) {
             info!(%task, %upstream, %reason, "task not taken back; its failure is reported instead");
         }
         Note::UpstreamDenies { upstream, denial, reason } => error!(
-            %upstream, code = denial.code(), %reason,
+            %upstream, code = %denial.reason(), %reason,
             "{denial}: nothing more is taken from this upstream; what runs is finished and reported"
         ),
         Note::Moved { upstream, endpoint } => warn!(
@@ -73,7 +73,7 @@ pub fn log(ids: &Ids, note: &Note) {
         Note::RunnerAttached { runner, link, held } => info!(%runner, %link, held, "runner attached"),
         Note::RunnerDetached { runner, link } => info!(%runner, %link, "runner detached"),
         Note::RunnerReplaced { runner, by } => warn!(%runner, %by, "a newer instance took the runner id"),
-        Note::FrameRefused { link, frame, reason } => debug!(%link, frame, reason, "frame refused"),
+        Note::FrameRefused { link, frame, reason } => debug!(%link, frame, %reason, "frame refused"),
         Note::JournalRolledBack { task, lease } => {
             error!(
                 task = ids.task(*task),

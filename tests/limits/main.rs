@@ -2,6 +2,7 @@
 //! sockets.
 
 mod configuration;
+mod errors;
 // Shared with the tests of processes, each of which uses a part of it.
 #[allow(dead_code)]
 #[path = "../process/lab.rs"]

@@ -155,7 +155,7 @@ impl Scene {
     /// The reasons noted for leaving tasks alone.
     fn reasons(&self) -> BTreeSet<&'static str> {
         let reason = |effect: &Effect| match effect {
-            Effect::Note(Note::NotAcquired { reason, .. }) => Some(reason.code()),
+            Effect::Note(Note::NotAcquired { reason, .. }) => Some(reason.reason().word()),
             _ => None,
         };
         self.effects.iter().filter_map(reason).collect()

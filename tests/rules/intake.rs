@@ -187,7 +187,7 @@ fn an_abort_of_a_task_under_acquisition_keeps_it_from_starting() {
     desk.pass(12);
     desk.listed(&[], &["e-1"]);
     desk.acquired(TASK, Ok(spec()));
-    assert_eq!(desk.sync()[0], "report t-4 Cancelled CANCELLED");
+    assert_eq!(desk.sync()[0], "report t-4 Cancelled TASK_CANCELLED");
     assert!(desk.core.ledger().leases().next().is_none());
 }
 

@@ -185,7 +185,7 @@ fn a_cancelled_handler_has_its_grace_and_no_more() {
     desk.pass_beating(10, &[LEASE]);
     assert_eq!(desk.sync(), NOTHING);
     desk.pass_beating(5, &[LEASE]);
-    assert!(desk.sync().contains(&"report t-4 Cancelled CANCELLED".to_owned()));
+    assert!(desk.sync().contains(&"report t-4 Cancelled TASK_CANCELLED".to_owned()));
     // The slot is the runner's until it names the work stopped.
     assert_eq!(desk.core.status().runners[0].slots_used, 1);
     desk.beat(1, &[]);

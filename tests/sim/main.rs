@@ -13,6 +13,9 @@
 #[allow(dead_code, clippy::enum_variant_names)]
 #[path = "../../src/core/mod.rs"]
 mod core;
+#[allow(dead_code)]
+#[path = "../../src/reason.rs"]
+mod reason;
 
 mod calls;
 mod checks;

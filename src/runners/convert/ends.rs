@@ -6,13 +6,13 @@ use prost::Message;
 use tonic_types::{ErrorDetail, ErrorDetails, Status as RpcStatus, StatusExt};
 
 use super::ERROR_DOMAIN;
-use crate::core::effect::Close;
+use crate::{core::effect::Close, reason::Reason};
 
-pub(super) fn rpc_status(code: tonic::Code, reason: &str, message: &str) -> RpcStatus {
-    let info = ErrorDetail::ErrorInfo(tonic_types::ErrorInfo::new(reason, ERROR_DOMAIN, HashMap::new()));
-    let status = tonic::Status::with_error_details_vec(code, message, vec![info]);
+pub(super) fn rpc_status(reason: Reason, message: &str) -> RpcStatus {
+    let info = ErrorDetail::ErrorInfo(tonic_types::ErrorInfo::new(reason.word(), ERROR_DOMAIN, HashMap::new()));
+    let status = tonic::Status::with_error_details_vec(code(reason), message, vec![info]);
     Message::decode(status.details()).unwrap_or_else(|_| RpcStatus {
-        code: code as i32,
+        code: reason.code() as i32,
         message: message.to_owned(),
         details: Vec::new(),
     })
@@ -21,22 +21,16 @@ pub(super) fn rpc_status(code: tonic::Code, reason: &str, message: &str) -> RpcS
 /// How a stream ends; the table stands above `Attach` in the contract.
 pub fn ending(close: &Close) -> tonic::Status {
     match close {
-        Close::Replaced => {
-            stream_end(tonic::Code::FailedPrecondition, "REPLACED", "a newer instance holds the runner id", None)
-        }
+        Close::Replaced => stream_end(Reason::Replaced, "a newer instance holds the runner id", None),
         Close::RunnerIdInUse { holder, newcomer, retry_after } => stream_end(
-            tonic::Code::AlreadyExists,
-            "RUNNER_ID_IN_USE",
+            Reason::RunnerIdInUse,
             &format!("instances of this runner id replace one another; {holder} holds it, this one is {newcomer}"),
             Some(*retry_after),
         ),
-        Close::Superseded => {
-            stream_end(tonic::Code::Unavailable, "SUPERSEDED", "a newer stream of this instance took over", None)
-        }
-        Close::Silent => stream_end(tonic::Code::Unavailable, "SILENT", "nothing heard for three heartbeats", None),
+        Close::Superseded => stream_end(Reason::Superseded, "a newer stream of this instance took over", None),
+        Close::Silent => stream_end(Reason::Silent, "nothing heard for three heartbeats", None),
         Close::Overrun => stream_end(
-            tonic::Code::ResourceExhausted,
-            "LINK_OVERRUN",
+            Reason::LinkOverrun,
             "the runner does not read, or sends beyond the bound on unacknowledged frames",
             None,
         ),
@@ -47,18 +41,20 @@ pub fn ending(close: &Close) -> tonic::Status {
 /// contract are the peer's fault, not this server's.
 pub fn undecodable(status: tonic::Status) -> tonic::Status {
     match status.code() {
-        tonic::Code::Internal => {
-            stream_end(tonic::Code::InvalidArgument, "FRAME_INVALID", &format!("frame: {}", status.message()), None)
-        }
+        tonic::Code::Internal => stream_end(Reason::FrameInvalid, &format!("frame: {}", status.message()), None),
         _ => status,
     }
 }
 
 /// The end of a stream with its reason.
-pub fn stream_end(code: tonic::Code, reason: &str, message: &str, retry_after: Option<Duration>) -> tonic::Status {
-    let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, HashMap::new());
+pub fn stream_end(reason: Reason, message: &str, retry_after: Option<Duration>) -> tonic::Status {
+    let mut details = ErrorDetails::with_error_info(reason.word(), ERROR_DOMAIN, HashMap::new());
     if retry_after.is_some() {
         details.set_retry_info(retry_after);
     }
-    tonic::Status::with_error_details(code, message, details)
+    tonic::Status::with_error_details(code(reason), message, details)
+}
+
+fn code(reason: Reason) -> tonic::Code {
+    tonic::Code::from(reason.code() as i32)
 }

@@ -19,6 +19,7 @@ use crate::{
         task::{Blame, Error, Extension, Finish, OUTPUTS_MAX, Outcome, Output, OutputValue, Payload, Retry},
     },
     proto::runner::v1 as proto,
+    reason::Reason,
     runners::ids::Ids,
 };
 
@@ -108,11 +109,11 @@ pub fn frame(request: proto::AttachRequest, ids: &Ids) -> Inbound {
     use proto::attach_request::Frame as In;
     let bytes = request.encoded_len();
     let Some(frame) = request.frame else {
-        return Inbound::Frame(invalid("", None, "FRAME_UNKNOWN", "no frame this delegate knows"));
+        return Inbound::Frame(invalid("", None, Reason::FrameUnknown, "no frame this delegate knows"));
     };
     let (name, lease) = subject(&frame, ids);
     if bytes > FRAME_BYTES_MAX {
-        let reason = if name == "result" { "RESULT_TOO_LARGE" } else { "FRAME_INVALID" };
+        let reason = if name == "result" { Reason::ResultTooLarge } else { Reason::FrameInvalid };
         let text = format!("the frame has {bytes} bytes, {FRAME_BYTES_MAX} may be sent");
         return Inbound::Frame(invalid(name, lease, reason, &text));
     }
@@ -127,14 +128,14 @@ pub fn frame(request: proto::AttachRequest, ids: &Ids) -> Inbound {
             let payload = result.payload.as_ref().map_or(0, |payload| payload.inline.len());
             if payload > PAYLOAD_BYTES_MAX {
                 let text = format!("the payload has {payload} bytes, {PAYLOAD_BYTES_MAX} are allowed");
-                return Inbound::Frame(invalid("result", lease, "RESULT_TOO_LARGE", &text));
+                return Inbound::Frame(invalid("result", lease, Reason::ResultTooLarge, &text));
             }
             read_result(result, ids)
         }
         In::Drain(_) => Ok(Frame::DrainNotice),
     };
     Inbound::Frame(read.unwrap_or_else(|broken| {
-        let reason = if broken.what == UNKNOWN { "FRAME_UNKNOWN" } else { "FRAME_INVALID" };
+        let reason = if broken.what == UNKNOWN { Reason::FrameUnknown } else { Reason::FrameInvalid };
         invalid(name, lease, reason, &broken.to_string())
     }))
 }
@@ -356,6 +357,6 @@ fn message_name(type_url: &str) -> &str {
     type_url.rsplit('/').next().unwrap_or(type_url)
 }
 
-fn invalid(name: &'static str, lease: Option<LeaseId>, reason: &'static str, message: &str) -> Frame {
+fn invalid(name: &'static str, lease: Option<LeaseId>, reason: Reason, message: &str) -> Frame {
     Frame::Invalid { name, lease, reason, message: message.to_owned() }
 }

@@ -15,6 +15,7 @@ use crate::{
         time::Wall,
     },
     proto::runner::v1 as proto,
+    reason::Reason,
     runners::ids::Ids,
 };
 
@@ -147,28 +148,22 @@ pub fn rejection(
     sequence: u64,
     lease: Option<LeaseId>,
     frame: &str,
-    reason: &str,
+    reason: Reason,
     message: &str,
 ) -> proto::FrameRejection {
-    let code = match reason {
-        "ASSIGNMENT_WITHDRAWN" | "LEASE_LOST" => tonic::Code::FailedPrecondition,
-        "FRAME_UNKNOWN" => tonic::Code::Unimplemented,
-        "RESULT_TOO_LARGE" => tonic::Code::ResourceExhausted,
-        _ => tonic::Code::InvalidArgument,
-    };
     // A progress update is the contract's "update", too.
     let frame = if frame == "progress" { "update" } else { frame };
     proto::FrameRejection {
         sequence,
         lease_id: lease.map(|lease| ids.lease(lease)).unwrap_or_default(),
         frame: frame.to_owned(),
-        status: Some(rpc_status(code, reason, message)),
+        status: Some(rpc_status(reason, message)),
     }
 }
 
 fn lease_lost() -> RpcStatus {
     let text = "the lease is not in force here: lost, withdrawn, or its result is reported";
-    rpc_status(tonic::Code::FailedPrecondition, "LEASE_LOST", text)
+    rpc_status(Reason::LeaseLost, text)
 }
 
 fn span(duration: Duration) -> prost_types::Duration {
