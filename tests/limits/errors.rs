@@ -1,8 +1,13 @@
-//! Limit 6: one closed set of reasons, each with a paragraph for operators.
+//! Limit 6: one closed set of reasons, each with a paragraph for operators; and the class of an error decides what is done about it.
 
 use std::{collections::BTreeSet, path::Path};
 
-use dlite::reason::{Reason, page};
+use dlite::{
+    doubles::manager::{Calls, Fault, Route},
+    reason::{Reason, page},
+};
+
+use super::lab::{Lab, SOON};
 
 #[test]
 fn the_page_of_reasons_is_written_from_the_table() {
@@ -65,4 +70,52 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
             && !literal.starts_with("DLITE_")
             && !literal.starts_with("CARGO_")
     })
+}
+
+/// What an upstream answers to a result, and what has become of it once it is settled: how often its own body was sent, and whether
+/// a minimal failure took its place.
+const CLASSES: &[(u16, &str, u64, bool)] = &[
+    // The body is refused: sent once, then the smallest failure that says so.
+    (400, "no", 1, true),
+    (413, "no", 1, true),
+    (422, "no", 1, true),
+    // Passing troubles, and credentials: sent again until it is taken.
+    (408, "later", 2, false),
+    (429, "later", 2, false),
+    (500, "later", 2, false),
+    (503, "later", 2, false),
+    (401, "who are you", 2, false),
+    (403, "not you", 2, false),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_status_of_an_answer_decides_whether_a_result_is_sent_again() {
+    let mut lab = Lab::new().await;
+    lab.start_delegate();
+    lab.start_runner("r-1", 1);
+    for (status, body, sent, minimal) in CLASSES {
+        lab.manager.fault(Route::ResultA, Fault::Status(*status, (*body).to_owned()), Calls::Next(1));
+        let before = lab.manager.read(|record| record.calls(Route::ResultA));
+        let task = lab.submit("DEV_WORK", 1);
+        let answer = lab.manager.wait_for(&task, SOON).await.unwrap_or_else(|_| panic!("{status}\n{}", lab.tail()));
+        let after = lab.manager.read(|record| record.calls(Route::ResultA));
+        let replaced = String::from_utf8_lossy(&answer.data).contains(Reason::ResultRefused.word());
+        // The original's tries, and the minimal failure's one.
+        let tries = sent + u64::from(*minimal);
+        assert_eq!((after - before, replaced), (tries, *minimal), "{status}: {answer:?}\n{}", lab.tail());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_the_upstream_no_longer_knows_is_a_dead_letter_and_not_sent_again() {
+    let mut lab = Lab::new().await;
+    lab.start_delegate();
+    lab.start_runner("r-1", 1);
+    lab.manager.fault(Route::ResultA, Fault::Status(404, "gone".to_owned()), Calls::Next(1));
+    lab.submit("DEV_WORK", 1);
+    let status = lab.status_when("the dead letter is counted", |status| status.dead_letter_count == 1).await;
+    assert_eq!((status.open_task_count, status.unreported_result_count), (0, 0));
+    assert_eq!(lab.manager.read(|record| record.calls(Route::ResultA)), 1);
+    let tasks = lab.tasks().await;
+    assert!(tasks[0].waiting_for.contains(Reason::TaskGone.word()), "{tasks:?}");
 }

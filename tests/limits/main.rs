@@ -3,6 +3,7 @@
 
 mod configuration;
 mod errors;
+mod interface;
 // Shared with the tests of processes, each of which uses a part of it.
 #[allow(dead_code)]
 #[path = "../process/lab.rs"]
