@@ -1,4 +1,4 @@
-//! The loop that performs what the session decides: it moves frames, runs handlers and keeps the time.
+//! The loop that performs what the engine decides: it moves frames, runs handlers and keeps the time.
 
 use std::{
     any::Any,
@@ -17,13 +17,13 @@ use tracing::{debug, info, warn};
 use super::{
     backoff::{Backoff, WAIT_MAX, random_fraction},
     context::{Cancellation, Context, News, OutputError},
+    engine::{Effect, Engine, LinkEnd, Profile},
     error::{Ended, RunError},
     handler::Handler,
     holdings::LeaseId,
     link::{Link, LinkEvent, Lost},
     outcome::{self, Failure, Success},
     reason,
-    session::{Effect, LinkEnd, Profile, Session},
     target::{Target, Token},
 };
 use crate::proto::runner::v1::{FrameRejection, TaskAssignment, TaskResult, attach_response::Frame};
@@ -33,7 +33,7 @@ const NEWS_BUFFERED: usize = 1024;
 
 /// See the module.
 pub(crate) struct Driver {
-    session: Session,
+    engine: Engine,
     link: Link,
     target: Target,
     token: Option<Token>,
@@ -79,7 +79,7 @@ impl Driver {
     ) -> Self {
         let (news_sender, news) = mpsc::channel(NEWS_BUFFERED);
         Self {
-            session: Session::new(profile),
+            engine: Engine::new(profile),
             link: Link::Waiting(Instant::now()),
             target,
             token,
@@ -105,30 +105,30 @@ impl Driver {
             }
             self.perform();
             self.write();
-            if self.session.is_done() && self.link.leave() {
+            if self.engine.is_done() && self.link.leave() {
                 return Ok(());
             }
-            let timeout = self.session.poll_timeout().map(Instant::from_std);
+            let timeout = self.engine.poll_timeout().map(Instant::from_std);
             tokio::select! {
                 // What has arrived comes before what time has brought: it may be the renewal that time ran out for.
                 biased;
-                event = self.link.next(self.session.has_frame()) => self.link_event(event)?,
+                event = self.link.next(self.engine.has_frame()) => self.link_event(event)?,
                 Some(ended) = self.works.join_next_with_id() => self.ended(ended),
                 Some(news) = self.news.recv() => self.news(news),
                 () = &mut stop, if matches!(shutdown, Shutdown::NotAsked) => {
-                    self.session.leave();
+                    self.engine.leave();
                     shutdown = Shutdown::Asked { cancel_at: grace.and_then(|grace| Instant::now().checked_add(grace)) };
                 }
                 () = shutdown.due() => shutdown = self.shut_down(grace.unwrap_or_default(), &shutdown)?,
                 () = sleep_until(timeout.unwrap_or_else(Instant::now)), if timeout.is_some() => {
-                    self.session.handle_timeout(Instant::now().into_std());
+                    self.engine.handle_timeout(Instant::now().into_std());
                 }
             }
         }
     }
 
     fn perform(&mut self) {
-        while let Some(effect) = self.session.poll_effect() {
+        while let Some(effect) = self.engine.poll_effect() {
             match effect {
                 Effect::Start { lease_id, assignment, deadline } => self.start(lease_id, *assignment, deadline),
                 Effect::Ask { lease_id, cancellation } => {
@@ -161,9 +161,9 @@ impl Driver {
     }
 
     fn write(&mut self) {
-        while self.session.has_frame()
+        while self.engine.has_frame()
             && let Some(permit) = self.link.try_reserve()
-            && let Some(frame) = self.session.poll_frame(Instant::now().into_std())
+            && let Some(frame) = self.engine.poll_frame(Instant::now().into_std())
         {
             permit.send(frame);
         }
@@ -174,13 +174,13 @@ impl Driver {
             LinkEvent::Due => {
                 debug!(target = %self.target, "attaching");
                 self.link = Link::attach(self.target.clone(), self.token.clone());
-                self.session.connected(Instant::now().into_std());
+                self.engine.connected(Instant::now().into_std());
             }
             LinkEvent::Frame(frame) => {
                 log(frame.frame.as_ref());
-                let welcomed = self.session.is_welcomed();
-                self.session.receive(Instant::now().into_std(), *frame);
-                if !welcomed && self.session.is_welcomed() {
+                let welcomed = self.engine.is_welcomed();
+                self.engine.receive(Instant::now().into_std(), *frame);
+                if !welcomed && self.engine.is_welcomed() {
                     info!(target = %self.target, "attached");
                     self.backoff.reset();
                 }
@@ -192,8 +192,8 @@ impl Driver {
     }
 
     fn lost(&mut self, lost: &Lost) -> Result<(), RunError> {
-        self.session.disconnected();
-        if self.session.is_done() {
+        self.engine.disconnected();
+        if self.engine.is_done() {
             self.link = Link::Waiting(Instant::now());
             return Ok(());
         }
@@ -231,7 +231,7 @@ impl Driver {
         let abort = self.works.spawn(async move {
             match handler {
                 Some(handler) => handler.start(context, payload).await,
-                None => Err(Failure::errored("NO_HANDLER", "the session accepted a task without a handler")),
+                None => Err(Failure::errored("NO_HANDLER", "the engine accepted a task without a handler")),
             }
         });
         self.running.insert(abort.id(), Running { lease_id: lease_id.clone(), started: SystemTime::now() });
@@ -255,9 +255,9 @@ impl Driver {
             Some(result) => {
                 let times = |at: SystemTime| Some(prost_types::Timestamp::from(at));
                 let (start_time, end_time) = (times(started), times(SystemTime::now()));
-                self.session.finished(now, &lease_id, TaskResult { start_time, end_time, ..result });
+                self.engine.finished(now, &lease_id, TaskResult { start_time, end_time, ..result });
             }
-            None => self.session.stopped(now, &lease_id),
+            None => self.engine.stopped(now, &lease_id),
         }
     }
 
@@ -271,11 +271,11 @@ impl Driver {
 
     fn news(&mut self, news: News) {
         match news {
-            News::Progress { lease_id, progress } => self.session.progress(&lease_id, progress),
+            News::Progress { lease_id, progress } => self.engine.progress(&lease_id, progress),
             News::Output { lease_id, outputs, taken } => {
                 self.last_ticket += 1;
                 self.tickets.insert(self.last_ticket, taken);
-                self.session.output(&lease_id, self.last_ticket, outputs);
+                self.engine.output(&lease_id, self.last_ticket, outputs);
             }
         }
     }
@@ -284,10 +284,10 @@ impl Driver {
         let now = Instant::now();
         match shutdown {
             Shutdown::NotAsked | Shutdown::Asked { .. } => {
-                self.session.cancel_all(now.into_std(), "the runner stops");
+                self.engine.cancel_all(now.into_std(), "the runner stops");
                 Ok(Shutdown::Cancelled { give_up_at: now + grace })
             }
-            Shutdown::Cancelled { .. } => Err(RunError::Unacknowledged { count: self.session.held_count() }),
+            Shutdown::Cancelled { .. } => Err(RunError::Unacknowledged { count: self.engine.held_count() }),
         }
     }
 }

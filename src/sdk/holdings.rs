@@ -44,7 +44,7 @@ pub(crate) struct Held {
     pub result_replaced: bool,
 }
 
-/// What the session needs to know about a handler.
+/// What the engine needs to know about a handler.
 #[derive(Debug, Default)]
 pub(crate) struct Rule {
     pub slot_class: String,

@@ -13,7 +13,7 @@
 //!
 //! ```text
 //!            frames                      effects
-//! delegate ◄───────► link ◄──► Session ──────────► driver ──► handlers
+//! delegate ◄───────► link ◄──► engine ───────────► driver ──► handlers
 //!                              (sync)  ◄──────────        ◄── results, outputs, progress
 //! ```
 //!
@@ -24,6 +24,7 @@
 mod backoff;
 mod context;
 mod driver;
+mod engine;
 mod error;
 mod handler;
 mod holdings;
@@ -33,7 +34,7 @@ mod output;
 mod payload;
 pub mod reason;
 mod runner;
-mod session;
+
 mod stream;
 mod target;
 

@@ -7,9 +7,9 @@ use uuid::Uuid;
 use super::{
     backoff::Backoff,
     driver::Driver,
+    engine::Profile,
     error::RunError,
     handler::Handler,
-    session::Profile,
     target::{Target, Token},
 };
 use crate::proto::runner::v1::{Capacity, RunnerInfo};

@@ -1,6 +1,6 @@
 //! The counting of one stream: what waits to go out, what went out and is not acknowledged, what came in.
 //!
-//! It knows numbers only; what a number means for a lease is the session's business.
+//! It knows numbers only; what a number means for a lease is the engine's business.
 
 use std::{
     collections::VecDeque,

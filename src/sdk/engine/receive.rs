@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 use tonic::Code;
 
 use super::{
-    LinkEnd, Session,
+    Engine, LinkEnd,
     terms::{Terms, span},
     work::too_large,
 };
@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-impl Session {
+impl Engine {
     /// Takes in one frame.
     pub fn receive(&mut self, now: Instant, response: AttachResponse) {
         let Some(stream) = &mut self.stream else { return };

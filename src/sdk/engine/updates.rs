@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use prost::Message as _;
 
-use super::{Effect, Session, send::ENVELOPE_BYTES_MAX};
+use super::{Effect, Engine, send::ENVELOPE_BYTES_MAX};
 use crate::{
     proto::runner::v1::{OutputSet, Progress, TaskUpdate, task_update::Update},
     sdk::{
@@ -25,7 +25,7 @@ pub(super) struct WaitingOutput {
     pub outputs: OutputSet,
 }
 
-impl Session {
+impl Engine {
     /// News for people; the latest wins.
     pub fn progress(&mut self, lease_id: &LeaseId, progress: Progress) {
         let Some(held) = self.held.get_mut(lease_id) else { return };

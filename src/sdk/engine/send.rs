@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use prost::Message as _;
 
-use super::{Session, terms::Terms, work::too_large};
+use super::{Engine, terms::Terms, work::too_large};
 use crate::{
     proto::runner::v1::{
         Accepted, Ack, AssignmentDecision, AttachRequest, DrainNotice, Heartbeat, Hello, RunnerHealth, TaskResult,
@@ -19,7 +19,7 @@ use crate::{
 /// Room for the envelope's own fields around a frame: two numbers, a lease id, tags and lengths.
 pub(super) const ENVELOPE_BYTES_MAX: u64 = 128;
 
-impl Session {
+impl Engine {
     /// A frame, or an acknowledgement, waits to go out.
     pub fn has_frame(&self) -> bool {
         self.stream.as_ref().is_some_and(|stream| !stream.queue.is_empty() || stream.owes_acknowledgement())

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tonic::Code;
 
-use super::{Effect, Session, terms::span, updates::UPDATES_UNACKNOWLEDGED_MAX};
+use super::{Effect, Engine, terms::span, updates::UPDATES_UNACKNOWLEDGED_MAX};
 use crate::{
     proto::runner::v1::{CancelReason, Started, TaskOutcome, TaskResult, task_update::Update},
     sdk::{
@@ -19,7 +19,7 @@ use crate::{
 /// Grace of a cancellation when neither it nor the task says one. From the protocol.
 const CANCEL_GRACE_DEFAULT: Duration = Duration::from_secs(30);
 
-impl Session {
+impl Engine {
     /// The handler ended with `result`, whose lease id is set here.
     pub fn finished(&mut self, now: Instant, lease_id: &LeaseId, mut result: TaskResult) {
         let Some(held) = self.held.get_mut(lease_id) else { return };

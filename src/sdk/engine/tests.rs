@@ -11,9 +11,9 @@ use crate::{
     sdk::{outcome, reason::status},
 };
 
-/// A session with a delegate that the test plays.
+/// The engine, with a delegate that the test plays.
 struct Play {
-    session: Session,
+    engine: Engine,
     now: Instant,
     delegate_sequence: u64,
 }
@@ -30,14 +30,14 @@ impl Play {
             handlers: vec![handler("STEP", false), handler("AGAIN", true)],
             capacity: Capacity { slots: BTreeMap::from([("default".to_owned(), 2)]), refuse_new_sessions: false },
         };
-        let mut play = Self { session: Session::new(profile), now: Instant::now(), delegate_sequence: 0 };
+        let mut play = Self { engine: Engine::new(profile), now: Instant::now(), delegate_sequence: 0 };
         play.attach([]);
         play
     }
 
     /// Opens a stream and decides what Hello lists.
     fn attach<const N: usize>(&mut self, decisions: [(&str, HeldTaskDisposition); N]) {
-        self.session.connected(self.now);
+        self.engine.connected(self.now);
         self.delegate_sequence = 0;
         assert!(matches!(self.frames()[..], [attach_request::Frame::Hello(_)]));
         let decision = |(lease_id, disposition): (&str, HeldTaskDisposition)| HeldTaskDecision {
@@ -53,7 +53,7 @@ impl Play {
         let counted = matches!(frame, Frame::Assignment(_) | Frame::Cancellation(_));
         self.delegate_sequence += u64::from(counted);
         let sequence = if counted { self.delegate_sequence } else { 0 };
-        self.session.receive(self.now, AttachResponse { sequence, ack_sequence, frame: Some(frame) });
+        self.engine.receive(self.now, AttachResponse { sequence, ack_sequence, frame: Some(frame) });
     }
 
     fn acknowledge(&mut self, up_to: u64) {
@@ -85,7 +85,7 @@ impl Play {
     }
 
     fn requests(&mut self) -> Vec<AttachRequest> {
-        std::iter::from_fn(|| self.session.poll_frame(self.now)).collect()
+        std::iter::from_fn(|| self.engine.poll_frame(self.now)).collect()
     }
 
     fn frames(&mut self) -> Vec<attach_request::Frame> {
@@ -115,7 +115,7 @@ impl Play {
     }
 
     fn effects(&mut self) -> Vec<String> {
-        let effects = std::iter::from_fn(|| self.session.poll_effect());
+        let effects = std::iter::from_fn(|| self.engine.poll_effect());
         effects
             .map(|effect| match effect {
                 Effect::Start { lease_id, .. } => format!("start {lease_id}"),
@@ -129,11 +129,11 @@ impl Play {
 
     fn pass(&mut self, time: Duration) {
         self.now += time;
-        self.session.handle_timeout(self.now);
+        self.engine.handle_timeout(self.now);
     }
 
     fn finish(&mut self, lease_id: &str) {
-        self.session.finished(self.now, &lease_id.into(), outcome::Success::new().into_result());
+        self.engine.finished(self.now, &lease_id.into(), outcome::Success::new().into_result());
     }
 }
 
@@ -151,9 +151,9 @@ fn an_accept_starts_its_handler_once_it_is_acknowledged_and_a_result_is_forgotte
     assert_eq!(play.said(), ["2: update a 1"]);
     play.finish("a");
     assert_eq!(play.said(), ["3: result a Succeeded"]);
-    assert_eq!(play.session.held_count(), 1);
+    assert_eq!(play.engine.held_count(), 1);
     play.acknowledge(3);
-    assert_eq!(play.session.held_count(), 0);
+    assert_eq!(play.engine.held_count(), 0);
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn a_refusal_counts_before_the_acknowledgement_it_rides_with() {
         play.frames();
         play.refuse(1, reason);
         assert_eq!(play.effects(), NOTHING, "{reason}");
-        assert_eq!(play.session.held_count(), 0, "{reason}");
+        assert_eq!(play.engine.held_count(), 0, "{reason}");
     }
 }
 
@@ -219,7 +219,7 @@ fn a_rejection_is_repeated_until_it_is_acknowledged() {
     play.attach([("a", HeldTaskDisposition::ResendDecision)]);
     assert_eq!(play.said(), ["1: decision a", "heartbeat"]);
     play.acknowledge(1);
-    assert_eq!(play.session.held_count(), 0);
+    assert_eq!(play.engine.held_count(), 0);
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn a_cancellation_because_the_lease_is_lost_grants_its_grace_and_wants_no_result
     play.pass(Duration::from_secs(29));
     assert_eq!(play.effects(), NOTHING);
     play.finish("a");
-    assert_eq!((play.said(), play.session.held_count()), (vec!["heartbeat".to_owned()], 0));
+    assert_eq!((play.said(), play.engine.held_count()), (vec!["heartbeat".to_owned()], 0));
 }
 
 #[test]
@@ -274,7 +274,7 @@ fn a_repeated_frame_is_ignored_and_a_gap_ends_the_link() {
     play.delegate_sequence = 5;
     play.assign("c", "STEP");
     assert!(play.effects()[0].starts_with("end Violation"));
-    assert_eq!(play.session.held_count(), 1);
+    assert_eq!(play.engine.held_count(), 1);
 }
 
 #[test]
@@ -296,7 +296,7 @@ fn a_link_is_given_up_after_three_silent_intervals_and_no_sooner() {
     assert_eq!(play.effects(), NOTHING);
     play.pass(Duration::from_secs(1));
     assert_eq!(play.effects(), ["end Silence"]);
-    assert_eq!(play.session.poll_timeout(), None);
+    assert_eq!(play.engine.poll_timeout(), None);
 }
 
 #[test]
@@ -307,21 +307,21 @@ fn an_idempotent_handler_stops_a_ttl_after_the_last_acknowledged_heartbeat_was_s
     assert_eq!(play.said(), ["heartbeat a"]);
     play.now += Duration::from_secs(5);
     play.receive(1, Frame::HeartbeatAck(HeartbeatAck { heartbeat_id: 2, lost: Vec::new() }));
-    play.session.disconnected();
+    play.engine.disconnected();
     play.pass(Duration::from_secs(54));
     assert_eq!(play.effects(), NOTHING);
     play.pass(Duration::from_secs(1));
     assert_eq!(play.effects(), ["kill a"], "60 s after it was sent, 55 s after it was answered");
-    play.session.stopped(play.now, &"a".into());
-    assert_eq!(play.session.held_count(), 0, "no result");
+    play.engine.stopped(play.now, &"a".into());
+    assert_eq!(play.engine.held_count(), 0, "no result");
 }
 
 #[test]
 fn any_other_handler_works_on_whatever_the_link_does() {
     let mut play = Play::new();
     play.start("a", "STEP", 1);
-    play.session.disconnected();
-    assert_eq!(play.session.poll_timeout(), None);
+    play.engine.disconnected();
+    assert_eq!(play.engine.poll_timeout(), None);
     play.pass(Duration::from_secs(3600));
     assert_eq!(play.effects(), NOTHING);
 }
@@ -331,7 +331,7 @@ fn an_idempotent_handler_whose_lease_may_have_run_out_waits_for_a_renewal() {
     let mut play = Play::new();
     play.assign("a", "AGAIN");
     play.frames();
-    play.session.disconnected();
+    play.engine.disconnected();
     play.now += Duration::from_secs(61);
     play.attach([("a", HeldTaskDisposition::Keep)]);
     assert_eq!(play.said(), ["heartbeat a"]);
@@ -361,7 +361,7 @@ fn a_lost_lease_is_named_until_its_work_has_stopped_and_then_no_more() {
 fn a_new_attempt_waits_until_the_lost_one_of_the_same_task_has_stopped() {
     let mut play = Play::new();
     play.start("a", "AGAIN", 1);
-    play.session.disconnected();
+    play.engine.disconnected();
     play.attach([("a", HeldTaskDisposition::Abandon)]);
     assert_eq!(play.effects(), ["kill a"]);
     play.frames();
@@ -369,7 +369,7 @@ fn a_new_attempt_waits_until_the_lost_one_of_the_same_task_has_stopped() {
     assert_eq!(play.said(), ["1: decision b"]);
     play.acknowledge(1);
     assert_eq!(play.effects(), NOTHING);
-    play.session.stopped(play.now, &"a".into());
+    play.engine.stopped(play.now, &"a".into());
     assert_eq!(play.effects(), ["start b"]);
 }
 
@@ -378,7 +378,7 @@ fn outputs_beyond_the_bound_wait_in_order_and_fall_with_their_task() {
     let mut play = Play::new();
     play.start("a", "STEP", 1);
     for ticket in 1..=1025 {
-        play.session.output(&"a".into(), ticket, OutputSet::default());
+        play.engine.output(&"a".into(), ticket, OutputSet::default());
     }
     let taken = play.effects();
     assert_eq!(taken.len(), 1023, "started is the one that makes it 1,024");
@@ -408,7 +408,7 @@ fn a_result_that_is_refused_twice_is_given_up() {
     play.refuse(3, "RESULT_TOO_LARGE");
     assert_eq!(play.said(), ["4: result a Errored"]);
     play.refuse(4, "FRAME_INVALID");
-    assert_eq!(play.session.held_count(), 0);
+    assert_eq!(play.engine.held_count(), 0);
 }
 
 #[test]
@@ -416,7 +416,7 @@ fn a_result_above_the_limit_never_leaves() {
     let mut play = Play::new();
     play.start("a", "STEP", 1);
     let payload = Payload::new("", vec![0; 3_670_017]);
-    play.session.finished(play.now, &"a".into(), outcome::Success::from(payload).into_result());
+    play.engine.finished(play.now, &"a".into(), outcome::Success::from(payload).into_result());
     assert_eq!(play.said(), ["3: result a Errored"]);
 }
 
@@ -440,24 +440,24 @@ fn no_time_remaining_is_rejected_for_good() {
 fn a_leaving_runner_says_so_on_every_stream_and_is_done_when_nothing_is_held() {
     let mut play = Play::new();
     play.start("a", "STEP", 1);
-    play.session.leave();
-    play.session.leave();
+    play.engine.leave();
+    play.engine.leave();
     assert_eq!(play.said(), ["drain"]);
     play.finish("a");
     play.attach([("a", HeldTaskDisposition::ResendResult)]);
     assert_eq!(play.said(), ["drain", "1: update a 1", "2: result a Succeeded", "heartbeat"]);
-    assert!(!play.session.is_done());
+    assert!(!play.engine.is_done());
     play.acknowledge(2);
-    assert!(play.session.is_done());
+    assert!(play.engine.is_done());
 }
 
 #[test]
-fn a_session_prints_its_state_and_nothing_a_task_brought() {
+fn an_engine_prints_its_state_and_nothing_a_task_brought() {
     let mut play = Play::new();
     let payload = Some(Payload::text("hush"));
     let task = Task { task_id: "task-1".to_owned(), task_type: "STEP".to_owned(), payload, ..Task::default() };
     let lease_id = "a".to_owned();
     play.receive(0, Frame::Assignment(TaskAssignment { task: Some(task), lease_id, ..Default::default() }));
-    let printed = format!("{:?}", play.session);
+    let printed = format!("{:?}", play.engine);
     assert!(printed.contains("task-1") && printed.contains("Accepted") && !printed.contains("hush"), "{printed}");
 }

@@ -1,8 +1,8 @@
 //! The runner's side of the protocol as one synchronous value: what is held, what is unacknowledged, what each frame means.
 //!
-//! It is told frames, handlers' ends and the time; it answers with frames ([`Session::poll_frame`]) and with [`Effect`]s for
+//! It is told frames, handlers' ends and the time; it answers with frames ([`Engine::poll_frame`]) and with [`Effect`]s for
 //! the driver. It never waits, reads no clock and touches no socket. After every call: perform all effects, send the frames,
-//! and call [`Session::handle_timeout`] at [`Session::poll_timeout`].
+//! and call [`Engine::handle_timeout`] at [`Engine::poll_timeout`].
 
 mod receive;
 mod send;
@@ -47,11 +47,11 @@ pub(crate) enum Effect {
     Start { lease_id: LeaseId, assignment: Box<TaskAssignment>, deadline: Option<Instant> },
     /// Ask the handler to stop.
     Ask { lease_id: LeaseId, cancellation: Cancellation },
-    /// Drop the handler, then say [`Session::stopped`], or [`Session::finished`] if it was faster.
+    /// Drop the handler, then say [`Engine::stopped`], or [`Engine::finished`] if it was faster.
     Kill { lease_id: LeaseId },
     /// The updates of this ticket are kept until acknowledged, or refused.
     Taken { ticket: u64, outcome: Result<(), OutputError> },
-    /// The stream is of no use any more (the session has forgotten it): attach again.
+    /// The stream is of no use any more (the engine has forgotten it): attach again.
     EndLink(LinkEnd),
 }
 
@@ -68,7 +68,7 @@ pub(crate) enum LinkEnd {
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Session {
+pub(crate) struct Engine {
     profile: Profile,
     rules: HashMap<String, Arc<Rule>>,
     terms: Terms,
@@ -84,9 +84,9 @@ pub(crate) struct Session {
     effects: VecDeque<Effect>,
 }
 
-// === impl Session ===
+// === impl Engine ===
 
-impl Session {
+impl Engine {
     pub fn new(profile: Profile) -> Self {
         let rules =
             profile.handlers.iter().map(|handler| (handler.task_type.clone(), Arc::new(Rule::of(handler)))).collect();
@@ -120,7 +120,7 @@ impl Session {
         }
     }
 
-    /// The runner wants to go: no more work, and [`Session::is_done`] once all it holds is acknowledged.
+    /// The runner wants to go: no more work, and [`Engine::is_done`] once all it holds is acknowledged.
     pub fn leave(&mut self) {
         if !std::mem::replace(&mut self.leaving, true)
             && let Some(stream) = self.stream.as_mut().filter(|stream| stream.welcomed)
@@ -149,7 +149,7 @@ impl Session {
         self.effects.pop_front()
     }
 
-    /// When to call [`Session::handle_timeout`]; ask again after every other call.
+    /// When to call [`Engine::handle_timeout`]; ask again after every other call.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let link = self.stream.iter().flat_map(|stream| {
             let silent_at = stream.silent_at(self.terms.heartbeat_interval);
