@@ -192,7 +192,7 @@ mod tests {
         };
         adjust(&mut report);
         let result = match report.judge(&config.routes[0]) {
-            Ok(success) => success.into_result(),
+            Ok(success) => success.into_end().result,
             Err(failure) => failure.into_result(),
         };
         let reason = reason::reason(result.error.as_ref().and_then(|error| error.status.as_ref()));

@@ -4,6 +4,7 @@ use std::{
     any::Any,
     collections::HashMap,
     pin::pin,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -16,17 +17,21 @@ use tracing::{debug, info, warn};
 
 use super::{
     backoff::{Backoff, WAIT_MAX, random_fraction},
-    context::{Cancellation, Context, News, OutputError},
+    context::{Cancellation, Context, News},
+    control::{Control, Settings},
     engine::{Effect, Engine, LinkEnd, Profile},
     error::{Ended, RunError},
     handler::Handler,
     holdings::LeaseId,
     link::{Link, LinkEvent, Lost},
-    outcome::{self, Failure, Success},
+    outcome::{self, End, Failure, Success},
     reason,
+    refusal::Refusal,
+    session::Snapshot,
     target::{Target, Token},
+    usage::Meter,
 };
-use crate::proto::runner::v1::{FrameRejection, TaskAssignment, TaskResult, attach_response::Frame};
+use crate::proto::runner::v1::{FrameRejection, TaskAssignment, attach_response::Frame};
 
 /// News of handlers that waits for the loop; beyond it progress is dropped and outputs wait.
 const NEWS_BUFFERED: usize = 1024;
@@ -39,10 +44,14 @@ pub(crate) struct Driver {
     token: Option<Token>,
     backoff: Backoff,
     handlers: HashMap<String, Handler>,
+    settings: watch::Receiver<Settings>,
+    /// Keeps the settings' sender alive.
+    _control: Control,
+    meter: Meter,
     works: JoinSet<Result<Success, Failure>>,
     running: HashMap<Id, Running>,
     stops: HashMap<LeaseId, Stop>,
-    tickets: HashMap<u64, oneshot::Sender<Result<(), OutputError>>>,
+    tickets: HashMap<u64, oneshot::Sender<Result<(), Refusal>>>,
     last_ticket: u64,
     news_sender: mpsc::Sender<News>,
     news: mpsc::Receiver<News>,
@@ -73,6 +82,8 @@ impl Driver {
     pub fn new(
         profile: Profile,
         handlers: Vec<Handler>,
+        control: Control,
+        meter: Meter,
         target: Target,
         token: Option<Token>,
         backoff: Backoff,
@@ -85,6 +96,9 @@ impl Driver {
             token,
             backoff,
             handlers: handlers.into_iter().map(|handler| (handler.declared.task_type.clone(), handler)).collect(),
+            settings: control.subscribe(),
+            _control: control,
+            meter,
             works: JoinSet::new(),
             running: HashMap::new(),
             stops: HashMap::new(),
@@ -98,6 +112,7 @@ impl Driver {
     pub async fn run(mut self, stop: impl Future<Output = ()>, grace: Option<Duration>) -> Result<(), RunError> {
         let mut stop = pin!(stop);
         let mut shutdown = Shutdown::NotAsked;
+        self.settings.mark_changed();
         loop {
             // Also when frames keep coming: those of the select below are served first.
             while let Some(ended) = self.works.try_join_next_with_id() {
@@ -115,6 +130,10 @@ impl Driver {
                 event = self.link.next(self.engine.has_frame()) => self.link_event(event)?,
                 Some(ended) = self.works.join_next_with_id() => self.ended(ended),
                 Some(news) = self.news.recv() => self.news(news),
+                Ok(()) = self.settings.changed() => {
+                    let Settings { capacity, health } = self.settings.borrow_and_update().clone();
+                    self.engine.set(capacity, health);
+                }
                 () = &mut stop, if matches!(shutdown, Shutdown::NotAsked) => {
                     self.engine.leave();
                     shutdown = Shutdown::Asked { cancel_at: grace.and_then(|grace| Instant::now().checked_add(grace)) };
@@ -130,7 +149,9 @@ impl Driver {
     fn perform(&mut self) {
         while let Some(effect) = self.engine.poll_effect() {
             match effect {
-                Effect::Start { lease_id, assignment, deadline } => self.start(lease_id, *assignment, deadline),
+                Effect::Start { lease_id, assignment, deadline, session } => {
+                    self.start(lease_id, *assignment, deadline, session);
+                }
                 Effect::Ask { lease_id, cancellation } => {
                     if let Some(stop) = self.stops.get(&lease_id) {
                         info!(%lease_id, reason = ?cancellation.reason, "a task is asked to stop");
@@ -161,6 +182,10 @@ impl Driver {
     }
 
     fn write(&mut self) {
+        if self.engine.wants_usage() {
+            let usage = self.meter.read();
+            self.engine.set_usage(usage);
+        }
         while self.engine.has_frame()
             && let Some(permit) = self.link.try_reserve()
             && let Some(frame) = self.engine.poll_frame(Instant::now().into_std())
@@ -219,14 +244,21 @@ impl Driver {
         self.link = Link::Waiting(Instant::now() + wait);
     }
 
-    fn start(&mut self, lease_id: LeaseId, mut assignment: TaskAssignment, deadline: Option<std::time::Instant>) {
+    fn start(
+        &mut self,
+        lease_id: LeaseId,
+        mut assignment: TaskAssignment,
+        deadline: Option<std::time::Instant>,
+        session: Option<watch::Receiver<Arc<Snapshot>>>,
+    ) {
         let task = assignment.task.get_or_insert_default();
         let payload = task.payload.take().unwrap_or_default();
         let handler = self.handlers.get(&task.task_type).cloned();
         debug!(task_id = %task.task_id, task_type = %task.task_type, %lease_id, "a task starts");
         let (ask, cancellation) = watch::channel(None);
         let deadline = deadline.map(Instant::from_std);
-        let context = Context::new(lease_id.clone(), assignment, deadline, cancellation, self.news_sender.clone());
+        let news = self.news_sender.clone();
+        let context = Context::new(lease_id.clone(), assignment, deadline, cancellation, session, news);
         // The function itself runs inside the task too, so that its panic is the task's end and not the runner's.
         let abort = self.works.spawn(async move {
             match handler {
@@ -240,11 +272,11 @@ impl Driver {
 
     fn ended(&mut self, ended: Result<(Id, Result<Success, Failure>), JoinError>) {
         let (id, result) = match ended {
-            Ok((id, Ok(success))) => (id, Some(success.into_result())),
-            Ok((id, Err(failure))) => (id, Some(failure.into_result())),
+            Ok((id, Ok(success))) => (id, Some(success.into_end())),
+            Ok((id, Err(failure))) => (id, Some(failure.into_end())),
             Err(error) => {
                 let id = error.id();
-                (id, error.try_into_panic().ok().map(|panic| outcome::panicked(panic_message(&*panic))))
+                (id, error.try_into_panic().ok().map(|panic| End::from(outcome::panicked(panic_message(&*panic)))))
             }
         };
         let Some(Running { lease_id, started }) = self.running.remove(&id) else { return };
@@ -252,10 +284,10 @@ impl Driver {
         self.take_news();
         let now = Instant::now().into_std();
         match result {
-            Some(result) => {
+            Some(mut end) => {
                 let times = |at: SystemTime| Some(prost_types::Timestamp::from(at));
-                let (start_time, end_time) = (times(started), times(SystemTime::now()));
-                self.engine.finished(now, &lease_id, TaskResult { start_time, end_time, ..result });
+                (end.result.start_time, end.result.end_time) = (times(started), times(SystemTime::now()));
+                self.engine.finished(now, &lease_id, end);
             }
             None => self.engine.stopped(now, &lease_id),
         }
@@ -273,11 +305,20 @@ impl Driver {
         match news {
             News::Progress { lease_id, progress } => self.engine.progress(&lease_id, progress),
             News::Output { lease_id, outputs, taken } => {
-                self.last_ticket += 1;
-                self.tickets.insert(self.last_ticket, taken);
-                self.engine.output(&lease_id, self.last_ticket, outputs);
+                let ticket = self.ticket(taken);
+                self.engine.output(&lease_id, ticket, outputs);
+            }
+            News::State { lease_id, change, written } => {
+                let ticket = self.ticket(written);
+                self.engine.set_state(&lease_id, ticket, change);
             }
         }
+    }
+
+    fn ticket(&mut self, answer: oneshot::Sender<Result<(), Refusal>>) -> u64 {
+        self.last_ticket += 1;
+        self.tickets.insert(self.last_ticket, answer);
+        self.last_ticket
     }
 
     fn shut_down(&mut self, grace: Duration, shutdown: &Shutdown) -> Result<Shutdown, RunError> {

@@ -6,6 +6,7 @@
 
 mod receive;
 mod send;
+mod sessions;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -18,17 +19,22 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::watch;
+
 use self::{
     terms::{Terms, span},
-    updates::WaitingOutput,
+    updates::Waiting,
 };
 use super::{
     context::Cancellation,
     holdings::{Ending, Held, LeaseId, Phase, Rule},
-    output::OutputError,
+    refusal::Refusal,
+    session::Snapshot,
     stream::{Outgoing, Stream},
 };
-use crate::proto::runner::v1::{CancelReason, Capacity, Handler, RunnerInfo, TaskAssignment, Welcome};
+use crate::proto::runner::v1::{
+    CancelReason, Capacity, Handler, HostUsage, RunnerHealth, RunnerInfo, TaskAssignment, Welcome,
+};
 
 /// What the runner says of itself on every stream.
 #[derive(Debug, Clone)]
@@ -44,13 +50,18 @@ pub(crate) struct Profile {
 #[derive(Debug)]
 pub(crate) enum Effect {
     /// Start the handler; `deadline` is the end of its time.
-    Start { lease_id: LeaseId, assignment: Box<TaskAssignment>, deadline: Option<Instant> },
+    Start {
+        lease_id: LeaseId,
+        assignment: Box<TaskAssignment>,
+        deadline: Option<Instant>,
+        session: Option<watch::Receiver<Arc<Snapshot>>>,
+    },
     /// Ask the handler to stop.
     Ask { lease_id: LeaseId, cancellation: Cancellation },
     /// Drop the handler, then say [`Engine::stopped`], or [`Engine::finished`] if it was faster.
     Kill { lease_id: LeaseId },
-    /// The updates of this ticket are kept until acknowledged, or refused.
-    Taken { ticket: u64, outcome: Result<(), OutputError> },
+    /// The outputs of this ticket are kept until acknowledged, the session's state of this ticket is acknowledged; or neither will be.
+    Taken { ticket: u64, outcome: Result<(), Refusal> },
     /// The stream is of no use any more (the engine has forgotten it): attach again.
     EndLink(LinkEnd),
 }
@@ -74,9 +85,14 @@ pub(crate) struct Engine {
     terms: Terms,
     stream: Option<Stream>,
     held: BTreeMap<LeaseId, Held>,
-    /// Outputs beyond the bound, oldest first.
-    waiting: VecDeque<WaitingOutput>,
+    /// Those that held tasks belong to.
+    sessions: BTreeMap<Arc<str>, watch::Sender<Arc<Snapshot>>>,
+    /// Updates beyond the bound, oldest first.
+    waiting: VecDeque<Waiting>,
     updates_unacknowledged: usize,
+    health: RunnerHealth,
+    /// Of the host, for the next heartbeat.
+    usage: Option<HostUsage>,
     /// The runner wants to go.
     leaving: bool,
     /// The delegate hands out nothing.
@@ -96,8 +112,11 @@ impl Engine {
             terms: Terms::of(&Welcome::default()),
             stream: None,
             held: BTreeMap::new(),
+            sessions: BTreeMap::new(),
             waiting: VecDeque::new(),
             updates_unacknowledged: 0,
+            health: RunnerHealth::Ok,
+            usage: None,
             leaving: false,
             draining: false,
             effects: VecDeque::new(),
@@ -118,6 +137,7 @@ impl Engine {
             held.result_sent = false;
             held.progress = None;
         }
+        self.retry_refused();
     }
 
     /// The runner wants to go: no more work, and [`Engine::is_done`] once all it holds is acknowledged.
@@ -127,6 +147,33 @@ impl Engine {
         {
             stream.queue.push_back(Outgoing::Drain);
         }
+    }
+
+    /// What the runner says of itself from now on; told at once if it is news.
+    pub fn set(&mut self, capacity: Capacity, health: RunnerHealth) {
+        let (new_capacity, new_health) = (capacity != self.profile.capacity, health != self.health);
+        (self.profile.capacity, self.health) = (capacity, health);
+        let Some(stream) = &mut self.stream else { return };
+        if !stream.welcomed {
+            stream.capacity_changed |= new_capacity;
+            return;
+        }
+        if new_capacity {
+            stream.push_once(Outgoing::Capacity);
+        }
+        if new_health {
+            stream.push_once(Outgoing::Heartbeat);
+        }
+    }
+
+    /// A heartbeat is about to leave.
+    pub fn wants_usage(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.queue.contains(&Outgoing::Heartbeat))
+    }
+
+    /// What the next heartbeat says of the host.
+    pub fn set_usage(&mut self, usage: Option<HostUsage>) {
+        self.usage = usage;
     }
 
     /// The runner leaves, and nothing it holds or owes is left.

@@ -1,5 +1,7 @@
 //! Frames in, frames and effects out; no socket, no clock.
 
+mod sessions;
+
 use tonic::Code;
 
 use super::*;
@@ -107,7 +109,8 @@ impl Play {
                 }
                 Some(attach_request::Frame::Drain(_)) => "drain".to_owned(),
                 Some(attach_request::Frame::Ack(_)) => format!("ack {}", request.ack_sequence),
-                Some(attach_request::Frame::Capacity(_)) | None => "unexpected".to_owned(),
+                Some(attach_request::Frame::Capacity(capacity)) => format!("capacity {:?}", capacity.slots),
+                None => "unexpected".to_owned(),
             };
             if request.sequence > 0 { format!("{}: {name}", request.sequence) } else { name.trim_end().to_owned() }
         };
@@ -121,6 +124,12 @@ impl Play {
                 Effect::Start { lease_id, .. } => format!("start {lease_id}"),
                 Effect::Ask { lease_id, .. } => format!("ask {lease_id}"),
                 Effect::Kill { lease_id } => format!("kill {lease_id}"),
+                Effect::Taken {
+                    ticket,
+                    outcome: Err(refusal @ Refusal::Stale | refusal @ Refusal::Refused { .. }),
+                } => {
+                    format!("refused {ticket} {refusal:?}")
+                }
                 Effect::Taken { ticket, outcome } => format!("taken {ticket} {}", outcome.is_ok()),
                 Effect::EndLink(end) => format!("end {end:?}"),
             })
@@ -133,7 +142,7 @@ impl Play {
     }
 
     fn finish(&mut self, lease_id: &str) {
-        self.engine.finished(self.now, &lease_id.into(), outcome::Success::new().into_result());
+        self.engine.finished(self.now, &lease_id.into(), outcome::Success::new().into_end());
     }
 }
 
@@ -416,7 +425,7 @@ fn a_result_above_the_limit_never_leaves() {
     let mut play = Play::new();
     play.start("a", "STEP", 1);
     let payload = Payload::new("", vec![0; 3_670_017]);
-    play.engine.finished(play.now, &"a".into(), outcome::Success::from(payload).into_result());
+    play.engine.finished(play.now, &"a".into(), outcome::Success::from(payload).into_end());
     assert_eq!(play.said(), ["3: result a Errored"]);
 }
 
@@ -460,4 +469,43 @@ fn an_engine_prints_its_state_and_nothing_a_task_brought() {
     play.receive(0, Frame::Assignment(TaskAssignment { task: Some(task), lease_id, ..Default::default() }));
     let printed = format!("{:?}", play.engine);
     assert!(printed.contains("task-1") && printed.contains("Accepted") && !printed.contains("hush"), "{printed}");
+}
+
+#[test]
+fn a_changed_capacity_is_told_once_also_when_hello_told_the_old_one() {
+    let mut play = Play::new();
+    play.frames();
+    let capacity =
+        |count| Capacity { slots: BTreeMap::from([("default".to_owned(), count)]), refuse_new_sessions: false };
+    play.engine.set(capacity(1), RunnerHealth::Ok);
+    play.engine.set(capacity(1), RunnerHealth::Ok);
+    assert_eq!(play.said(), [r#"capacity {"default": 1}"#]);
+    play.assign_task("a", "task-1", "STEP");
+    play.assign_task("b", "task-2", "STEP");
+    let frames = play.frames();
+    assert!(format!("{:?}", frames[1]).contains("all 1 slots of class default are taken"), "{frames:?}");
+    play.engine.connected(play.now);
+    play.frames();
+    play.engine.set(capacity(3), RunnerHealth::Degraded);
+    assert_eq!(play.said(), NOTHING, "not before Welcome");
+    play.receive(0, Frame::Welcome(Welcome::default()));
+    assert!(play.said().contains(&r#"capacity {"default": 3}"#.to_owned()));
+}
+
+#[test]
+fn a_changed_health_is_told_at_once_with_what_is_known_of_the_host() {
+    let mut play = Play::new();
+    play.frames();
+    let slots = BTreeMap::from([("default".to_owned(), 2)]);
+    play.engine.set(Capacity { slots, refuse_new_sessions: false }, RunnerHealth::Unhealthy);
+    assert!(play.engine.wants_usage());
+    play.engine.set_usage(Some(HostUsage { memory_fraction: Some(0.5), ..HostUsage::default() }));
+    let frames = play.frames();
+    let [attach_request::Frame::Heartbeat(heartbeat)] = &frames[..] else { panic!("{frames:?}") };
+    assert_eq!(heartbeat.health(), RunnerHealth::Unhealthy);
+    assert_eq!(heartbeat.usage.expect("usage").memory_fraction, Some(0.5));
+    play.pass(Duration::from_secs(10));
+    let frames = play.frames();
+    let [attach_request::Frame::Heartbeat(heartbeat)] = &frames[..] else { panic!("{frames:?}") };
+    assert_eq!(heartbeat.usage, None, "an old reading is not told as a new one");
 }

@@ -2,14 +2,13 @@
 
 use std::collections::VecDeque;
 
-use prost::Message as _;
-
 use super::{Effect, Engine, send::ENVELOPE_BYTES_MAX};
 use crate::{
     proto::runner::v1::{OutputSet, Progress, TaskUpdate, task_update::Update},
     sdk::{
-        holdings::{Held, LeaseId, Phase},
-        output::OutputError,
+        holdings::{Held, LeaseId, Phase, Write},
+        refusal::Refusal,
+        session::StateChange,
         stream::Outgoing,
     },
 };
@@ -17,12 +16,14 @@ use crate::{
 /// Updates that may be unacknowledged, over all leases; the next one waits. From the protocol.
 pub(crate) const UPDATES_UNACKNOWLEDGED_MAX: usize = 1024;
 
-/// Outputs that wait for room.
+/// Outputs, or a session's state, that wait for room.
 #[derive(Debug)]
-pub(super) struct WaitingOutput {
+pub(super) struct Waiting {
     pub ticket: u64,
     pub lease_id: LeaseId,
-    pub outputs: OutputSet,
+    pub update: Update,
+    /// Version of the session's state that a change was made from; of no meaning for outputs.
+    pub base: u64,
 }
 
 impl Engine {
@@ -37,14 +38,22 @@ impl Engine {
 
     /// Outputs of a running handler; answered by [`Effect::Taken`], which waits while too many are unacknowledged.
     pub fn output(&mut self, lease_id: &LeaseId, ticket: u64, outputs: OutputSet) {
-        self.waiting.push_back(WaitingOutput { ticket, lease_id: lease_id.clone(), outputs });
-        self.admit_outputs();
+        let (lease_id, update) = (lease_id.clone(), Update::Outputs(outputs));
+        self.waiting.push_back(Waiting { ticket, lease_id, update, base: 0 });
+        self.admit_updates();
+    }
+
+    /// A session's state from a running handler; answered by [`Effect::Taken`] once it is durable, or refused.
+    pub fn set_state(&mut self, lease_id: &LeaseId, ticket: u64, change: StateChange) {
+        let StateChange { base, update, .. } = change;
+        let (lease_id, update) = (lease_id.clone(), Update::SessionState(update));
+        self.waiting.push_back(Waiting { ticket, lease_id, update, base });
+        self.admit_updates();
     }
 
     pub(super) fn keep_update(&mut self, lease_id: &LeaseId, update: Update) {
         let Some(held) = self.held.get_mut(lease_id) else { return };
-        held.last_number += 1;
-        let number = held.last_number;
+        let number = held.next_number();
         let update = TaskUpdate { lease_id: lease_id.to_string(), number, event_time: None, update: Some(update) };
         held.updates.insert(number, update);
         self.updates_unacknowledged += 1;
@@ -53,30 +62,40 @@ impl Engine {
         }
     }
 
-    pub(super) fn admit_outputs(&mut self) {
+    pub(super) fn admit_updates(&mut self) {
         while self.updates_unacknowledged < UPDATES_UNACKNOWLEDGED_MAX {
-            let Some(WaitingOutput { ticket, lease_id, outputs }) = self.waiting.pop_front() else { return };
-            let running =
-                matches!(self.held.get(&lease_id), Some(Held { phase: Phase::Running(run), .. }) if !run.killed);
-            let bytes = outputs.encoded_len() as u64 + ENVELOPE_BYTES_MAX;
-            let outcome = if !running {
-                Err(OutputError::TaskEnded)
-            } else if bytes > self.terms.frame_bytes_max {
-                Err(OutputError::TooLarge { bytes, bytes_max: self.terms.frame_bytes_max })
-            } else {
-                self.keep_update(&lease_id, Update::Outputs(outputs));
-                Ok(())
+            let Some(Waiting { ticket, lease_id, update, base }) = self.waiting.pop_front() else { return };
+            let bytes_max = self.terms.frame_bytes_max;
+            let bytes = update.encoded_len() as u64 + ENVELOPE_BYTES_MAX;
+            let outcome = match self.held.get_mut(&lease_id) {
+                Some(held) if matches!(&held.phase, Phase::Running(run) if !run.killed) => {
+                    if bytes > bytes_max {
+                        Err(Refusal::TooLarge { bytes, bytes_max })
+                    } else if let Update::SessionState(_) = update {
+                        // Its outcome is the delegate's.
+                        held.writes.insert(held.last_number + 1, Write { ticket, base });
+                        self.keep_update(&lease_id, update);
+                        continue;
+                    } else {
+                        self.keep_update(&lease_id, update);
+                        Ok(())
+                    }
+                }
+                Some(_) | None => Err(Refusal::TaskEnded),
             };
             self.effects.push_back(Effect::Taken { ticket, outcome });
         }
     }
 
+    /// The handler has ended: nobody waits for its updates any more. Those that were kept still go out.
     pub(super) fn drop_waiting(&mut self, lease_id: &LeaseId) {
-        let (dropped, kept) =
+        let (dropped, kept): (VecDeque<_>, _) =
             std::mem::take(&mut self.waiting).into_iter().partition(|waiting| waiting.lease_id == *lease_id);
         self.waiting = kept;
-        for waiting in VecDeque::<WaitingOutput>::into_iter(dropped) {
-            self.effects.push_back(Effect::Taken { ticket: waiting.ticket, outcome: Err(OutputError::TaskEnded) });
+        let waiting = dropped.into_iter().map(|waiting| waiting.ticket);
+        let writes = self.held.get_mut(lease_id).map(Held::take_writes).unwrap_or_default();
+        for ticket in waiting.chain(writes) {
+            self.effects.push_back(Effect::Taken { ticket, outcome: Err(Refusal::TaskEnded) });
         }
     }
 }
