@@ -4,4 +4,9 @@
 #[path = "../sdk/delegate.rs"]
 mod delegate;
 mod extensions;
+#[allow(dead_code, reason = "shared with the tests of whole processes, which use all of it")]
+#[path = "../process/lab.rs"]
+mod lab;
 mod small_handlers;
+#[path = "../support/mod.rs"]
+mod support;
