@@ -54,7 +54,7 @@ pub use self::{
     layer::{Deadline, Layer, Next, Timing},
     outcome::{Failure, Retry, Success},
     output::{Output, OutputError},
-    runner::{Connection, Runner},
+    runner::{CLEANUP_CLASS, Connection, Runner},
     session::{STATE_BYTES_MAX, Session, StateChange, StateError, UPDATE_TRIES_MAX},
     stage::{Cleanup, Execute, Setup},
     target::Token,

@@ -68,6 +68,11 @@ impl Output {
         self
     }
 
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
     fn new(name: impl Into<String>, value: Value) -> Self {
         Self(proto::Output { name: name.into(), value: Some(value), sensitive: false, scope: 0 })
     }

@@ -24,7 +24,7 @@ const NAME_BYTES_MAX: usize = 128;
 const DEFAULT_CLASS: &str = "default";
 
 /// Class of handlers made by [`Handler::cleanup`], so that executes never keep a cleanup waiting.
-pub(crate) const CLEANUP_CLASS: &str = "cleanup";
+pub const CLEANUP_CLASS: &str = "cleanup";
 
 /// Slots of that class, unless said. A cleanup takes little of a host and makes room on it.
 const CLEANUP_SLOTS_DEFAULT: u32 = 4;

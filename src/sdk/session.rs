@@ -213,7 +213,6 @@ impl Session {
     /// # Errors
     /// [`StateError::Stale`] holds the newest state if another task was faster.
     pub async fn set(&mut self, change: StateChange) -> Result<(), StateError> {
-        let change = change.fitting()?;
         let (written, answer) = oneshot::channel();
         let news = News::State { lease_id: self.lease_id.clone(), change, written };
         self.news.send(news).await.map_err(|_| StateError::TaskEnded)?;
@@ -277,7 +276,7 @@ impl StateChange {
     /// # Errors
     /// [`StateError::Unwritable`], and [`StateError::TooLarge`] above [`STATE_BYTES_MAX`].
     pub fn state<T: Serialize + ?Sized>(self, state: &T) -> Result<Self, StateError> {
-        self.state_payload(json(STATE, state)?).fitting()
+        self.state_payload(json(STATE, state)?)
     }
 
     /// Replaces the sensitive state by `state` as JSON.
@@ -285,21 +284,27 @@ impl StateChange {
     /// # Errors
     /// As [`state`](Self::state).
     pub fn sensitive_state<T: Serialize + ?Sized>(self, state: &T) -> Result<Self, StateError> {
-        self.sensitive_state_payload(json(SENSITIVE_STATE, state)?).fitting()
+        self.sensitive_state_payload(json(SENSITIVE_STATE, state)?)
     }
 
     /// Replaces the state by bytes of any kind.
-    pub fn state_payload(mut self, payload: Payload) -> Self {
+    ///
+    /// # Errors
+    /// [`StateError::TooLarge`] if both states together are above [`STATE_BYTES_MAX`].
+    pub fn state_payload(mut self, payload: Payload) -> Result<Self, StateError> {
         self.state_bytes = payload.inline.len();
         self.update.state = Some(payload);
-        self
+        self.fitting()
     }
 
     /// Replaces the sensitive state by bytes of any kind.
-    pub fn sensitive_state_payload(mut self, payload: Payload) -> Self {
+    ///
+    /// # Errors
+    /// As [`state_payload`](Self::state_payload).
+    pub fn sensitive_state_payload(mut self, payload: Payload) -> Result<Self, StateError> {
         self.sensitive_bytes = payload.inline.len();
         self.update.sensitive_state = Some(payload);
-        self
+        self.fitting()
     }
 
     /// The session lives at least so long from now.
