@@ -3,12 +3,14 @@
 use std::{env, error::Error, fs, path::PathBuf};
 
 /// Messages that hold payloads or secrets; their `Debug` is written by hand in `src/proto.rs` and shows sizes only.
-const UNPRINTABLE: [&str; 5] = [
+const UNPRINTABLE: [&str; 7] = [
+    "dlite.runner.v1.Task",
     "dlite.runner.v1.Payload",
     "dlite.runner.v1.Secret",
     "dlite.runner.v1.Output",
     "dlite.runner.v1.ExportedVariable",
     "dlite.runner.v1.Progress",
+    "dlite.upstream.harness.v1.TestIntelligence",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -32,6 +34,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Payloads are slices of the frame they came in.
     config.bytes(["."]);
     config.skip_debug(UNPRINTABLE);
+    // Extensions are known by their full names.
+    config.enable_type_names();
     tonic_prost_build::configure()
         .extern_path(".google.rpc.Status", "::tonic_types::Status")
         .compile_fds_with_config(files, config)?;

@@ -40,6 +40,30 @@ impl fmt::Debug for runner::v1::Payload {
     }
 }
 
+/// Its extensions may hold secrets, and are of types that nobody knows here.
+impl fmt::Debug for runner::v1::Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let extensions: Vec<&str> = self.extensions.iter().map(|extension| extension.type_url.as_str()).collect();
+        f.debug_struct("Task")
+            .field("task_id", &self.task_id)
+            .field("task_type", &self.task_type)
+            .field("kind", &self.kind())
+            .field("attempt", &self.attempt)
+            .field("payload", &self.payload)
+            .field("labels", &self.labels)
+            .field("secrets", &self.secrets)
+            .field("origin", &self.origin)
+            .field("extensions", &extensions)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for upstream::harness::v1::TestIntelligence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TestIntelligence({}, {} config bytes)", self.url, self.config_json.len())
+    }
+}
+
 impl fmt::Debug for runner::v1::Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Secret({})", self.name)

@@ -35,8 +35,8 @@ pub struct Secret {
     pub mask_only: bool,
 }
 
-/// A typed addition of an adapter, given to the handlers that ask for it by name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A typed addition of an adapter, given to the handlers that ask for it by name. Prints no content, which may be a secret.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extension {
     /// Full message name.
     pub name: Arc<str>,
@@ -271,6 +271,12 @@ impl fmt::Debug for Payload {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Secret({})", self.name)
+    }
+}
+
+impl fmt::Debug for Extension {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Extension({}, {} bytes)", self.name, self.value.len())
     }
 }
 

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, env, time::SystemTime};
 
 use tracing::warn;
 
-use super::{config::Route, record::MARK, room::Room};
-use crate::sdk::Context;
+use super::{config::Route, record::MARK, room::Room, session};
+use crate::sdk::{Context, Session};
 
 /// Taken from the runner's environment, or else as here.
 const BASICS: [(&str, &str); 3] = [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("HOME", "/"), ("LANG", "C.UTF-8")];
@@ -18,6 +18,7 @@ pub(super) fn environment(
     route: &Route,
     room: &Room,
     context: &Context,
+    session: Option<&Session>,
     has_secrets: bool,
 ) -> BTreeMap<String, String> {
     let basics = BASICS.map(|(name, default)| (name.to_owned(), env::var(name).unwrap_or_else(|_| default.to_owned())));
@@ -29,10 +30,15 @@ pub(super) fn environment(
             Err(env::VarError::NotUnicode(_)) => warn!(name, "a variable is not UTF-8 and is not passed on"),
         }
     }
+    for variable in exported(context, session).filter(|variable| !variable.sensitive) {
+        environment.insert(variable.name.clone(), variable.value.clone());
+    }
     environment.extend(route.env.clone());
     for (variable, name) in &route.secret_env {
         // Arguments and environment end at a NUL byte.
-        match context.secret(name).map(|value| String::from_utf8(value.to_vec())) {
+        let exported = || exported(context, session).find(|variable| variable.name == *name);
+        let value = context.secret(name).or_else(|| exported().map(|variable| variable.value.as_bytes()));
+        match value.map(|value| String::from_utf8(value.to_vec())) {
             Some(Ok(value)) if !value.contains('\0') => drop(environment.insert(variable.clone(), value)),
             Some(_) => warn!(task_id = context.task_id(), name, "a secret is no text and is in its file only"),
             None => warn!(task_id = context.task_id(), name, "the task has no such secret"),
@@ -45,6 +51,12 @@ pub(super) fn environment(
     set("DLITE_ATTEMPT", context.attempt().to_string());
     set("DLITE_RESULT_FILE", room.result().display().to_string());
     set("DLITE_OUTPUT", room.outputs().display().to_string());
+    set("DLITE_EXPORT", room.exports().display().to_string());
+    if let Some(session) = session {
+        set("DLITE_SESSION_ID", session.id().to_owned());
+        set("DLITE_SESSION_STATE", room.session_state().display().to_string());
+        set("DLITE_SESSION_SENSITIVE_STATE", room.sensitive_state().display().to_string());
+    }
     if let Some(remaining) = context.time_remaining() {
         if let Some(deadline) = SystemTime::now().checked_add(remaining) {
             set("DLITE_DEADLINE", prost_types::Timestamp::from(deadline).to_string());
@@ -65,9 +77,30 @@ pub(super) fn environment(
     environment
 }
 
-/// Writes the task's usable secrets as files; whether there are any.
-pub(super) fn write_secrets(room: &Room, context: &Context) -> std::io::Result<bool> {
+/// What earlier tasks of the session exported and a script can be given.
+fn exported<'a>(
+    context: &Context,
+    session: Option<&'a Session>,
+) -> impl Iterator<Item = &'a crate::sdk::ExportedVariable> {
+    let task_id = context.task_id().to_owned();
+    let variables = session.map_or(&[][..], Session::exported_variables);
+    variables.iter().filter(move |variable| {
+        let usable = session::is_usable(variable);
+        if !usable {
+            warn!(task_id, name = %variable.name, "an exported variable can't be in an environment; it is left out");
+        }
+        usable
+    })
+}
+
+/// Writes the task's usable secrets as files, and the session's sensitive variables; whether there are any.
+pub(super) fn write_secrets(room: &Room, context: &Context, session: Option<&Session>) -> std::io::Result<bool> {
     let mut has_secrets = false;
+    let variables = session.map_or(&[][..], Session::exported_variables);
+    for variable in variables.iter().filter(|variable| variable.sensitive && session::is_usable(variable)) {
+        room.write_secret(&variable.name, variable.value.as_bytes())?;
+        has_secrets = true;
+    }
     for secret in context.secrets().iter().filter(|secret| !secret.mask_only) {
         if is_file_name(&secret.name) {
             room.write_secret(&secret.name, &secret.value)?;

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!  {"type":"progress","message":"half way","fraction":0.5}
-//!  {"type":"output","name":"image","value":"sha256:…","sensitive":false}
+//!  {"type":"output","name":"image","value":"sha256:…","sensitive":false,"export":false}
 //! ```
 //!
-//! An output's value that is a text is told as text, any other as JSON. A line that is none of these is logged and passed over.
+//! An output's value that is a text is told as text, any other as JSON; `export` is for texts, which the session's later tasks find then. A line that is none of these is logged and passed over.
 
 use serde::Deserialize;
 use tokio::{net::unix::pipe, sync::oneshot};
@@ -37,6 +37,8 @@ enum Event {
         value: serde_json::Value,
         #[serde(default)]
         sensitive: bool,
+        #[serde(default)]
+        export: bool,
     },
 }
 
@@ -97,9 +99,9 @@ async fn tell(event: Result<Option<Event>, String>, context: &Context, complaint
             context.progress(message, fraction);
             Ok(())
         }
-        Ok(Some(Event::Output { name, value, sensitive })) => match output(name, &value, sensitive) {
+        Ok(Some(Event::Output { name, value, sensitive, export })) => match output(name, &value, sensitive, export) {
             Ok(output) => context.output(output).await.map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
+            Err(why) => Err(why),
         },
         Err(why) => Err(why),
     };
@@ -110,10 +112,12 @@ async fn tell(event: Result<Option<Event>, String>, context: &Context, complaint
     }
 }
 
-fn output(name: String, value: &serde_json::Value, sensitive: bool) -> Result<Output, serde_json::Error> {
+fn output(name: String, value: &serde_json::Value, sensitive: bool, export: bool) -> Result<Output, String> {
     let output = match value {
+        serde_json::Value::String(text) if export => Output::exported(name, text),
+        _ if export => return Err(format!("{name}: only a text can be exported")),
         serde_json::Value::String(text) => Output::text(name, text),
-        value => Output::json(name, value)?,
+        value => Output::json(name, value).map_err(|error| error.to_string())?,
     };
     Ok(if sensitive { output.sensitive() } else { output })
 }

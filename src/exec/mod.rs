@@ -29,6 +29,7 @@ mod process;
 mod record;
 mod result;
 mod room;
+mod session;
 mod task;
 mod verdict;
 
@@ -103,6 +104,7 @@ impl Host {
 /// The runner that `config` describes, for a process that has one already or for [`run`].
 pub fn connection(config: &Config, host: &Arc<Host>) -> Connection {
     let runner = Runner::new(&config.runner_id).version(env!("CARGO_PKG_VERSION")).label("kind", "exec");
+    let runner = runner.workspace(&host.rooms);
     let runner = config.slots.iter().fold(runner, |runner, (class, count)| runner.slots(class, *count));
     let runner = config.routes.iter().fold(runner, |runner, route| runner.handler(handler(route, host)));
     let connection = runner.connect(&config.connect);
@@ -137,6 +139,7 @@ fn handler(route: &Route, host: &Arc<Host>) -> Handler {
     });
     let handler = handler.kind(route.kind);
     let handler = if route.idempotent { handler.idempotent() } else { handler };
+    let handler = if route.any_runner { handler.any_runner() } else { handler };
     let handler = match &route.slot_class {
         Some(class) => handler.slot_class(class),
         None => handler,

@@ -1,4 +1,4 @@
-//! The file `$DLITE_OUTPUT`: named values, one a line.
+//! The files `$DLITE_OUTPUT` and `$DLITE_EXPORT`: named values, one a line; those of the second one are for the session's later tasks, too.
 //!
 //! The dialect, all of it:
 //!
@@ -7,7 +7,7 @@
 //! * Empty lines, and lines that begin with `#`, say nothing.
 //! * `KEY` is 1 to 128 letters, digits, `_`, `-` and `.`; spaces around it are taken off. A later value replaces an earlier one.
 //!
-//! A value that is no UTF-8 is told as bytes. A bad line is logged by its number and passed over.
+//! A value that is no UTF-8 is told as bytes, and can't be exported. A bad line is logged by its number and passed over.
 
 use crate::sdk::Output;
 
@@ -15,12 +15,50 @@ use crate::sdk::Output;
 pub(super) const FILE_BYTES_MAX: u64 = 4 << 20;
 
 /// Outputs of one result. From the protocol.
-const OUTPUTS_MAX: usize = 256;
+pub(super) const OUTPUTS_MAX: usize = 256;
 
 const KEY_BYTES_MAX: usize = 128;
 
 /// The outputs of a file by name, and what is wrong with it.
 pub(super) fn parse(text: &[u8]) -> (Vec<Output>, Vec<String>) {
+    let (values, complaints) = values(text);
+    checked(values, complaints, |key, value| match String::from_utf8(value) {
+        Ok(text) => Ok(Output::text(key, text)),
+        Err(error) => Ok(Output::bytes(key, error.into_bytes())),
+    })
+}
+
+/// The same, as variables for the session's later tasks.
+pub(super) fn parse_exports(text: &[u8]) -> (Vec<Output>, Vec<String>) {
+    let (values, complaints) = values(text);
+    checked(values, complaints, |key, value| match String::from_utf8(value) {
+        Ok(text) => Ok(Output::exported(key, text)),
+        Err(_) => Err(format!("{key}: only UTF-8 can be exported")),
+    })
+}
+
+type Values = Vec<(String, Vec<u8>)>;
+
+fn checked(
+    values: Values,
+    mut complaints: Vec<String>,
+    make: impl Fn(String, Vec<u8>) -> Result<Output, String>,
+) -> (Vec<Output>, Vec<String>) {
+    let mut outputs = Vec::new();
+    for (key, value) in values {
+        let output = make(key, value).and_then(|output| match output.check() {
+            Ok(()) => Ok(output),
+            Err(error) => Err(error.to_string()),
+        });
+        match output {
+            Ok(output) => outputs.push(output),
+            Err(complaint) => complaints.push(complaint),
+        }
+    }
+    (outputs, complaints)
+}
+
+fn values(text: &[u8]) -> (Values, Vec<String>) {
     let mut values: Vec<(String, Vec<u8>)> = Vec::new();
     let mut complaints = Vec::new();
     let mut lines = text.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line)).zip(1..);
@@ -65,18 +103,7 @@ pub(super) fn parse(text: &[u8]) -> (Vec<Output>, Vec<String>) {
         }
         values.push((key, value));
     }
-    let mut outputs = Vec::new();
-    for (key, value) in values {
-        let output = match String::from_utf8(value) {
-            Ok(text) => Output::text(key, text),
-            Err(error) => Output::bytes(key, error.into_bytes()),
-        };
-        match output.check() {
-            Ok(()) => outputs.push(output),
-            Err(error) => complaints.push(error.to_string()),
-        }
-    }
-    (outputs, complaints)
+    (values, complaints)
 }
 
 fn position(line: &[u8], part: &[u8]) -> Option<usize> {
@@ -115,6 +142,13 @@ mod tests {
         assert_eq!(complaints.len(), 3, "{complaints:?}");
         assert!(complaints[0].starts_with("line 1: "), "{complaints:?}");
         assert!(complaints[2].starts_with("line 5: "), "{complaints:?}");
+    }
+
+    #[test]
+    fn only_text_is_exported() {
+        let (exports, complaints) = parse_exports(b"SHA=11aa\nBYTES=\xff\n");
+        assert_eq!(exports, [Output::exported("SHA", "11aa")]);
+        assert_eq!(complaints, ["BYTES: only UTF-8 can be exported"]);
     }
 
     #[test]

@@ -6,6 +6,9 @@
 //!  events        the pipe behind the script's descriptor 3
 //!  result        $DLITE_RESULT_FILE
 //!  outputs       $DLITE_OUTPUT
+//!  exports       $DLITE_EXPORT
+//!  state         $DLITE_SESSION_STATE (0600)
+//!  sensitive     $DLITE_SESSION_SENSITIVE_STATE (0600)
 //!  secrets/      $DLITE_SECRETS_DIR, one file (0600) a secret
 //!  work/         where the script starts, unless told otherwise
 //! ```
@@ -75,6 +78,18 @@ impl Room {
         self.path.join("outputs")
     }
 
+    pub fn exports(&self) -> PathBuf {
+        self.path.join("exports")
+    }
+
+    pub fn session_state(&self) -> PathBuf {
+        self.path.join("state")
+    }
+
+    pub fn sensitive_state(&self) -> PathBuf {
+        self.path.join("sensitive")
+    }
+
     pub fn secrets(&self) -> PathBuf {
         self.path.join("secrets")
     }
@@ -88,7 +103,17 @@ impl Room {
         if !self.secrets().exists() {
             make_dir(&self.secrets())?;
         }
-        private_file(&self.secrets().join(name))?.write_all(value)
+        self.write_private(&self.secrets().join(name), value)
+    }
+
+    /// Writes a file (0600) of the room.
+    pub fn write_private(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        private_file(path)?.write_all(content)
+    }
+
+    /// See [`read_bounded`].
+    pub fn read(&self, path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+        read_bounded(path, bytes_max)
     }
 
     pub fn remove(&self) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! One task: its room, its keeper, and what comes back.
 
-use std::{io, process::Stdio, sync::Arc, time::Duration};
+use std::{io, path::Path, process::Stdio, sync::Arc, time::Duration};
 
 use tokio::{
     io::AsyncWriteExt as _,
@@ -23,9 +23,10 @@ use super::{
     outputs, record,
     result::{Captured, capture, from_file},
     room::{Room, read_bounded, read_json},
+    session,
     verdict::Report,
 };
-use crate::sdk::{Cancellation, Context, Failure, Output, Payload, Success};
+use crate::sdk::{Cancellation, Context, Failure, Output, Payload, Session, Success};
 
 /// The SDK drops a handler when its grace has passed; what is killed this long before still has its result told.
 const RESULT_MARGIN_MAX: Duration = Duration::from_secs(2);
@@ -47,7 +48,8 @@ pub(super) async fn execute(
     context: Context,
     payload: Payload,
 ) -> Result<Success, Failure> {
-    let (mut kept, pipe) = match enter(&host, &route, &context, &payload).await {
+    let session = context.session();
+    let (mut kept, pipe) = match enter(&host, &route, &context, session.as_ref(), &payload).await {
         Ok(entered) => entered,
         Err(error) => {
             let failure = Failure::errored("RUNNER_FAILED", format!("the task can't be started: {error}"));
@@ -58,7 +60,9 @@ pub(super) async fn execute(
     else {
         return Err(Failure::errored("RUNNER_FAILED", "the keeper has no streams"));
     };
-    let mask = Mask::new(context.secrets().iter().map(|secret| &secret.value[..]));
+    let variables = session.as_ref().map_or(&[][..], Session::exported_variables);
+    let exported = variables.iter().filter(|variable| variable.sensitive).map(|variable| variable.value.as_bytes());
+    let mask = Mask::new(context.secrets().iter().map(|secret| &secret.value[..]).chain(exported));
     let log = Log::new(context.task_id(), mask, route.log_bytes_max);
     let (over, is_over) = oneshot::channel();
     let streams = async { tokio::join!(capture(stdout, route.result_bytes_max), log.follow(stderr)) };
@@ -88,7 +92,7 @@ pub(super) async fn execute(
     }
     let (stdout, tail) = read.unwrap_or_default();
     match ended {
-        Some(ended) => kept.leave(&context, ended, stopped, stdout, tail).judge(&route),
+        Some(ended) => kept.leave(&context, session.as_ref(), ended, stopped, stdout, tail).judge(&route),
         None => {
             let message = "the process that kept the script died; the script was killed";
             let failure = Failure::errored("KEEPER_LOST", message).side_effects(true);
@@ -98,13 +102,22 @@ pub(super) async fn execute(
 }
 
 /// Starts the keeper in a new room and gives it its order.
-async fn enter(host: &Host, route: &Route, context: &Context, payload: &Payload) -> io::Result<(Kept, pipe::Receiver)> {
+async fn enter(
+    host: &Host,
+    route: &Route,
+    context: &Context,
+    session: Option<&Session>,
+    payload: &Payload,
+) -> io::Result<(Kept, pipe::Receiver)> {
     let room = Room::create(&host.rooms, &Uuid::new_v4().simple().to_string())?;
     let mut kept = Kept { room: room.clone(), child: None, control: None };
-    let has_secrets = write_secrets(&room, context)?;
+    let has_secrets = write_secrets(&room, context, session)?;
+    if let Some(session) = session {
+        session::write(&room, session)?;
+    }
     let order = Order {
         command: route.command.clone(),
-        environment: environment(route, &room, context, has_secrets),
+        environment: environment(route, &room, context, session, has_secrets),
         working_dir: route.working_dir.clone().unwrap_or_else(|| room.work()),
         cgroups: host.cgroups.clone().filter(|_| !route.limits.is_empty()),
         limits: route.limits,
@@ -189,6 +202,7 @@ impl Kept {
     fn leave(
         mut self,
         context: &Context,
+        session: Option<&Session>,
         ended: Ended,
         stopped: Option<Cancellation>,
         stdout: Captured,
@@ -200,28 +214,38 @@ impl Kept {
             warn!(task_id, %error, "the result file can't be read");
             None
         });
-        let outputs = if is_started { self.outputs(task_id) } else { Vec::new() };
+        let (mut outputs, mut state) = (Vec::new(), Ok(None));
+        if is_started {
+            outputs = self.outputs(task_id, &self.room.outputs(), outputs::parse);
+            let exports = self.outputs(task_id, &self.room.exports(), outputs::parse_exports);
+            let is_free = |output: &Output| exports.iter().all(|exported| exported.name() != output.name());
+            outputs.retain(is_free);
+            outputs.extend(exports);
+            outputs.truncate(outputs::OUTPUTS_MAX);
+            state = session.map_or(Ok(None), |session| session::read_back(&self.room, session));
+        }
         self.child = None;
         if let Err(error) = self.room.remove() {
             warn!(task_id, %error, room = %self.room.path().display(), "the task's room can't be removed");
         }
-        Report { ended, stopped, stdout, file, outputs, tail }
+        Report { ended, stopped, stdout, file, outputs, state, tail }
     }
 
-    fn outputs(&self, task_id: &str) -> Vec<Output> {
-        let text = match read_bounded(&self.room.outputs(), outputs::FILE_BYTES_MAX) {
+    fn outputs(&self, task_id: &str, path: &Path, parse: impl Fn(&[u8]) -> (Vec<Output>, Vec<String>)) -> Vec<Output> {
+        let text = match read_bounded(path, outputs::FILE_BYTES_MAX) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
             Err(error) => {
-                warn!(task_id, %error, "the outputs file can't be read");
+                warn!(task_id, %error, path = %path.display(), "a file of outputs can't be read");
                 return Vec::new();
             }
         };
         if text.len() as u64 > outputs::FILE_BYTES_MAX {
-            warn!(task_id, bytes_max = outputs::FILE_BYTES_MAX, "the outputs file is too large and is passed over");
+            let bytes_max = outputs::FILE_BYTES_MAX;
+            warn!(task_id, bytes_max, path = %path.display(), "a file of outputs is too large and is passed over");
             return Vec::new();
         }
-        let (outputs, complaints) = outputs::parse(&text);
+        let (outputs, complaints) = parse(&text);
         for why in complaints.iter().take(20) {
             warn!(task_id, %why, "an output is passed over");
         }

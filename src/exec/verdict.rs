@@ -14,6 +14,7 @@
 //! | asked to stop, whatever the code | CANCELLED, or TIMED_OUT if time was why | `TASK_CANCELLED`, `DEADLINE_EXCEEDED` |
 //! | never started | ERRORED, no side effects | `COMMAND_NOT_STARTED` |
 //! | 0, result too large | ERRORED, OUT_OF_RANGE | `RESULT_TOO_LARGE` |
+//! | 0, session's state too large or unreadable | ERRORED | `SESSION_STATE_INVALID` |
 
 use rustix::process::Signal;
 use tonic::Code;
@@ -24,7 +25,7 @@ use super::{
     log::Tail,
     result::{self, Captured},
 };
-use crate::sdk::{CancelReason, Cancellation, ErrorOrigin, Failure, Output, Retry, Success, reason};
+use crate::sdk::{CancelReason, Cancellation, ErrorOrigin, Failure, Output, Retry, StateChange, Success, reason};
 
 /// The highest standard signal: shells tell the end of a child by 128 and its number.
 const SIGNAL_MAX: i32 = 31;
@@ -39,6 +40,8 @@ pub(super) struct Report {
     /// What it wrote into the result file.
     pub file: Option<Captured>,
     pub outputs: Vec<Output>,
+    /// What it changed of its session's state, or what is wrong with that.
+    pub state: Result<Option<StateChange>, String>,
     pub tail: Tail,
 }
 
@@ -90,7 +93,12 @@ impl Report {
                 .retry(Retry::Never)
                 .hint("the result is too large", fix));
         }
-        let success = Success::new().exit_code(0);
+        let success = match &self.state {
+            Ok(None) => Success::new(),
+            Ok(Some(change)) => Success::new().session_state(change.clone()),
+            Err(why) => return Err(ran(Failure::errored("SESSION_STATE_INVALID", why)).origin(ErrorOrigin::UserCode)),
+        };
+        let success = success.exit_code(0);
         let success =
             if captured.bytes.is_empty() { success } else { success.payload(result::payload(captured.bytes.clone())) };
         Ok(self.outputs.iter().cloned().fold(success, Success::output))
@@ -188,11 +196,12 @@ mod tests {
             stdout: Captured::default(),
             file: None,
             outputs: Vec::new(),
+            state: Ok(None),
             tail: Tail::default(),
         };
         adjust(&mut report);
         let result = match report.judge(&config.routes[0]) {
-            Ok(success) => success.into_result(),
+            Ok(success) => success.into_end().result,
             Err(failure) => failure.into_result(),
         };
         let reason = reason::reason(result.error.as_ref().and_then(|error| error.status.as_ref()));

@@ -9,8 +9,11 @@ use tokio::{
 
 pub use super::output::OutputError;
 use super::{
+    extension::{Extension, find},
     holdings::LeaseId,
     output::{Output, output_set},
+    refusal::Refusal,
+    session::{Session, Snapshot, StateChange},
 };
 use crate::proto::runner::v1::{
     CancelReason, Origin, OutputSet, Progress, Secret, Task, TaskAssignment, TaskKind, TraceContext,
@@ -39,13 +42,15 @@ struct Shared {
     trace: Option<TraceContext>,
     deadline: Option<Instant>,
     cancellation: watch::Receiver<Option<Cancellation>>,
+    session: Option<watch::Receiver<Arc<Snapshot>>>,
     news: mpsc::Sender<News>,
 }
 
 /// What handlers tell the driver.
 pub(crate) enum News {
     Progress { lease_id: LeaseId, progress: Progress },
-    Output { lease_id: LeaseId, outputs: OutputSet, taken: oneshot::Sender<Result<(), OutputError>> },
+    Output { lease_id: LeaseId, outputs: OutputSet, taken: oneshot::Sender<Result<(), Refusal>> },
+    State { lease_id: LeaseId, change: StateChange, written: oneshot::Sender<Result<(), Refusal>> },
 }
 
 // === impl Cancellation ===
@@ -65,10 +70,13 @@ impl Context {
         assignment: TaskAssignment,
         deadline: Option<Instant>,
         cancellation: watch::Receiver<Option<Cancellation>>,
+        session: Option<watch::Receiver<Arc<Snapshot>>>,
         news: mpsc::Sender<News>,
     ) -> Self {
         let task = assignment.task.unwrap_or_default();
-        Self { shared: Arc::new(Shared { lease_id, task, trace: assignment.trace, deadline, cancellation, news }) }
+        Self {
+            shared: Arc::new(Shared { lease_id, task, trace: assignment.trace, deadline, cancellation, session, news }),
+        }
     }
 
     /// The idempotency key: the same for all attempts.
@@ -122,11 +130,16 @@ impl Context {
         self.task().origin.as_ref()
     }
 
-    /// The typed addition whose full message name is `name`, of those the handler asked for. Undecodable ones are absent.
-    pub fn extension<M: prost::Message + Default>(&self, name: &str) -> Option<M> {
-        let is_named = |extension: &&prost_types::Any| extension.type_url.rsplit('/').next() == Some(name);
-        let extension = self.task().extensions.iter().find(is_named)?;
-        M::decode(&extension.value[..]).ok()
+    /// The typed addition `E`, if the handler [asked for it](super::Handler::extension) and the task has one. Undecodable ones are
+    /// absent.
+    pub fn extension<E: Extension>(&self) -> Option<E> {
+        find(&self.task().extensions)
+    }
+
+    /// The stage that the task belongs to, as it is now. `None`: it belongs to none.
+    pub fn session(&self) -> Option<Session> {
+        let newest = self.shared.session.clone()?;
+        Some(Session::new(self.shared.lease_id.clone(), newest, self.shared.news.clone()))
     }
 
     /// The W3C trace parent that this task's spans belong to.
@@ -196,7 +209,7 @@ impl Context {
         let (taken, answer) = oneshot::channel();
         let news = News::Output { lease_id: self.shared.lease_id.clone(), outputs, taken };
         self.shared.news.send(news).await.map_err(|_| OutputError::TaskEnded)?;
-        answer.await.unwrap_or(Err(OutputError::TaskEnded))
+        Ok(answer.await.unwrap_or(Err(Refusal::TaskEnded))?)
     }
 }
 

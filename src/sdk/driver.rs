@@ -1,9 +1,10 @@
-//! The loop that performs what the session decides: it moves frames, runs handlers and keeps the time.
+//! The loop that performs what the engine decides: it moves frames, runs handlers and keeps the time.
 
 use std::{
     any::Any,
     collections::HashMap,
     pin::pin,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -16,33 +17,41 @@ use tracing::{debug, info, warn};
 
 use super::{
     backoff::{Backoff, WAIT_MAX, random_fraction},
-    context::{Cancellation, Context, News, OutputError},
+    context::{Cancellation, Context, News},
+    control::{Control, Settings},
+    engine::{Effect, Engine, LinkEnd, Profile},
     error::{Ended, RunError},
     handler::Handler,
     holdings::LeaseId,
     link::{Link, LinkEvent, Lost},
-    outcome::{self, Failure, Success},
+    outcome::{self, End, Failure, Success},
     reason,
-    session::{Effect, LinkEnd, Profile, Session},
+    refusal::Refusal,
+    session::Snapshot,
     target::{Target, Token},
+    usage::Meter,
 };
-use crate::proto::runner::v1::{FrameRejection, TaskAssignment, TaskResult, attach_response::Frame};
+use crate::proto::runner::v1::{FrameRejection, TaskAssignment, attach_response::Frame};
 
 /// News of handlers that waits for the loop; beyond it progress is dropped and outputs wait.
 const NEWS_BUFFERED: usize = 1024;
 
 /// See the module.
 pub(crate) struct Driver {
-    session: Session,
+    engine: Engine,
     link: Link,
     target: Target,
     token: Option<Token>,
     backoff: Backoff,
     handlers: HashMap<String, Handler>,
+    settings: watch::Receiver<Settings>,
+    /// Keeps the settings' sender alive.
+    _control: Control,
+    meter: Meter,
     works: JoinSet<Result<Success, Failure>>,
     running: HashMap<Id, Running>,
     stops: HashMap<LeaseId, Stop>,
-    tickets: HashMap<u64, oneshot::Sender<Result<(), OutputError>>>,
+    tickets: HashMap<u64, oneshot::Sender<Result<(), Refusal>>>,
     last_ticket: u64,
     news_sender: mpsc::Sender<News>,
     news: mpsc::Receiver<News>,
@@ -73,18 +82,23 @@ impl Driver {
     pub fn new(
         profile: Profile,
         handlers: Vec<Handler>,
+        control: Control,
+        meter: Meter,
         target: Target,
         token: Option<Token>,
         backoff: Backoff,
     ) -> Self {
         let (news_sender, news) = mpsc::channel(NEWS_BUFFERED);
         Self {
-            session: Session::new(profile),
+            engine: Engine::new(profile),
             link: Link::Waiting(Instant::now()),
             target,
             token,
             backoff,
             handlers: handlers.into_iter().map(|handler| (handler.declared.task_type.clone(), handler)).collect(),
+            settings: control.subscribe(),
+            _control: control,
+            meter,
             works: JoinSet::new(),
             running: HashMap::new(),
             stops: HashMap::new(),
@@ -98,6 +112,7 @@ impl Driver {
     pub async fn run(mut self, stop: impl Future<Output = ()>, grace: Option<Duration>) -> Result<(), RunError> {
         let mut stop = pin!(stop);
         let mut shutdown = Shutdown::NotAsked;
+        self.settings.mark_changed();
         loop {
             // Also when frames keep coming: those of the select below are served first.
             while let Some(ended) = self.works.try_join_next_with_id() {
@@ -105,32 +120,38 @@ impl Driver {
             }
             self.perform();
             self.write();
-            if self.session.is_done() && self.link.leave() {
+            if self.engine.is_done() && self.link.leave() {
                 return Ok(());
             }
-            let timeout = self.session.poll_timeout().map(Instant::from_std);
+            let timeout = self.engine.poll_timeout().map(Instant::from_std);
             tokio::select! {
                 // What has arrived comes before what time has brought: it may be the renewal that time ran out for.
                 biased;
-                event = self.link.next(self.session.has_frame()) => self.link_event(event)?,
+                event = self.link.next(self.engine.has_frame()) => self.link_event(event)?,
                 Some(ended) = self.works.join_next_with_id() => self.ended(ended),
                 Some(news) = self.news.recv() => self.news(news),
+                Ok(()) = self.settings.changed() => {
+                    let Settings { capacity, health } = self.settings.borrow_and_update().clone();
+                    self.engine.set(capacity, health);
+                }
                 () = &mut stop, if matches!(shutdown, Shutdown::NotAsked) => {
-                    self.session.leave();
+                    self.engine.leave();
                     shutdown = Shutdown::Asked { cancel_at: grace.and_then(|grace| Instant::now().checked_add(grace)) };
                 }
                 () = shutdown.due() => shutdown = self.shut_down(grace.unwrap_or_default(), &shutdown)?,
                 () = sleep_until(timeout.unwrap_or_else(Instant::now)), if timeout.is_some() => {
-                    self.session.handle_timeout(Instant::now().into_std());
+                    self.engine.handle_timeout(Instant::now().into_std());
                 }
             }
         }
     }
 
     fn perform(&mut self) {
-        while let Some(effect) = self.session.poll_effect() {
+        while let Some(effect) = self.engine.poll_effect() {
             match effect {
-                Effect::Start { lease_id, assignment, deadline } => self.start(lease_id, *assignment, deadline),
+                Effect::Start { lease_id, assignment, deadline, session } => {
+                    self.start(lease_id, *assignment, deadline, session);
+                }
                 Effect::Ask { lease_id, cancellation } => {
                     if let Some(stop) = self.stops.get(&lease_id) {
                         info!(%lease_id, reason = ?cancellation.reason, "a task is asked to stop");
@@ -161,9 +182,13 @@ impl Driver {
     }
 
     fn write(&mut self) {
-        while self.session.has_frame()
+        if self.engine.wants_usage() {
+            let usage = self.meter.read();
+            self.engine.set_usage(usage);
+        }
+        while self.engine.has_frame()
             && let Some(permit) = self.link.try_reserve()
-            && let Some(frame) = self.session.poll_frame(Instant::now().into_std())
+            && let Some(frame) = self.engine.poll_frame(Instant::now().into_std())
         {
             permit.send(frame);
         }
@@ -174,13 +199,13 @@ impl Driver {
             LinkEvent::Due => {
                 debug!(target = %self.target, "attaching");
                 self.link = Link::attach(self.target.clone(), self.token.clone());
-                self.session.connected(Instant::now().into_std());
+                self.engine.connected(Instant::now().into_std());
             }
             LinkEvent::Frame(frame) => {
                 log(frame.frame.as_ref());
-                let welcomed = self.session.is_welcomed();
-                self.session.receive(Instant::now().into_std(), *frame);
-                if !welcomed && self.session.is_welcomed() {
+                let welcomed = self.engine.is_welcomed();
+                self.engine.receive(Instant::now().into_std(), *frame);
+                if !welcomed && self.engine.is_welcomed() {
                     info!(target = %self.target, "attached");
                     self.backoff.reset();
                 }
@@ -192,8 +217,8 @@ impl Driver {
     }
 
     fn lost(&mut self, lost: &Lost) -> Result<(), RunError> {
-        self.session.disconnected();
-        if self.session.is_done() {
+        self.engine.disconnected();
+        if self.engine.is_done() {
             self.link = Link::Waiting(Instant::now());
             return Ok(());
         }
@@ -219,19 +244,26 @@ impl Driver {
         self.link = Link::Waiting(Instant::now() + wait);
     }
 
-    fn start(&mut self, lease_id: LeaseId, mut assignment: TaskAssignment, deadline: Option<std::time::Instant>) {
+    fn start(
+        &mut self,
+        lease_id: LeaseId,
+        mut assignment: TaskAssignment,
+        deadline: Option<std::time::Instant>,
+        session: Option<watch::Receiver<Arc<Snapshot>>>,
+    ) {
         let task = assignment.task.get_or_insert_default();
         let payload = task.payload.take().unwrap_or_default();
         let handler = self.handlers.get(&task.task_type).cloned();
         debug!(task_id = %task.task_id, task_type = %task.task_type, %lease_id, "a task starts");
         let (ask, cancellation) = watch::channel(None);
         let deadline = deadline.map(Instant::from_std);
-        let context = Context::new(lease_id.clone(), assignment, deadline, cancellation, self.news_sender.clone());
+        let news = self.news_sender.clone();
+        let context = Context::new(lease_id.clone(), assignment, deadline, cancellation, session, news);
         // The function itself runs inside the task too, so that its panic is the task's end and not the runner's.
         let abort = self.works.spawn(async move {
             match handler {
                 Some(handler) => handler.start(context, payload).await,
-                None => Err(Failure::errored("NO_HANDLER", "the session accepted a task without a handler")),
+                None => Err(Failure::errored("NO_HANDLER", "the engine accepted a task without a handler")),
             }
         });
         self.running.insert(abort.id(), Running { lease_id: lease_id.clone(), started: SystemTime::now() });
@@ -240,11 +272,11 @@ impl Driver {
 
     fn ended(&mut self, ended: Result<(Id, Result<Success, Failure>), JoinError>) {
         let (id, result) = match ended {
-            Ok((id, Ok(success))) => (id, Some(success.into_result())),
-            Ok((id, Err(failure))) => (id, Some(failure.into_result())),
+            Ok((id, Ok(success))) => (id, Some(success.into_end())),
+            Ok((id, Err(failure))) => (id, Some(failure.into_end())),
             Err(error) => {
                 let id = error.id();
-                (id, error.try_into_panic().ok().map(|panic| outcome::panicked(panic_message(&*panic))))
+                (id, error.try_into_panic().ok().map(|panic| End::from(outcome::panicked(panic_message(&*panic)))))
             }
         };
         let Some(Running { lease_id, started }) = self.running.remove(&id) else { return };
@@ -252,12 +284,12 @@ impl Driver {
         self.take_news();
         let now = Instant::now().into_std();
         match result {
-            Some(result) => {
+            Some(mut end) => {
                 let times = |at: SystemTime| Some(prost_types::Timestamp::from(at));
-                let (start_time, end_time) = (times(started), times(SystemTime::now()));
-                self.session.finished(now, &lease_id, TaskResult { start_time, end_time, ..result });
+                (end.result.start_time, end.result.end_time) = (times(started), times(SystemTime::now()));
+                self.engine.finished(now, &lease_id, end);
             }
-            None => self.session.stopped(now, &lease_id),
+            None => self.engine.stopped(now, &lease_id),
         }
     }
 
@@ -271,23 +303,32 @@ impl Driver {
 
     fn news(&mut self, news: News) {
         match news {
-            News::Progress { lease_id, progress } => self.session.progress(&lease_id, progress),
+            News::Progress { lease_id, progress } => self.engine.progress(&lease_id, progress),
             News::Output { lease_id, outputs, taken } => {
-                self.last_ticket += 1;
-                self.tickets.insert(self.last_ticket, taken);
-                self.session.output(&lease_id, self.last_ticket, outputs);
+                let ticket = self.ticket(taken);
+                self.engine.output(&lease_id, ticket, outputs);
+            }
+            News::State { lease_id, change, written } => {
+                let ticket = self.ticket(written);
+                self.engine.set_state(&lease_id, ticket, change);
             }
         }
+    }
+
+    fn ticket(&mut self, answer: oneshot::Sender<Result<(), Refusal>>) -> u64 {
+        self.last_ticket += 1;
+        self.tickets.insert(self.last_ticket, answer);
+        self.last_ticket
     }
 
     fn shut_down(&mut self, grace: Duration, shutdown: &Shutdown) -> Result<Shutdown, RunError> {
         let now = Instant::now();
         match shutdown {
             Shutdown::NotAsked | Shutdown::Asked { .. } => {
-                self.session.cancel_all(now.into_std(), "the runner stops");
+                self.engine.cancel_all(now.into_std(), "the runner stops");
                 Ok(Shutdown::Cancelled { give_up_at: now + grace })
             }
-            Shutdown::Cancelled { .. } => Err(RunError::Unacknowledged { count: self.session.held_count() }),
+            Shutdown::Cancelled { .. } => Err(RunError::Unacknowledged { count: self.engine.held_count() }),
         }
     }
 }

@@ -4,6 +4,8 @@ use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 
 use super::{
     context::Context,
+    extension::Extension,
+    layer::{Around, Layer, around, wrap},
     outcome::{Failure, Success},
 };
 use crate::proto::runner::v1::{self as proto, Payload, ResourceRequest, TaskKind};
@@ -11,7 +13,7 @@ use crate::proto::runner::v1::{self as proto, Payload, ResourceRequest, TaskKind
 /// The future of one started handler.
 pub(crate) type Work = Pin<Box<dyn Future<Output = Result<Success, Failure>> + Send>>;
 
-type Execute = Arc<dyn Fn(Context, Payload) -> Work + Send + Sync>;
+pub(crate) type Execute = Arc<dyn Fn(Context, Payload) -> Work + Send + Sync>;
 
 /// A task type that a runner executes.
 #[derive(Clone)]
@@ -76,9 +78,26 @@ impl Handler {
         self
     }
 
-    /// Asks for the extension of this full message name, such as "dlite.upstream.harness.v1.TaskInfo".
-    pub fn extension(mut self, name: impl Into<String>) -> Self {
-        self.declared.extensions.push(name.into());
+    /// Asks for the typed addition `E`; without that a task comes without it.
+    pub fn extension<E: Extension>(mut self) -> Self {
+        self.declared.extensions.push(E::full_name());
+        self
+    }
+
+    /// All that a session needs stands in its state, so any runner may go on with it. Unless said, a session's later tasks go only
+    /// to the runner that did its setup.
+    pub fn any_runner(mut self) -> Self {
+        self.declared.any_runner = true;
+        self
+    }
+
+    /// Puts a layer around it; the last one is the outermost.
+    pub fn layer(self, layer: impl Layer) -> Self {
+        self.wrapped(around(layer))
+    }
+
+    pub(crate) fn wrapped(mut self, layer: Around) -> Self {
+        self.execute = wrap(self.execute, layer);
         self
     }
 

@@ -14,7 +14,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::proto::runner::v1::{CancelReason, HeldTask, Progress, Rejected, TaskAssignment, TaskResult, TaskUpdate};
+use crate::proto::runner::v1::{
+    CancelReason, HeldTask, Progress, Rejected, SessionStateUpdate, TaskAssignment, TaskResult, TaskUpdate,
+};
 
 /// The fencing token of an assignment, as the delegate made it.
 pub(crate) type LeaseId = Arc<str>;
@@ -42,9 +44,27 @@ pub(crate) struct Held {
     pub result_sent: bool,
     /// The delegate refused a result of this lease and got a smaller one.
     pub result_replaced: bool,
+    /// The session the task belongs to.
+    pub session_id: Option<Arc<str>>,
+    /// Changes of the session's state among the updates, by number.
+    pub writes: BTreeMap<u64, Write>,
+    /// Changes refused as stale, until the state in force is known.
+    pub refused: Vec<(Write, SessionStateUpdate)>,
+    /// Version of the session's state that the result's change was made from; 0: it has none.
+    pub result_base: u64,
+    /// The result was refused as stale; it waits for the state in force.
+    pub result_stale: bool,
 }
 
-/// What the session needs to know about a handler.
+/// A change of a session's state whose handler waits for its outcome.
+#[derive(Debug)]
+pub(crate) struct Write {
+    pub ticket: u64,
+    /// Version of the state it was made from.
+    pub base: u64,
+}
+
+/// What the engine needs to know about a handler.
 #[derive(Debug, Default)]
 pub(crate) struct Rule {
     pub slot_class: String,
@@ -101,7 +121,25 @@ impl Held {
             progress: None,
             result_sent: false,
             result_replaced: false,
+            session_id: None,
+            writes: BTreeMap::new(),
+            refused: Vec::new(),
+            result_base: 0,
+            result_stale: false,
         }
+    }
+
+    /// The number of its next update.
+    pub fn next_number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
+    }
+
+    /// The tickets of all changes whose outcome is open.
+    pub fn take_writes(&mut self) -> Vec<u64> {
+        let sent = std::mem::take(&mut self.writes).into_values();
+        let refused = std::mem::take(&mut self.refused).into_iter().map(|(write, _)| write);
+        sent.chain(refused).map(|write| write.ticket).collect()
     }
 
     /// How Hello names it.

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::proto::runner::v1::{AttachRequest, AttachResponse, runner_service_client::RunnerServiceClient};
 
-/// Frames between the session and HTTP/2. More stay in the session, where their content is still fresh when they leave.
+/// Frames between the engine and HTTP/2. More stay in the engine, where their content is still fresh when they leave.
 const FRAMES_BUFFERED: usize = 64;
 
 /// Largest frame decoded, as at the delegate.

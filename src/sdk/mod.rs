@@ -13,7 +13,7 @@
 //!
 //! ```text
 //!            frames                      effects
-//! delegate ◄───────► link ◄──► Session ──────────► driver ──► handlers
+//! delegate ◄───────► link ◄──► engine ───────────► driver ──► handlers
 //!                              (sync)  ◄──────────        ◄── results, outputs, progress
 //! ```
 //!
@@ -23,29 +23,43 @@
 
 mod backoff;
 mod context;
+mod control;
 mod driver;
+mod engine;
 mod error;
+mod extension;
 mod handler;
 mod holdings;
+mod json;
+mod layer;
 mod link;
 mod outcome;
 mod output;
 mod payload;
 pub mod reason;
+mod refusal;
 mod runner;
 mod session;
+mod stage;
 mod stream;
 mod target;
+mod usage;
 
 pub use self::{
     context::{Cancellation, Context},
+    control::Control,
     error::RunError,
+    extension::Extension,
     handler::Handler,
+    layer::{Deadline, Layer, Next, Timing},
     outcome::{Failure, Retry, Success},
     output::{Output, OutputError},
-    runner::{Connection, Runner},
+    runner::{CLEANUP_CLASS, Connection, Runner},
+    session::{STATE_BYTES_MAX, Session, StateChange, StateError, UPDATE_TRIES_MAX},
+    stage::{Cleanup, Execute, Setup},
     target::Token,
 };
 pub use crate::proto::runner::v1::{
-    CancelReason, ErrorOrigin, Origin, Payload, Progress, ResourceRequest, ResourceUsage, Secret, Task, TaskKind,
+    CancelReason, ErrorOrigin, ExportedVariable, Origin, Payload, Progress, ResourceRequest, ResourceUsage,
+    RunnerHealth, Secret, SessionPhase, Task, TaskKind, TaskOutcome,
 };

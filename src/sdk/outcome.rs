@@ -6,8 +6,10 @@ use tonic::Code;
 use tonic_types::Status;
 
 use super::{
+    extension::{Extension, to_any},
     output::Output,
     reason::{self, status},
+    session::StateChange,
 };
 use crate::proto::runner::v1::{
     CancelReason, ErrorOrigin, Hint, Payload, ResourceUsage, RetryDisposition, TaskError, TaskOutcome, TaskResult,
@@ -23,6 +25,7 @@ const HINTS_MAX: usize = 8;
 #[derive(Debug, Default, Clone)]
 pub struct Success {
     result: TaskResult,
+    base: u64,
 }
 
 /// A task not done as asked. Any error becomes one through `?`: then the task *errored*, and nothing says whether it may be
@@ -31,6 +34,14 @@ pub struct Success {
 pub struct Failure {
     result: Box<TaskResult>,
     error: Box<TaskError>,
+    base: u64,
+}
+
+/// A handler's end: its result, and the version of the session's state that a change in it was made from.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub result: TaskResult,
+    pub base: u64,
 }
 
 /// Where an errored task may be tried again; it counts only if the handler is idempotent.
@@ -78,14 +89,23 @@ impl Success {
         self
     }
 
-    /// A typed addition for the upstream's adapter, each type once.
-    pub fn extension(mut self, extension: prost_types::Any) -> Self {
-        self.result.extensions.push(extension);
+    /// A typed addition for the upstream's adapter, each type once; one it does not know is dropped there.
+    pub fn extension<E: Extension>(mut self, extension: &E) -> Self {
+        self.result.extensions.push(to_any(extension));
         self
     }
 
-    pub(crate) fn into_result(self) -> TaskResult {
-        TaskResult { outcome: TaskOutcome::Succeeded as i32, ..self.result }
+    /// The session's last change by this task, durable together with the result. If another task has changed the state meanwhile,
+    /// the task errors with `SESSION_ETAG_STALE` instead: who shares the state with others uses
+    /// [`Session::update`](super::Session::update) before.
+    pub fn session_state(mut self, change: StateChange) -> Self {
+        self.base = change.base;
+        self.result.session_state = Some(change.update);
+        self
+    }
+
+    pub(crate) fn into_end(self) -> End {
+        End { result: TaskResult { outcome: TaskOutcome::Succeeded as i32, ..self.result }, base: self.base }
     }
 }
 
@@ -132,6 +152,11 @@ impl Failure {
     /// It took longer than it may.
     pub fn timed_out(message: impl Into<String>) -> Self {
         Self::new(TaskOutcome::TimedOut, status(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message))
+    }
+
+    /// How the task ends.
+    pub fn outcome(&self) -> TaskOutcome {
+        self.result.outcome()
     }
 
     /// Code of the error; says more than the outcome alone.
@@ -195,6 +220,24 @@ impl Failure {
         self
     }
 
+    /// A typed addition for the upstream's adapter, each type once; one it does not know is dropped there.
+    pub fn extension<E: Extension>(mut self, extension: &E) -> Self {
+        self.result.extensions.push(to_any(extension));
+        self
+    }
+
+    /// As [`Success::session_state`].
+    pub fn session_state(mut self, change: StateChange) -> Self {
+        self.base = change.base;
+        self.result.session_state = Some(change.update);
+        self
+    }
+
+    pub(crate) fn into_end(self) -> End {
+        let base = self.base;
+        End { result: self.into_result(), base }
+    }
+
     pub(crate) fn into_result(self) -> TaskResult {
         TaskResult { error: Some(*self.error), ..*self.result }
     }
@@ -202,7 +245,15 @@ impl Failure {
     fn new(outcome: TaskOutcome, status: Status) -> Self {
         let result = TaskResult { outcome: outcome as i32, ..TaskResult::default() };
         let error = TaskError { status: Some(status), ..TaskError::default() };
-        Self { result: Box::new(result), error: Box::new(error) }
+        Self { result: Box::new(result), error: Box::new(error), base: 0 }
+    }
+}
+
+// === impl End ===
+
+impl From<TaskResult> for End {
+    fn from(result: TaskResult) -> Self {
+        Self { result, base: 0 }
     }
 }
 

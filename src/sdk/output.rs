@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 
+use super::refusal::Refusal;
 use crate::proto::runner::v1::{self as proto, output::Value};
 
 /// Outputs in one update or result. From the protocol.
@@ -54,10 +55,22 @@ impl Output {
         Ok(Self::new(name, Value::Json(serde_json::to_vec(value)?.into())))
     }
 
+    /// Text that later tasks of the same session find as [`Session::exported`](super::Session::exported), too.
+    pub fn exported(name: impl Into<String>, text: impl Into<String>) -> Self {
+        let mut output = Self::text(name, text);
+        output.0.set_scope(proto::OutputScope::Exported);
+        output
+    }
+
     /// Never logged or shown.
     pub fn sensitive(mut self) -> Self {
         self.0.sensitive = true;
         self
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.0.name
     }
 
     fn new(name: impl Into<String>, value: Value) -> Self {
@@ -81,6 +94,16 @@ impl Output {
             return Err(OutputError::Value { name: self.0.name.clone(), bytes });
         }
         Ok(())
+    }
+}
+
+impl From<Refusal> for OutputError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::TooLarge { bytes, bytes_max } => Self::TooLarge { bytes, bytes_max },
+            // The last two are said of a session's state alone.
+            Refusal::TaskEnded | Refusal::Stale | Refusal::Refused { .. } => Self::TaskEnded,
+        }
     }
 }
 

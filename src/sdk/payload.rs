@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::outcome::Failure;
+use super::{json, outcome::Failure};
 use crate::proto::runner::v1::Payload;
 
 impl Payload {
@@ -22,9 +22,8 @@ impl Payload {
         Ok(Self::new("application/json", serde_json::to_vec(value)?))
     }
 
-    /// The content read as JSON; a content that does not fit is the task's fault and says where.
+    /// The content read as JSON; a content that does not fit is the task's fault, and the failure names the field, never its value.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        serde_json::from_slice(&self.inline)
-            .map_err(|error| Failure::invalid(format!("the payload is not as expected: {error}")))
+        json::parse(&self.inline).map_err(|error| Failure::invalid(format!("the payload is not as expected: {error}")))
     }
 }

@@ -19,6 +19,10 @@ pub const HANDLER_PANICKED: &str = "HANDLER_PANICKED";
 pub const HANDLER_ERROR: &str = "HANDLER_ERROR";
 /// The result, or its payload, is larger than the delegate takes.
 pub const RESULT_TOO_LARGE: &str = "RESULT_TOO_LARGE";
+/// Another task changed the session's state first.
+pub const SESSION_ETAG_STALE: &str = "SESSION_ETAG_STALE";
+/// The session has ended and takes no changes.
+pub const SESSION_CLOSED: &str = "SESSION_CLOSED";
 /// The delegate found the frame broken.
 pub(crate) const FRAME_INVALID: &str = "FRAME_INVALID";
 /// The delegate and this runner count the frames of the stream differently.

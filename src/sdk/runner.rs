@@ -1,42 +1,53 @@
 //! A runner as its program describes it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use uuid::Uuid;
 
 use super::{
     backoff::Backoff,
+    control::{Control, check_slots},
     driver::Driver,
+    engine::Profile,
     error::RunError,
     handler::Handler,
-    session::Profile,
+    layer::{Around, Layer, around},
     target::{Target, Token},
+    usage::Meter,
 };
-use crate::proto::runner::v1::{Capacity, RunnerInfo};
+use crate::proto::runner::v1::{self as proto, Capacity, RunnerInfo};
 
 /// Bounds of the protocol.
 const ID_BYTES_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 128;
-const CLASSES_MAX: usize = 16;
-const SLOTS_MAX: u64 = 10_000;
+
+const DEFAULT_CLASS: &str = "default";
+
+/// Class of handlers made by [`Handler::cleanup`], so that executes never keep a cleanup waiting.
+pub const CLEANUP_CLASS: &str = "cleanup";
+
+/// Slots of that class, unless said. A cleanup takes little of a host and makes room on it.
+const CLEANUP_SLOTS_DEFAULT: u32 = 4;
 
 /// What this SDK is called in `RunnerInfo.sdk`.
 const SDK: &str = concat!("dlite-rust/", env!("CARGO_PKG_VERSION"));
 
 /// Handlers and the slots they share.
-#[derive(Debug)]
 pub struct Runner {
     runner_id: String,
     version: String,
     labels: BTreeMap<String, String>,
     handlers: Vec<Handler>,
     slots: BTreeMap<String, u32>,
+    workspace: PathBuf,
+    layers: Vec<Around>,
 }
 
 /// A runner and the way to its delegate.
 #[derive(Debug)]
 pub struct Connection {
     runner: Runner,
+    control: Control,
     target: String,
     token: Option<Token>,
     backoff: Backoff,
@@ -55,6 +66,8 @@ impl Runner {
             labels: BTreeMap::new(),
             handlers: Vec::new(),
             slots: BTreeMap::new(),
+            workspace: PathBuf::from("."),
+            layers: Vec::new(),
         }
     }
 
@@ -64,9 +77,22 @@ impl Runner {
         self
     }
 
-    /// How many tasks run at once in a slot class; up to 16 classes and 10,000 slots in all. Unless said: one of "default".
+    /// Puts a layer around all handlers, those added later, too; the last one is the outermost.
+    pub fn layer(mut self, layer: impl Layer) -> Self {
+        self.layers.push(around(layer));
+        self
+    }
+
+    /// How many tasks run at once in a slot class; up to 16 classes and 10,000 slots in all. Unless said: one of "default", and
+    /// four of "cleanup" if a handler [cleans up](Handler::cleanup).
     pub fn slots(mut self, class: impl Into<String>, count: u32) -> Self {
         self.slots.insert(class.into(), count);
+        self
+    }
+
+    /// A path in the file system that holds the workspaces, whose free space the delegate is told. Unless said: the working directory.
+    pub fn workspace(mut self, path: impl Into<PathBuf>) -> Self {
+        self.workspace = path.into();
         self
     }
 
@@ -85,6 +111,7 @@ impl Runner {
     /// `unix:/path/of/socket`, or `http://host:port` together with a [`token`](Connection::token). Nothing is sent yet.
     pub fn connect(self, target: impl Into<String>) -> Connection {
         Connection {
+            control: Control::new(self.all_slots()),
             runner: self,
             target: target.into(),
             token: None,
@@ -98,9 +125,8 @@ impl Runner {
         if !is_name(&self.runner_id, ID_BYTES_MAX) {
             return complain("runner_id".to_owned(), "give 1 to 64 bytes of visible ASCII");
         }
-        if self.slots.len() > CLASSES_MAX || self.slots.values().copied().map(u64::from).sum::<u64>() > SLOTS_MAX {
-            return complain("slots".to_owned(), "give up to 16 classes and 10,000 slots in all");
-        }
+        let slots = self.all_slots();
+        check_slots(&slots)?;
         for (at, handler) in self.handlers.iter().enumerate() {
             let declared = &handler.declared;
             let field = format!("handler {}", declared.task_type);
@@ -110,17 +136,28 @@ impl Runner {
             if self.handlers[..at].iter().any(|other| other.declared.task_type == declared.task_type) {
                 return complain(field, "one handler for each task type is possible");
             }
-            let class = if declared.slot_class.is_empty() { "default" } else { &declared.slot_class };
-            if !self.slots.is_empty() && !self.slots.contains_key(class) {
+            let class = slot_class(declared);
+            if !slots.contains_key(class) {
                 return complain(field, &format!("give its slot class {class} some slots, or it never gets a task"));
             }
         }
         Ok(())
     }
 
+    /// What was said, one of "default" if nothing was, and those that cleanups have of their own.
+    fn all_slots(&self) -> BTreeMap<String, u32> {
+        let mut slots = self.slots.clone();
+        if slots.is_empty() {
+            slots.insert(DEFAULT_CLASS.to_owned(), 1);
+        }
+        let cleans_up = |handler: &Handler| slot_class(&handler.declared) == CLEANUP_CLASS;
+        if !slots.contains_key(CLEANUP_CLASS) && self.handlers.iter().any(cleans_up) {
+            slots.insert(CLEANUP_CLASS.to_owned(), CLEANUP_SLOTS_DEFAULT);
+        }
+        slots
+    }
+
     fn profile(&self) -> Profile {
-        let unless_said = || BTreeMap::from([("default".to_owned(), 1)]);
-        let slots = if self.slots.is_empty() { unless_said() } else { self.slots.clone() };
         let info = RunnerInfo {
             version: self.version.clone(),
             sdk: SDK.to_owned(),
@@ -134,8 +171,18 @@ impl Runner {
             instance_id: Uuid::new_v4().to_string(),
             info,
             handlers: self.handlers.iter().map(|handler| handler.declared.clone()).collect(),
-            capacity: Capacity { slots, refuse_new_sessions: false },
+            capacity: Capacity { slots: self.all_slots(), refuse_new_sessions: false },
         }
+    }
+}
+
+impl fmt::Debug for Runner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runner")
+            .field("runner_id", &self.runner_id)
+            .field("handlers", &self.handlers)
+            .field("slots", &self.all_slots())
+            .finish_non_exhaustive()
     }
 }
 
@@ -146,6 +193,11 @@ impl Connection {
     pub fn token(mut self, token: Token) -> Self {
         self.token = Some(token);
         self
+    }
+
+    /// To change health and capacity before and while it runs.
+    pub fn control(&self) -> Control {
+        self.control.clone()
     }
 
     /// Bounds of the random wait before an attach that follows a failure: up to `min` after the first one, doubled each time
@@ -177,8 +229,17 @@ impl Connection {
             (Target::Http(_), None) => return Err(RunError::TokenMissing { target: self.target }),
         };
         let profile = self.runner.profile();
-        Driver::new(profile, self.runner.handlers, target, token, self.backoff).run(shutdown, self.shutdown_grace).await
+        let meter = Meter::new(self.runner.workspace);
+        let layers = self.runner.layers;
+        let wrapped = |handler| layers.iter().cloned().fold(handler, Handler::wrapped);
+        let handlers = self.runner.handlers.into_iter().map(wrapped).collect();
+        let driver = Driver::new(profile, handlers, self.control, meter, target, token, self.backoff);
+        driver.run(shutdown, self.shutdown_grace).await
     }
+}
+
+fn slot_class(declared: &proto::Handler) -> &str {
+    if declared.slot_class.is_empty() { DEFAULT_CLASS } else { &declared.slot_class }
 }
 
 fn is_name(text: &str, bytes_max: usize) -> bool {

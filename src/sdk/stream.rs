@@ -1,6 +1,6 @@
 //! The counting of one stream: what waits to go out, what went out and is not acknowledged, what came in.
 //!
-//! It knows numbers only; what a number means for a lease is the session's business.
+//! It knows numbers only; what a number means for a lease is the engine's business.
 
 use std::{
     collections::VecDeque,
@@ -18,6 +18,7 @@ const HEARTBEATS_REMEMBERED_MAX: usize = 8;
 pub(crate) enum Outgoing {
     Hello,
     Heartbeat,
+    Capacity,
     Decision(LeaseId),
     Update(LeaseId, u64),
     Progress(LeaseId),
@@ -54,6 +55,8 @@ pub(crate) enum Arrival {
 pub(crate) struct Stream {
     /// The delegate answered Hello.
     pub welcomed: bool,
+    /// Hello may tell an outdated capacity.
+    pub capacity_changed: bool,
     pub last_heard: Instant,
     pub next_heartbeat: Option<Instant>,
     pub queue: VecDeque<Outgoing>,
@@ -70,6 +73,7 @@ impl Stream {
     pub fn new(now: Instant) -> Self {
         Self {
             welcomed: false,
+            capacity_changed: false,
             last_heard: now,
             next_heartbeat: None,
             queue: VecDeque::from([Outgoing::Hello]),

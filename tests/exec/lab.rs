@@ -9,7 +9,7 @@ use std::{
 };
 
 use dlite::proto::runner::v1::{
-    Output, Payload, Progress, Task, TaskOutcome, TaskResult, Welcome, attach_request::Frame, output::Value,
+    Output, Payload, Progress, Session, Task, TaskOutcome, TaskResult, Welcome, attach_request::Frame, output::Value,
     task_update::Update,
 };
 use prost::Message as _;
@@ -239,6 +239,12 @@ pub async fn run_with(link: &mut Link, lease_id: &str, payload: impl Into<bytes:
 
 pub async fn run_task(link: &mut Link, lease_id: &str, task: Task) -> Told {
     begin(link, lease_id, task).await;
+    end(link).await
+}
+
+/// Runs one task of type `RUN` that belongs to a session.
+pub async fn run_in(link: &mut Link, session: Session, lease_id: &str) -> Told {
+    link.start_in(session, lease_id, task(lease_id, "RUN")).await;
     end(link).await
 }
 

@@ -4,6 +4,7 @@ mod ends;
 mod kills;
 mod lab;
 mod limits;
+mod sessions;
 mod streams;
 mod surroundings;
 

@@ -25,6 +25,7 @@ async fn the_environment_is_clean_but_for_what_is_promised_and_configured() {
         "DLITE_ATTEMPT",
         "DLITE_DEADLINE",
         "DLITE_EXEC_ROOM",
+        "DLITE_EXPORT",
         "DLITE_OUTPUT",
         "DLITE_RESULT_FILE",
         "DLITE_TASK_ID",

@@ -2,9 +2,15 @@
 //! sockets.
 
 mod configuration;
+#[allow(dead_code, reason = "shared with the SDK's own tests, which use all of it")]
+#[path = "../sdk/delegate.rs"]
+mod delegate;
 mod errors;
+mod extensions;
 mod interface;
-// Shared with the tests of processes, each of which uses a part of it.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "shared with the tests of whole processes, which use all of it")]
 #[path = "../process/lab.rs"]
 mod lab;
+mod small_handlers;
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,7 +1,7 @@
 """A runner in plain grpcio, to show that `proto/` alone is enough to write one.
 
 It attaches over a Unix socket, echoes a number of tasks, can cut its link once on the way, and ends when the delegate has
-acknowledged every result. It prints one line of JSON and exits with 0; with 1 and a sentence if it could not.
+acknowledged every result. A task that belongs to a session adds its id to the list that is the session's state, before it is done. It prints one line of JSON and exits with 0; with 1 and a sentence if it could not.
 
     python runner.py --proto ../../proto --generated /tmp/stubs --target unix:/run/dlite/runner.sock \
         --handler ECHO --tasks 10 --cut-after 3
@@ -68,6 +68,7 @@ class Held:
         self.accept_acknowledged = False
         self.result = None
         self.result_sent = False
+        self.updates = 0
 
 
 class Runner:
@@ -213,6 +214,8 @@ class Link:
             self.assigned(response.assignment)
         elif frame == "cancellation":
             self.cancelled(response.cancellation)
+        elif frame == "session":
+            self.session_told(response.session)
         elif frame == "heartbeat_ack":
             for lost in response.heartbeat_ack.lost:
                 self.lose(lost.lease_id)
@@ -282,6 +285,8 @@ class Link:
             return
         if kind == "result":
             self.forget(lease_id)
+        elif kind == "state":
+            self.finish(lease_id)
         elif not held.accepted:
             self.runner.held.pop(lease_id)
         elif not held.accept_acknowledged:
@@ -292,7 +297,8 @@ class Link:
         for sent in self.sent:
             if sent[0] == rejection.sequence:
                 self.sent.remove(sent)
-                return self.lose(sent[2])
+                # A stale change is made anew once the session in force is told, which follows.
+                return None if sent[1] == "state" else self.lose(sent[2])
 
     def cancelled(self, cancellation):
         held = self.runner.held.get(cancellation.lease_id)
@@ -304,14 +310,41 @@ class Link:
     def work(self, lease_id):
         """The handler, whose accept is durable by now: an echo, and therefore done at once."""
         held = self.runner.held[lease_id]
-        if held.result is None:
-            self.runner.handlers_started += 1
-            outcome = self.runner.event_pb.TASK_OUTCOME_SUCCEEDED
-            payload = held.assignment.task.payload
-            held.result = self.runner.event_pb.TaskResult(lease_id=lease_id, outcome=outcome, payload=payload)
-            self.runner.results_sent += 1
-        else:
+        if held.result is not None:
             self.runner.results_resent += 1
+            return self.send_result(lease_id)
+        self.runner.handlers_started += 1
+        if held.assignment.HasField("session"):
+            return self.change_state(lease_id)
+        self.finish(lease_id)
+
+    def change_state(self, lease_id):
+        """Compare and set: from the session as it was last told."""
+        held = self.runner.held[lease_id]
+        session, task_id = held.assignment.session, held.assignment.task.task_id
+        names = json.loads(session.state.inline or b"[]")
+        if task_id in names:
+            return self.finish(lease_id)
+        held.updates += 1
+        update = self.runner.event_pb.TaskUpdate(lease_id=lease_id, number=held.updates)
+        update.session_state.expected_etag = session.etag
+        update.session_state.state.content_type = "application/json"
+        update.session_state.state.inline = json.dumps(names + [task_id]).encode()
+        self.say_counted("state", lease_id, update=update)
+
+    def session_told(self, session):
+        waiting = {lease_id for _, kind, lease_id in self.sent if kind == "state"}
+        for lease_id, held in self.runner.held.items():
+            if held.assignment.session.session_id == session.session_id:
+                held.assignment.session.CopyFrom(session)
+                if held.accept_acknowledged and held.result is None and lease_id not in waiting:
+                    self.change_state(lease_id)
+
+    def finish(self, lease_id):
+        held, event_pb = self.runner.held[lease_id], self.runner.event_pb
+        outcome, payload = event_pb.TASK_OUTCOME_SUCCEEDED, held.assignment.task.payload
+        held.result = event_pb.TaskResult(lease_id=lease_id, outcome=outcome, payload=payload)
+        self.runner.results_sent += 1
         self.send_result(lease_id)
 
     def send_result(self, lease_id):

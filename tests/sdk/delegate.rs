@@ -5,12 +5,13 @@ use std::{path::PathBuf, time::Duration};
 use dlite::{
     proto::runner::v1::{
         Ack, AssignmentDecision, AttachRequest, AttachResponse, DrainNotice, FrameRejection, Heartbeat, HeartbeatAck,
-        HeldTaskDecision, HeldTaskDisposition, Hello, Payload, Task, TaskAssignment, TaskCancellation, TaskResult,
-        TaskUpdate, Welcome,
+        HeldTaskDecision, HeldTaskDisposition, Hello, Payload, Session, SessionStateUpdate, Task, TaskAssignment,
+        TaskCancellation, TaskResult, TaskUpdate, Welcome,
         assignment_decision::Decision,
         attach_request,
         attach_response::Frame,
         runner_service_server::{RunnerService, RunnerServiceServer},
+        task_update::Update,
     },
     sdk::{Connection, RunError, Runner},
 };
@@ -154,9 +155,28 @@ impl Link {
     }
 
     pub async fn assign_task(&mut self, lease_id: &str, task: Task) {
-        let assignment =
-            TaskAssignment { task: Some(task), lease_id: lease_id.to_owned(), ..TaskAssignment::default() };
+        self.assign_in(None, lease_id, task).await;
+    }
+
+    pub async fn assign_in(&mut self, session: Option<Session>, lease_id: &str, task: Task) {
+        let lease_id = lease_id.to_owned();
+        let assignment = TaskAssignment { task: Some(task), lease_id, session, ..TaskAssignment::default() };
         self.say_counted(Frame::Assignment(assignment)).await;
+    }
+
+    /// The newest form of a session.
+    pub async fn tell(&mut self, session: Session) {
+        self.say(Frame::Session(session)).await;
+    }
+
+    /// The next change of a session's state, other updates passed over; its sequence.
+    pub async fn state_update(&mut self) -> (u64, SessionStateUpdate) {
+        loop {
+            let (sequence, update) = self.update().await;
+            if let Some(Update::SessionState(state)) = update.update {
+                return (sequence, state);
+            }
+        }
     }
 
     pub async fn cancel(&mut self, cancellation: TaskCancellation) {
@@ -305,6 +325,17 @@ impl Link {
     /// Assigns, sees the accept and acknowledges it: the handler starts.
     pub async fn start(&mut self, lease_id: &str, task_type: &str) {
         self.assign(lease_id, task_type).await;
+        self.let_start(lease_id).await;
+    }
+
+    /// As [`Link::start`], of a task that belongs to a session.
+    pub async fn start_in(&mut self, session: Session, lease_id: &str, task: Task) {
+        self.assign_in(Some(session), lease_id, task).await;
+        self.let_start(lease_id).await;
+    }
+
+    /// Sees the accept of an assignment and acknowledges it.
+    pub async fn let_start(&mut self, lease_id: &str) {
         let sequence = self.accept(lease_id).await;
         self.acknowledge(sequence).await;
     }
@@ -364,6 +395,17 @@ pub fn task(lease_id: &str, task_type: &str) -> Task {
         payload: Some(Payload::text(lease_id)),
         attempt: 1,
         ..Task::default()
+    }
+}
+
+/// A session as a delegate tells it.
+pub fn session(etag: &str, state: Option<serde_json::Value>) -> Session {
+    Session {
+        session_id: "session-1".to_owned(),
+        external_id: "stg-77-ci-Ab3".to_owned(),
+        etag: etag.to_owned(),
+        state: state.map(|state| Payload::json(&state).expect("it serializes")),
+        ..Session::default()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use super::{Limits, section::Section, value};
-use crate::sdk::TaskKind;
+use crate::sdk::{CLEANUP_CLASS, TaskKind};
 
 /// Between SIGTERM and SIGKILL, unless said or the cancellation grants less.
 pub(super) const GRACE_DEFAULT: Duration = Duration::from_secs(10);
@@ -33,6 +33,8 @@ pub struct Route {
     pub kind: TaskKind,
     pub slot_class: Option<String>,
     pub idempotent: bool,
+    /// What a session needs stands in its state alone.
+    pub any_runner: bool,
     /// `None`: a directory of the task's own, empty at its start and removed at its end.
     pub working_dir: Option<PathBuf>,
     /// The exit code that means "nothing to do".
@@ -65,9 +67,12 @@ impl Route {
         let shell = section.take("shell", value::boolean).unwrap_or(false);
         let parse = if shell { value::shell_line } else { value::command };
         let command = section.need("command", parse, "write command = [\"/path/of/program\", \"argument\"]");
-        let slot_class = section.take("slot_class", value::text);
+        let kind = section.take("kind", kind).unwrap_or(TaskKind::Standalone);
+        let own_class = (kind == TaskKind::SessionCleanup).then(|| CLEANUP_CLASS.to_owned());
+        let slot_class = section.take("slot_class", value::text).or(own_class);
         let class = slot_class.as_deref().unwrap_or("default");
-        if !slots.contains_key(class) {
+        // The SDK gives cleanups slots of their own.
+        if !slots.contains_key(class) && class != CLEANUP_CLASS {
             let fix = format!("add {class} to slots, or choose one of its classes");
             let reason = format!("the class {class} has no slots, so the route would never get a task");
             match slot_class {
@@ -83,9 +88,10 @@ impl Route {
             env: section.take("env", value::environment).unwrap_or_default(),
             pass_env: section.take("pass_env", value::variables).unwrap_or_default(),
             secret_env: section.take("secret_env", value::environment).unwrap_or_default(),
-            kind: section.take("kind", kind).unwrap_or(TaskKind::Standalone),
+            kind,
             slot_class,
             idempotent: section.take("idempotent", value::boolean).unwrap_or(false),
+            any_runner: section.take("any_runner", value::boolean).unwrap_or(false),
             working_dir: section.take("working_dir", value::absolute),
             skip_exit_code: section
                 .take("skip_exit_code", |value| value::count(value, 1, 255))

@@ -36,6 +36,7 @@ mod check;
 mod classify;
 mod client;
 mod credentials;
+mod extensions;
 mod host;
 mod options;
 mod reply;

@@ -13,19 +13,23 @@
 //!
 //! Only dialect A knows the code that hands a task back; how often it may be said is the core's to know.
 //!
-//! A handler's payload passes as it is: in A inlined, as it must be an object there, or else wrapped into one; in B and C as base64.
+//! A handler's payload passes as it is: in A inlined, as it must be an object there, or else wrapped into one; in B and C as base64. An
+//! object gains the members that the result's extensions bring, if it does not have them.
+
+use std::borrow::Cow;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::value::RawValue;
 
 use super::{
+    extensions::enriched,
     reply::{Reply, UnknownReply},
     request::{BadId, Request, Requests},
     wire,
 };
 use crate::core::{
     effect::Answerable,
-    task::{Finish, Outcome},
+    task::{Extension, Finish, Outcome},
 };
 
 /// Longest error text in a request, in bytes; the rest is cut. A runner's frame bounds it, too, but a text is for people.
@@ -49,7 +53,7 @@ pub(super) fn result(requests: &Requests, report: &Answerable) -> Result<Request
     let task_type = report.spec.task_type.as_str();
     let request = match reply {
         Reply::A | Reply::AAlwaysOk => {
-            let data = inline(verdict.payload.unwrap_or(&verdict.brief(wire::EXECUTION_FAILURE)));
+            let data = inline(&verdict.data(wire::EXECUTION_FAILURE));
             let code = if report.hand_back {
                 wire::CODE_RETRY_ON_OTHER_DELEGATE
             } else if verdict.is_good() || reply == Reply::AAlwaysOk {
@@ -81,6 +85,7 @@ struct Verdict<'a> {
     payload: Option<&'a [u8]>,
     /// Absent: the outcome is a good one.
     error: Option<String>,
+    extensions: &'a [Extension],
 }
 
 // === impl Verdict ===
@@ -89,11 +94,11 @@ impl<'a> Verdict<'a> {
     fn of(report: &'a Answerable) -> Self {
         if let Some(refusal) = &report.refusal {
             let error = shortened(format!("RESULT_REFUSED: {refusal}"));
-            return Self { outcome: Outcome::Errored, payload: None, error: Some(error) };
+            return Self { outcome: Outcome::Errored, payload: None, error: Some(error), extensions: &[] };
         }
         let finish = &report.finish;
         let payload = finish.payload.as_ref().map(|payload| &payload.content[..]).filter(|content| !content.is_empty());
-        let mut verdict = Self { outcome: finish.outcome, payload, error: None };
+        let mut verdict = Self { outcome: finish.outcome, payload, error: None, extensions: &finish.extensions };
         if !verdict.is_good() {
             verdict.error = Some(shortened(explain(finish)));
         }
@@ -106,16 +111,19 @@ impl<'a> Verdict<'a> {
 
     /// Code, error and data as dialects B and C have them.
     fn encoded(&self) -> (&'static str, &str, String) {
-        let data = match self.payload {
-            Some(payload) => STANDARD.encode(payload),
-            None => STANDARD.encode(self.brief(wire::EXECUTION_TIMEOUT)),
-        };
+        let data = STANDARD.encode(self.data(wire::EXECUTION_TIMEOUT));
         let code = match self.outcome {
             Outcome::Succeeded | Outcome::Skipped => wire::CODE_OK,
             Outcome::TimedOut => wire::CODE_TIMEOUT,
             Outcome::Failed | Outcome::Errored | Outcome::Cancelled => wire::CODE_FAILED,
         };
         (code, self.error.as_deref().unwrap_or(""), data)
+    }
+
+    /// The handler's body, or one made here; with what the result's extensions add.
+    fn data(&self, timed_out: &'static str) -> Cow<'_, [u8]> {
+        let body = self.payload.map_or_else(|| Cow::Owned(self.brief(timed_out)), Cow::Borrowed);
+        enriched(body, self.extensions)
     }
 
     /// A body that says how the task ended, where the handler gave none.

@@ -5,23 +5,25 @@ pub(super) mod runner;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use prost::Message as _;
 use serde_json::value::RawValue;
 
-use super::{options::LegacyStatusCode, reply::Reply, wire};
+use super::{
+    extensions::{add_test_intelligence, task_info},
+    options::LegacyStatusCode,
+    reply::Reply,
+    wire,
+};
 use crate::{
-    core::task::{Extension, Identity, Kind, Payload, Priority, Secret, Spec},
+    core::task::{Identity, Kind, Payload, Priority, Secret, Spec},
     proto::upstream::harness::v1::TaskInfo,
 };
 
-/// Name of the extension that each task carries.
-pub(super) const TASK_INFO: &str = "dlite.upstream.harness.v1.TaskInfo";
 /// Labels taken from a task, and the size of a name or value in bytes. The manager sends some ten short ones.
 const LABELS_MAX: usize = 64;
 const LABEL_BYTES_MAX: usize = 1024;
 /// Values to mask taken from a task, and their size in bytes: as many as a runner is promised at most.
-const SECRETS_MAX: usize = 256;
-const SECRET_BYTES_MAX: usize = 64 * 1024;
+pub(super) const SECRETS_MAX: usize = 256;
+pub(super) const SECRET_BYTES_MAX: usize = 64 * 1024;
 /// The label that names the account. The manager's own abstractions use the same name.
 const LABEL_ACCOUNT: &str = "accountId";
 
@@ -48,7 +50,7 @@ pub(super) fn spec(task: &wire::Task<'_>, account: &str, identity: &Identity, le
     let timeout = u64::try_from(task.timeout).ok().filter(|ms| *ms > 0).map(Duration::from_millis);
     let abstractions = task.logging.as_ref().and_then(|logging| logging.abstractions);
     let reply = Reply::new(task.runner_response, legacy);
-    Spec {
+    let mut spec = Spec {
         task_type: task.task_type.as_str().into(),
         kind: kind_of(&task.task_type),
         priority: if task.is_async { Priority::Normal } else { Priority::High },
@@ -58,17 +60,16 @@ pub(super) fn spec(task: &wire::Task<'_>, account: &str, identity: &Identity, le
         }),
         labels: labels(abstractions, account),
         secrets: secrets(task.secrets),
-        extensions: vec![Extension {
-            name: TASK_INFO.into(),
-            value: info(task, account, identity, timeout, abstractions).encode_to_vec().into(),
-        }],
+        extensions: vec![task_info(&info(task, account, identity, timeout, abstractions))],
         tenant: account.into(),
         timeout,
         reply: reply.encode(),
         // Only dialect A has a word for it, and whoever wants the Go client's codes does not want this one.
         hand_back: reply == Reply::A,
         unsupported: None,
-    }
+    };
+    add_test_intelligence(&mut spec);
+    spec
 }
 
 fn kind_of(task_type: &str) -> Kind {
@@ -123,7 +124,10 @@ fn info(
 
 #[cfg(test)]
 mod tests {
+    use prost::{Message as _, Name as _};
+
     use super::*;
+    use crate::proto::upstream::harness::v1::TestIntelligence;
 
     const ACCOUNT: &str = "acctEXAMPLE0000000001";
     const DATA: &str = r#"{ "a":1.0 ,"big":12345678901234567890123,"s":"\u00e9é\/" }"#;
@@ -162,7 +166,7 @@ mod tests {
     fn task_info_carries_what_a_handler_may_have_to_repeat() {
         let spec = spec_of(&whole());
         let [extension] = &spec.extensions[..] else { panic!("one extension") };
-        assert_eq!(&*extension.name, TASK_INFO);
+        assert_eq!(&*extension.name, "dlite.upstream.harness.v1.TaskInfo");
         let info = TaskInfo::decode(extension.value.clone()).unwrap();
         assert_eq!((&*info.account_id, &*info.delegate_id), (ACCOUNT, "dlgEXAMPLE42"));
         assert_eq!((&*info.delegate_instance_id, info.r#async, info.runner_response), ("instance-1", true, false));
@@ -180,6 +184,20 @@ mod tests {
         assert_eq!(Reply::decode(&spec.reply), Ok(Reply::B));
         assert_eq!(spec_of(r#"{"type":"X","timeout":-1}"#).timeout, None);
         assert!(spec_of(r#"{"type":"X","secrets":{"new":"form"}}"#).secrets.is_empty());
+    }
+
+    #[test]
+    fn test_intelligence_travels_beside_the_payload_and_its_token_is_masked() {
+        let data =
+            r#"{"id":"s","setup_request":{"ti_config":{"url":"https://ti.example.test","token":"hush","sha":"1"}}}"#;
+        let spec = spec_of(&format!(r#"{{"type":"CI_DOCKER_INITIALIZE_TASK","data":{data}}}"#));
+        assert_eq!(&spec.payload.as_ref().unwrap().content[..], data.as_bytes());
+        let [_, extension] = &spec.extensions[..] else { panic!("two extensions") };
+        assert_eq!(*extension.name, *TestIntelligence::full_name());
+        assert_eq!(TestIntelligence::decode(extension.value.clone()).unwrap().token, "hush");
+        assert!(spec.secrets.iter().any(|secret| &secret.value[..] == b"hush" && secret.mask_only));
+        assert!(!format!("{spec:?}").contains("hush"));
+        assert_eq!(spec_of(&format!(r#"{{"type":"OTHER","data":{data}}}"#)).extensions.len(), 1);
     }
 
     #[test]

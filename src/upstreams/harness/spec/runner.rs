@@ -14,14 +14,14 @@ use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use prost::Message as _;
 use serde_json::value::RawValue;
 
-use super::{SECRET_BYTES_MAX, SECRETS_MAX, TASK_INFO, kind_of, labels, masked};
+use super::{SECRET_BYTES_MAX, SECRETS_MAX, kind_of, labels, masked};
 use crate::{
-    core::task::{Extension, Identity, Payload, Priority, Secret, Spec},
+    core::task::{Identity, Payload, Priority, Secret, Spec},
     proto::upstream::harness::v1::TaskInfo,
     upstreams::harness::{
+        extensions::task_info,
         reply::Reply,
         wire::runner::{DAEMON_SET, Logger, Request, SECRET_STATIC, StaticSecrets, Task},
     },
@@ -54,7 +54,7 @@ pub(in super::super) fn spec(request: &Request<'_>, account: &str, identity: &Id
         payload,
         labels: labels(None, account),
         secrets,
-        extensions: vec![Extension { name: TASK_INFO.into(), value: info.encode_to_vec().into() }],
+        extensions: vec![task_info(&info)],
         tenant: account.into(),
         // The family's requests carry none.
         timeout: None::<Duration>,

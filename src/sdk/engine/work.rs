@@ -4,34 +4,36 @@ use std::time::{Duration, Instant};
 
 use tonic::Code;
 
-use super::{Effect, Session, terms::span, updates::UPDATES_UNACKNOWLEDGED_MAX};
+use super::{Effect, Engine, terms::span, updates::UPDATES_UNACKNOWLEDGED_MAX};
 use crate::{
     proto::runner::v1::{CancelReason, Started, TaskOutcome, TaskResult, task_update::Update},
     sdk::{
         context::Cancellation,
         holdings::{Ending, Held, LeaseId, Phase, Run},
-        outcome::{self, Failure},
+        outcome::{self, End, Failure},
         reason,
-        stream::Outgoing,
     },
 };
 
 /// Grace of a cancellation when neither it nor the task says one. From the protocol.
 const CANCEL_GRACE_DEFAULT: Duration = Duration::from_secs(30);
 
-impl Session {
+impl Engine {
     /// The handler ended with `result`, whose lease id is set here.
-    pub fn finished(&mut self, now: Instant, lease_id: &LeaseId, mut result: TaskResult) {
+    pub fn finished(&mut self, now: Instant, lease_id: &LeaseId, end: impl Into<End>) {
+        let mut end = end.into();
         let Some(held) = self.held.get_mut(lease_id) else { return };
         let Phase::Running(run) = &held.phase else { return };
         match &run.ending {
             Ending::Discarded => return self.discarded(now, lease_id),
-            Ending::Cancelled { reason: CancelReason::Deadline, .. } if result.outcome() == TaskOutcome::Cancelled => {
-                result.set_outcome(TaskOutcome::TimedOut);
+            Ending::Cancelled { reason: CancelReason::Deadline, .. }
+                if end.result.outcome() == TaskOutcome::Cancelled =>
+            {
+                end.result.set_outcome(TaskOutcome::TimedOut);
             }
             Ending::Own | Ending::Cancelled { .. } => {}
         }
-        self.finish(lease_id, result);
+        self.finish(lease_id, end);
     }
 
     /// The handler was dropped before it ended.
@@ -81,8 +83,9 @@ impl Session {
         let timeouts = own_timeout.into_iter().chain(held.rule.default_timeout).map(|timeout| now + timeout);
         held.deadline = held.deadline.into_iter().chain(timeouts).min();
         held.phase = Phase::Running(Run { grace, ending: Ending::Own, kill_at: None, killed: false });
-        let deadline = held.deadline;
-        self.effects.push_back(Effect::Start { lease_id: lease_id.clone(), assignment, deadline });
+        let (deadline, session_id) = (held.deadline, held.session_id.clone());
+        let session = self.subscribe(session_id.as_ref());
+        self.effects.push_back(Effect::Start { lease_id: lease_id.clone(), assignment, deadline, session });
         // A result without it is fine, so that it never takes the last place from an output.
         if self.updates_unacknowledged < UPDATES_UNACKNOWLEDGED_MAX {
             self.keep_update(lease_id, Update::Started(Started::default()));
@@ -137,18 +140,17 @@ impl Session {
         run.ending = Ending::Discarded;
         self.updates_unacknowledged -= std::mem::take(&mut held.updates).len();
         self.drop_waiting(lease_id);
-        self.admit_outputs();
+        self.admit_updates();
     }
 
-    pub(super) fn finish(&mut self, lease_id: &LeaseId, mut result: TaskResult) {
+    pub(super) fn finish(&mut self, lease_id: &LeaseId, end: impl Into<End>) {
+        let End { mut result, base } = end.into();
         self.drop_waiting(lease_id);
         let Some(held) = self.held.get_mut(lease_id) else { return };
         result.lease_id = lease_id.to_string();
         held.phase = Phase::Finished(Box::new(result));
-        held.result_sent = false;
-        if let Some(stream) = self.stream.as_mut().filter(|stream| stream.welcomed) {
-            stream.queue.push_back(Outgoing::Result(lease_id.clone()));
-        }
+        (held.result_base, held.result_stale, held.result_sent) = (base, false, false);
+        self.send_result(lease_id);
     }
 
     /// Removes the lease; frames of it that still wait to go out are skipped then.
@@ -156,7 +158,10 @@ impl Session {
         self.drop_waiting(lease_id);
         let Some(held) = self.held.remove(lease_id) else { return };
         self.updates_unacknowledged -= held.updates.len();
-        self.admit_outputs();
+        if let Some(session_id) = &held.session_id {
+            self.forget_session(session_id);
+        }
+        self.admit_updates();
     }
 
     /// The lost work has stopped; what waited for that, a new attempt of the same task, starts.

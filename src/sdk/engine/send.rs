@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use prost::Message as _;
 
-use super::{Session, terms::Terms, work::too_large};
+use super::{Engine, terms::Terms, work::too_large};
 use crate::{
     proto::runner::v1::{
-        Accepted, Ack, AssignmentDecision, AttachRequest, DrainNotice, Heartbeat, Hello, RunnerHealth, TaskResult,
-        TaskUpdate, assignment_decision::Decision, attach_request::Frame, task_update::Update,
+        Accepted, Ack, AssignmentDecision, AttachRequest, DrainNotice, Heartbeat, Hello, TaskResult, TaskUpdate,
+        assignment_decision::Decision, attach_request::Frame, task_update::Update,
     },
     sdk::{
         holdings::{LeaseId, Phase},
@@ -19,7 +19,7 @@ use crate::{
 /// Room for the envelope's own fields around a frame: two numbers, a lease id, tags and lengths.
 pub(super) const ENVELOPE_BYTES_MAX: u64 = 128;
 
-impl Session {
+impl Engine {
     /// A frame, or an acknowledgement, waits to go out.
     pub fn has_frame(&self) -> bool {
         self.stream.as_ref().is_some_and(|stream| !stream.queue.is_empty() || stream.owes_acknowledgement())
@@ -43,7 +43,8 @@ impl Session {
             Outgoing::Hello => Frame::Hello(self.hello()),
             Outgoing::Heartbeat => Frame::Heartbeat(self.heartbeat(now)?),
             Outgoing::Decision(lease_id) => Frame::Decision(self.decision(lease_id, now)?),
-            Outgoing::Update(lease_id, number) => Frame::Update(self.held.get(lease_id)?.updates.get(number)?.clone()),
+            Outgoing::Capacity => Frame::Capacity(self.profile.capacity.clone()),
+            Outgoing::Update(lease_id, number) => Frame::Update(self.update(lease_id, *number)?),
             Outgoing::Progress(lease_id) => {
                 let progress = self.held.get_mut(lease_id)?.progress.take()?;
                 let update = Some(Update::Progress(progress));
@@ -72,7 +73,7 @@ impl Session {
         let leases: Vec<LeaseId> = live.map(|(lease_id, _)| lease_id.clone()).collect();
         let lease_ids = leases.iter().map(|lease_id| lease_id.to_string()).collect();
         let heartbeat_id = self.stream.as_mut()?.heartbeat(now, leases);
-        Some(Heartbeat { heartbeat_id, lease_ids, health: RunnerHealth::Ok as i32, usage: None })
+        Some(Heartbeat { heartbeat_id, lease_ids, health: self.health as i32, usage: self.usage.take() })
     }
 
     fn decision(&mut self, lease_id: &LeaseId, now: Instant) -> Option<AssignmentDecision> {
@@ -85,6 +86,15 @@ impl Session {
         Some(AssignmentDecision { lease_id: lease_id.to_string(), decision: Some(decision) })
     }
 
+    fn update(&self, lease_id: &LeaseId, number: u64) -> Option<TaskUpdate> {
+        let held = self.held.get(lease_id)?;
+        let mut update = held.updates.get(&number)?.clone();
+        if let (Some(Update::SessionState(state)), Some(write)) = (&mut update.update, held.writes.get(&number)) {
+            self.set_etag(held.session_id.as_ref(), write.base, state);
+        }
+        Some(update)
+    }
+
     fn result(&mut self, lease_id: &LeaseId) -> Option<TaskResult> {
         let held = self.held.get_mut(lease_id)?;
         let Phase::Finished(result) = &mut held.phase else { return None };
@@ -93,7 +103,11 @@ impl Session {
             **result = TaskResult { lease_id: lease_id.to_string(), ..too_large(complaint) };
         }
         held.result_sent = true;
-        Some((**result).clone())
+        let (mut result, base, session_id) = ((**result).clone(), held.result_base, held.session_id.clone());
+        if let Some(state) = &mut result.session_state {
+            self.set_etag(session_id.as_ref(), base, state);
+        }
+        Some(result)
     }
 }
 

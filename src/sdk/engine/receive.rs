@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 use tonic::Code;
 
 use super::{
-    LinkEnd, Session,
+    Engine, LinkEnd,
     terms::{Terms, span},
     work::too_large,
 };
@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-impl Session {
+impl Engine {
     /// Takes in one frame.
     pub fn receive(&mut self, now: Instant, response: AttachResponse) {
         let Some(stream) = &mut self.stream else { return };
@@ -48,13 +48,17 @@ impl Session {
             Some(Frame::Cancellation(cancellation)) => self.cancellation(now, cancellation),
             Some(Frame::Drain(_)) => self.draining = true,
             Some(Frame::Reconnect(reconnect)) => self.reconnect(reconnect),
-            Some(Frame::Rejection(_) | Frame::Ack(_) | Frame::Session(_)) | None => {}
+            Some(Frame::Session(session)) => self.session_told(session),
+            Some(Frame::Rejection(_) | Frame::Ack(_)) | None => {}
         }
     }
 
     fn welcome(&mut self, now: Instant, welcome: &Welcome) {
         let Some(stream) = self.stream.as_mut().filter(|stream| !stream.welcomed) else { return };
         stream.welcomed = true;
+        if stream.capacity_changed {
+            stream.queue.push_back(Outgoing::Capacity);
+        }
         if self.leaving {
             stream.queue.push_back(Outgoing::Drain);
         }
@@ -105,17 +109,22 @@ impl Session {
         }
     }
 
-    fn assigned(&mut self, now: Instant, assignment: TaskAssignment) {
+    fn assigned(&mut self, now: Instant, mut assignment: TaskAssignment) {
         let lease_id: LeaseId = assignment.lease_id.as_str().into();
         if lease_id.is_empty() {
             return self.end_link(LinkEnd::Violation("assignment.lease_id is empty".to_owned()));
         }
         self.draining = false;
+        let session = assignment.session.take().filter(|session| !session.session_id.is_empty());
         if !self.held.contains_key(&lease_id) {
-            let held = self.decide(now, assignment);
+            let mut held = self.decide(now, assignment);
+            held.session_id = session.as_ref().map(|session| session.session_id.as_str().into());
             self.held.insert(lease_id.clone(), held);
         } else if self.held[&lease_id].is_discarded() {
             return;
+        }
+        if let Some(session) = session {
+            self.see(session);
         }
         if let Some(stream) = &mut self.stream {
             stream.queue.push_back(Outgoing::Decision(lease_id));
@@ -208,10 +217,11 @@ impl Session {
                 if let Some(held) = self.held.get_mut(lease_id) {
                     held.acknowledged_number = held.acknowledged_number.max(*number);
                 }
+                self.state_written(lease_id, *number);
                 self.drop_update(lease_id, *number);
             }
             Outgoing::Result(lease_id) => self.forget(lease_id),
-            Outgoing::Hello | Outgoing::Heartbeat | Outgoing::Progress(_) | Outgoing::Drain => {}
+            Outgoing::Hello | Outgoing::Heartbeat | Outgoing::Capacity | Outgoing::Progress(_) | Outgoing::Drain => {}
         }
     }
 
@@ -219,7 +229,7 @@ impl Session {
         let Some(held) = self.held.get_mut(lease_id) else { return };
         if held.updates.remove(&number).is_some() {
             self.updates_unacknowledged -= 1;
-            self.admit_outputs();
+            self.admit_updates();
         }
     }
 
@@ -234,11 +244,17 @@ impl Session {
             Outgoing::Result(lease_id) if [reason::RESULT_TOO_LARGE, reason::FRAME_INVALID].contains(&&*reason) => {
                 self.replace_result(&lease_id, &reason);
             }
-            Outgoing::Update(lease_id, number) if !names_lost_lease(&reason) => self.drop_update(&lease_id, number),
+            Outgoing::Result(lease_id) if reason == reason::SESSION_ETAG_STALE => self.result_stale(&lease_id),
+            Outgoing::Result(lease_id) if reason == reason::SESSION_CLOSED => self.result_without_state(&lease_id),
+            Outgoing::Update(lease_id, number) if !names_lost_lease(&reason) => {
+                let message = rejection.status.as_ref().map(|status| status.message.clone()).unwrap_or_default();
+                self.state_refused(&lease_id, number, reason, message);
+                self.drop_update(&lease_id, number);
+            }
             Outgoing::Decision(lease_id) | Outgoing::Update(lease_id, _) | Outgoing::Result(lease_id) => {
                 self.lose(&lease_id);
             }
-            Outgoing::Hello | Outgoing::Heartbeat | Outgoing::Progress(_) | Outgoing::Drain => {}
+            Outgoing::Hello | Outgoing::Heartbeat | Outgoing::Capacity | Outgoing::Progress(_) | Outgoing::Drain => {}
         }
     }
 

@@ -1,11 +1,12 @@
 //! The runner's side of the protocol as one synchronous value: what is held, what is unacknowledged, what each frame means.
 //!
-//! It is told frames, handlers' ends and the time; it answers with frames ([`Session::poll_frame`]) and with [`Effect`]s for
+//! It is told frames, handlers' ends and the time; it answers with frames ([`Engine::poll_frame`]) and with [`Effect`]s for
 //! the driver. It never waits, reads no clock and touches no socket. After every call: perform all effects, send the frames,
-//! and call [`Session::handle_timeout`] at [`Session::poll_timeout`].
+//! and call [`Engine::handle_timeout`] at [`Engine::poll_timeout`].
 
 mod receive;
 mod send;
+mod sessions;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -18,17 +19,22 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::watch;
+
 use self::{
     terms::{Terms, span},
-    updates::WaitingOutput,
+    updates::Waiting,
 };
 use super::{
     context::Cancellation,
     holdings::{Ending, Held, LeaseId, Phase, Rule},
-    output::OutputError,
+    refusal::Refusal,
+    session::Snapshot,
     stream::{Outgoing, Stream},
 };
-use crate::proto::runner::v1::{CancelReason, Capacity, Handler, RunnerInfo, TaskAssignment, Welcome};
+use crate::proto::runner::v1::{
+    CancelReason, Capacity, Handler, HostUsage, RunnerHealth, RunnerInfo, TaskAssignment, Welcome,
+};
 
 /// What the runner says of itself on every stream.
 #[derive(Debug, Clone)]
@@ -44,14 +50,19 @@ pub(crate) struct Profile {
 #[derive(Debug)]
 pub(crate) enum Effect {
     /// Start the handler; `deadline` is the end of its time.
-    Start { lease_id: LeaseId, assignment: Box<TaskAssignment>, deadline: Option<Instant> },
+    Start {
+        lease_id: LeaseId,
+        assignment: Box<TaskAssignment>,
+        deadline: Option<Instant>,
+        session: Option<watch::Receiver<Arc<Snapshot>>>,
+    },
     /// Ask the handler to stop.
     Ask { lease_id: LeaseId, cancellation: Cancellation },
-    /// Drop the handler, then say [`Session::stopped`], or [`Session::finished`] if it was faster.
+    /// Drop the handler, then say [`Engine::stopped`], or [`Engine::finished`] if it was faster.
     Kill { lease_id: LeaseId },
-    /// The updates of this ticket are kept until acknowledged, or refused.
-    Taken { ticket: u64, outcome: Result<(), OutputError> },
-    /// The stream is of no use any more (the session has forgotten it): attach again.
+    /// The outputs of this ticket are kept until acknowledged, the session's state of this ticket is acknowledged; or neither will be.
+    Taken { ticket: u64, outcome: Result<(), Refusal> },
+    /// The stream is of no use any more (the engine has forgotten it): attach again.
     EndLink(LinkEnd),
 }
 
@@ -68,15 +79,20 @@ pub(crate) enum LinkEnd {
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Session {
+pub(crate) struct Engine {
     profile: Profile,
     rules: HashMap<String, Arc<Rule>>,
     terms: Terms,
     stream: Option<Stream>,
     held: BTreeMap<LeaseId, Held>,
-    /// Outputs beyond the bound, oldest first.
-    waiting: VecDeque<WaitingOutput>,
+    /// Those that held tasks belong to.
+    sessions: BTreeMap<Arc<str>, watch::Sender<Arc<Snapshot>>>,
+    /// Updates beyond the bound, oldest first.
+    waiting: VecDeque<Waiting>,
     updates_unacknowledged: usize,
+    health: RunnerHealth,
+    /// Of the host, for the next heartbeat.
+    usage: Option<HostUsage>,
     /// The runner wants to go.
     leaving: bool,
     /// The delegate hands out nothing.
@@ -84,9 +100,9 @@ pub(crate) struct Session {
     effects: VecDeque<Effect>,
 }
 
-// === impl Session ===
+// === impl Engine ===
 
-impl Session {
+impl Engine {
     pub fn new(profile: Profile) -> Self {
         let rules =
             profile.handlers.iter().map(|handler| (handler.task_type.clone(), Arc::new(Rule::of(handler)))).collect();
@@ -96,8 +112,11 @@ impl Session {
             terms: Terms::of(&Welcome::default()),
             stream: None,
             held: BTreeMap::new(),
+            sessions: BTreeMap::new(),
             waiting: VecDeque::new(),
             updates_unacknowledged: 0,
+            health: RunnerHealth::Ok,
+            usage: None,
             leaving: false,
             draining: false,
             effects: VecDeque::new(),
@@ -118,15 +137,43 @@ impl Session {
             held.result_sent = false;
             held.progress = None;
         }
+        self.retry_refused();
     }
 
-    /// The runner wants to go: no more work, and [`Session::is_done`] once all it holds is acknowledged.
+    /// The runner wants to go: no more work, and [`Engine::is_done`] once all it holds is acknowledged.
     pub fn leave(&mut self) {
         if !std::mem::replace(&mut self.leaving, true)
             && let Some(stream) = self.stream.as_mut().filter(|stream| stream.welcomed)
         {
             stream.queue.push_back(Outgoing::Drain);
         }
+    }
+
+    /// What the runner says of itself from now on; told at once if it is news.
+    pub fn set(&mut self, capacity: Capacity, health: RunnerHealth) {
+        let (new_capacity, new_health) = (capacity != self.profile.capacity, health != self.health);
+        (self.profile.capacity, self.health) = (capacity, health);
+        let Some(stream) = &mut self.stream else { return };
+        if !stream.welcomed {
+            stream.capacity_changed |= new_capacity;
+            return;
+        }
+        if new_capacity {
+            stream.push_once(Outgoing::Capacity);
+        }
+        if new_health {
+            stream.push_once(Outgoing::Heartbeat);
+        }
+    }
+
+    /// A heartbeat is about to leave.
+    pub fn wants_usage(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.queue.contains(&Outgoing::Heartbeat))
+    }
+
+    /// What the next heartbeat says of the host.
+    pub fn set_usage(&mut self, usage: Option<HostUsage>) {
+        self.usage = usage;
     }
 
     /// The runner leaves, and nothing it holds or owes is left.
@@ -149,7 +196,7 @@ impl Session {
         self.effects.pop_front()
     }
 
-    /// When to call [`Session::handle_timeout`]; ask again after every other call.
+    /// When to call [`Engine::handle_timeout`]; ask again after every other call.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let link = self.stream.iter().flat_map(|stream| {
             let silent_at = stream.silent_at(self.terms.heartbeat_interval);

@@ -1,5 +1,7 @@
 //! Frames in, frames and effects out; no socket, no clock.
 
+mod sessions;
+
 use tonic::Code;
 
 use super::*;
@@ -11,9 +13,9 @@ use crate::{
     sdk::{outcome, reason::status},
 };
 
-/// A session with a delegate that the test plays.
+/// The engine, with a delegate that the test plays.
 struct Play {
-    session: Session,
+    engine: Engine,
     now: Instant,
     delegate_sequence: u64,
 }
@@ -30,14 +32,14 @@ impl Play {
             handlers: vec![handler("STEP", false), handler("AGAIN", true)],
             capacity: Capacity { slots: BTreeMap::from([("default".to_owned(), 2)]), refuse_new_sessions: false },
         };
-        let mut play = Self { session: Session::new(profile), now: Instant::now(), delegate_sequence: 0 };
+        let mut play = Self { engine: Engine::new(profile), now: Instant::now(), delegate_sequence: 0 };
         play.attach([]);
         play
     }
 
     /// Opens a stream and decides what Hello lists.
     fn attach<const N: usize>(&mut self, decisions: [(&str, HeldTaskDisposition); N]) {
-        self.session.connected(self.now);
+        self.engine.connected(self.now);
         self.delegate_sequence = 0;
         assert!(matches!(self.frames()[..], [attach_request::Frame::Hello(_)]));
         let decision = |(lease_id, disposition): (&str, HeldTaskDisposition)| HeldTaskDecision {
@@ -53,7 +55,7 @@ impl Play {
         let counted = matches!(frame, Frame::Assignment(_) | Frame::Cancellation(_));
         self.delegate_sequence += u64::from(counted);
         let sequence = if counted { self.delegate_sequence } else { 0 };
-        self.session.receive(self.now, AttachResponse { sequence, ack_sequence, frame: Some(frame) });
+        self.engine.receive(self.now, AttachResponse { sequence, ack_sequence, frame: Some(frame) });
     }
 
     fn acknowledge(&mut self, up_to: u64) {
@@ -85,7 +87,7 @@ impl Play {
     }
 
     fn requests(&mut self) -> Vec<AttachRequest> {
-        std::iter::from_fn(|| self.session.poll_frame(self.now)).collect()
+        std::iter::from_fn(|| self.engine.poll_frame(self.now)).collect()
     }
 
     fn frames(&mut self) -> Vec<attach_request::Frame> {
@@ -107,7 +109,8 @@ impl Play {
                 }
                 Some(attach_request::Frame::Drain(_)) => "drain".to_owned(),
                 Some(attach_request::Frame::Ack(_)) => format!("ack {}", request.ack_sequence),
-                Some(attach_request::Frame::Capacity(_)) | None => "unexpected".to_owned(),
+                Some(attach_request::Frame::Capacity(capacity)) => format!("capacity {:?}", capacity.slots),
+                None => "unexpected".to_owned(),
             };
             if request.sequence > 0 { format!("{}: {name}", request.sequence) } else { name.trim_end().to_owned() }
         };
@@ -115,12 +118,18 @@ impl Play {
     }
 
     fn effects(&mut self) -> Vec<String> {
-        let effects = std::iter::from_fn(|| self.session.poll_effect());
+        let effects = std::iter::from_fn(|| self.engine.poll_effect());
         effects
             .map(|effect| match effect {
                 Effect::Start { lease_id, .. } => format!("start {lease_id}"),
                 Effect::Ask { lease_id, .. } => format!("ask {lease_id}"),
                 Effect::Kill { lease_id } => format!("kill {lease_id}"),
+                Effect::Taken {
+                    ticket,
+                    outcome: Err(refusal @ Refusal::Stale | refusal @ Refusal::Refused { .. }),
+                } => {
+                    format!("refused {ticket} {refusal:?}")
+                }
                 Effect::Taken { ticket, outcome } => format!("taken {ticket} {}", outcome.is_ok()),
                 Effect::EndLink(end) => format!("end {end:?}"),
             })
@@ -129,11 +138,11 @@ impl Play {
 
     fn pass(&mut self, time: Duration) {
         self.now += time;
-        self.session.handle_timeout(self.now);
+        self.engine.handle_timeout(self.now);
     }
 
     fn finish(&mut self, lease_id: &str) {
-        self.session.finished(self.now, &lease_id.into(), outcome::Success::new().into_result());
+        self.engine.finished(self.now, &lease_id.into(), outcome::Success::new().into_end());
     }
 }
 
@@ -151,9 +160,9 @@ fn an_accept_starts_its_handler_once_it_is_acknowledged_and_a_result_is_forgotte
     assert_eq!(play.said(), ["2: update a 1"]);
     play.finish("a");
     assert_eq!(play.said(), ["3: result a Succeeded"]);
-    assert_eq!(play.session.held_count(), 1);
+    assert_eq!(play.engine.held_count(), 1);
     play.acknowledge(3);
-    assert_eq!(play.session.held_count(), 0);
+    assert_eq!(play.engine.held_count(), 0);
 }
 
 #[test]
@@ -164,7 +173,7 @@ fn a_refusal_counts_before_the_acknowledgement_it_rides_with() {
         play.frames();
         play.refuse(1, reason);
         assert_eq!(play.effects(), NOTHING, "{reason}");
-        assert_eq!(play.session.held_count(), 0, "{reason}");
+        assert_eq!(play.engine.held_count(), 0, "{reason}");
     }
 }
 
@@ -219,7 +228,7 @@ fn a_rejection_is_repeated_until_it_is_acknowledged() {
     play.attach([("a", HeldTaskDisposition::ResendDecision)]);
     assert_eq!(play.said(), ["1: decision a", "heartbeat"]);
     play.acknowledge(1);
-    assert_eq!(play.session.held_count(), 0);
+    assert_eq!(play.engine.held_count(), 0);
 }
 
 #[test]
@@ -260,7 +269,7 @@ fn a_cancellation_because_the_lease_is_lost_grants_its_grace_and_wants_no_result
     play.pass(Duration::from_secs(29));
     assert_eq!(play.effects(), NOTHING);
     play.finish("a");
-    assert_eq!((play.said(), play.session.held_count()), (vec!["heartbeat".to_owned()], 0));
+    assert_eq!((play.said(), play.engine.held_count()), (vec!["heartbeat".to_owned()], 0));
 }
 
 #[test]
@@ -274,7 +283,7 @@ fn a_repeated_frame_is_ignored_and_a_gap_ends_the_link() {
     play.delegate_sequence = 5;
     play.assign("c", "STEP");
     assert!(play.effects()[0].starts_with("end Violation"));
-    assert_eq!(play.session.held_count(), 1);
+    assert_eq!(play.engine.held_count(), 1);
 }
 
 #[test]
@@ -296,7 +305,7 @@ fn a_link_is_given_up_after_three_silent_intervals_and_no_sooner() {
     assert_eq!(play.effects(), NOTHING);
     play.pass(Duration::from_secs(1));
     assert_eq!(play.effects(), ["end Silence"]);
-    assert_eq!(play.session.poll_timeout(), None);
+    assert_eq!(play.engine.poll_timeout(), None);
 }
 
 #[test]
@@ -307,21 +316,21 @@ fn an_idempotent_handler_stops_a_ttl_after_the_last_acknowledged_heartbeat_was_s
     assert_eq!(play.said(), ["heartbeat a"]);
     play.now += Duration::from_secs(5);
     play.receive(1, Frame::HeartbeatAck(HeartbeatAck { heartbeat_id: 2, lost: Vec::new() }));
-    play.session.disconnected();
+    play.engine.disconnected();
     play.pass(Duration::from_secs(54));
     assert_eq!(play.effects(), NOTHING);
     play.pass(Duration::from_secs(1));
     assert_eq!(play.effects(), ["kill a"], "60 s after it was sent, 55 s after it was answered");
-    play.session.stopped(play.now, &"a".into());
-    assert_eq!(play.session.held_count(), 0, "no result");
+    play.engine.stopped(play.now, &"a".into());
+    assert_eq!(play.engine.held_count(), 0, "no result");
 }
 
 #[test]
 fn any_other_handler_works_on_whatever_the_link_does() {
     let mut play = Play::new();
     play.start("a", "STEP", 1);
-    play.session.disconnected();
-    assert_eq!(play.session.poll_timeout(), None);
+    play.engine.disconnected();
+    assert_eq!(play.engine.poll_timeout(), None);
     play.pass(Duration::from_secs(3600));
     assert_eq!(play.effects(), NOTHING);
 }
@@ -331,7 +340,7 @@ fn an_idempotent_handler_whose_lease_may_have_run_out_waits_for_a_renewal() {
     let mut play = Play::new();
     play.assign("a", "AGAIN");
     play.frames();
-    play.session.disconnected();
+    play.engine.disconnected();
     play.now += Duration::from_secs(61);
     play.attach([("a", HeldTaskDisposition::Keep)]);
     assert_eq!(play.said(), ["heartbeat a"]);
@@ -361,7 +370,7 @@ fn a_lost_lease_is_named_until_its_work_has_stopped_and_then_no_more() {
 fn a_new_attempt_waits_until_the_lost_one_of_the_same_task_has_stopped() {
     let mut play = Play::new();
     play.start("a", "AGAIN", 1);
-    play.session.disconnected();
+    play.engine.disconnected();
     play.attach([("a", HeldTaskDisposition::Abandon)]);
     assert_eq!(play.effects(), ["kill a"]);
     play.frames();
@@ -369,7 +378,7 @@ fn a_new_attempt_waits_until_the_lost_one_of_the_same_task_has_stopped() {
     assert_eq!(play.said(), ["1: decision b"]);
     play.acknowledge(1);
     assert_eq!(play.effects(), NOTHING);
-    play.session.stopped(play.now, &"a".into());
+    play.engine.stopped(play.now, &"a".into());
     assert_eq!(play.effects(), ["start b"]);
 }
 
@@ -378,7 +387,7 @@ fn outputs_beyond_the_bound_wait_in_order_and_fall_with_their_task() {
     let mut play = Play::new();
     play.start("a", "STEP", 1);
     for ticket in 1..=1025 {
-        play.session.output(&"a".into(), ticket, OutputSet::default());
+        play.engine.output(&"a".into(), ticket, OutputSet::default());
     }
     let taken = play.effects();
     assert_eq!(taken.len(), 1023, "started is the one that makes it 1,024");
@@ -408,7 +417,7 @@ fn a_result_that_is_refused_twice_is_given_up() {
     play.refuse(3, "RESULT_TOO_LARGE");
     assert_eq!(play.said(), ["4: result a Errored"]);
     play.refuse(4, "FRAME_INVALID");
-    assert_eq!(play.session.held_count(), 0);
+    assert_eq!(play.engine.held_count(), 0);
 }
 
 #[test]
@@ -416,7 +425,7 @@ fn a_result_above_the_limit_never_leaves() {
     let mut play = Play::new();
     play.start("a", "STEP", 1);
     let payload = Payload::new("", vec![0; 3_670_017]);
-    play.session.finished(play.now, &"a".into(), outcome::Success::from(payload).into_result());
+    play.engine.finished(play.now, &"a".into(), outcome::Success::from(payload).into_end());
     assert_eq!(play.said(), ["3: result a Errored"]);
 }
 
@@ -440,24 +449,63 @@ fn no_time_remaining_is_rejected_for_good() {
 fn a_leaving_runner_says_so_on_every_stream_and_is_done_when_nothing_is_held() {
     let mut play = Play::new();
     play.start("a", "STEP", 1);
-    play.session.leave();
-    play.session.leave();
+    play.engine.leave();
+    play.engine.leave();
     assert_eq!(play.said(), ["drain"]);
     play.finish("a");
     play.attach([("a", HeldTaskDisposition::ResendResult)]);
     assert_eq!(play.said(), ["drain", "1: update a 1", "2: result a Succeeded", "heartbeat"]);
-    assert!(!play.session.is_done());
+    assert!(!play.engine.is_done());
     play.acknowledge(2);
-    assert!(play.session.is_done());
+    assert!(play.engine.is_done());
 }
 
 #[test]
-fn a_session_prints_its_state_and_nothing_a_task_brought() {
+fn an_engine_prints_its_state_and_nothing_a_task_brought() {
     let mut play = Play::new();
     let payload = Some(Payload::text("hush"));
     let task = Task { task_id: "task-1".to_owned(), task_type: "STEP".to_owned(), payload, ..Task::default() };
     let lease_id = "a".to_owned();
     play.receive(0, Frame::Assignment(TaskAssignment { task: Some(task), lease_id, ..Default::default() }));
-    let printed = format!("{:?}", play.session);
+    let printed = format!("{:?}", play.engine);
     assert!(printed.contains("task-1") && printed.contains("Accepted") && !printed.contains("hush"), "{printed}");
+}
+
+#[test]
+fn a_changed_capacity_is_told_once_also_when_hello_told_the_old_one() {
+    let mut play = Play::new();
+    play.frames();
+    let capacity =
+        |count| Capacity { slots: BTreeMap::from([("default".to_owned(), count)]), refuse_new_sessions: false };
+    play.engine.set(capacity(1), RunnerHealth::Ok);
+    play.engine.set(capacity(1), RunnerHealth::Ok);
+    assert_eq!(play.said(), [r#"capacity {"default": 1}"#]);
+    play.assign_task("a", "task-1", "STEP");
+    play.assign_task("b", "task-2", "STEP");
+    let frames = play.frames();
+    assert!(format!("{:?}", frames[1]).contains("all 1 slots of class default are taken"), "{frames:?}");
+    play.engine.connected(play.now);
+    play.frames();
+    play.engine.set(capacity(3), RunnerHealth::Degraded);
+    assert_eq!(play.said(), NOTHING, "not before Welcome");
+    play.receive(0, Frame::Welcome(Welcome::default()));
+    assert!(play.said().contains(&r#"capacity {"default": 3}"#.to_owned()));
+}
+
+#[test]
+fn a_changed_health_is_told_at_once_with_what_is_known_of_the_host() {
+    let mut play = Play::new();
+    play.frames();
+    let slots = BTreeMap::from([("default".to_owned(), 2)]);
+    play.engine.set(Capacity { slots, refuse_new_sessions: false }, RunnerHealth::Unhealthy);
+    assert!(play.engine.wants_usage());
+    play.engine.set_usage(Some(HostUsage { memory_fraction: Some(0.5), ..HostUsage::default() }));
+    let frames = play.frames();
+    let [attach_request::Frame::Heartbeat(heartbeat)] = &frames[..] else { panic!("{frames:?}") };
+    assert_eq!(heartbeat.health(), RunnerHealth::Unhealthy);
+    assert_eq!(heartbeat.usage.expect("usage").memory_fraction, Some(0.5));
+    play.pass(Duration::from_secs(10));
+    let frames = play.frames();
+    let [attach_request::Frame::Heartbeat(heartbeat)] = &frames[..] else { panic!("{frames:?}") };
+    assert_eq!(heartbeat.usage, None, "an old reading is not told as a new one");
 }
