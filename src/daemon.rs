@@ -11,15 +11,16 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinSet,
 };
 
 use crate::{
     admin,
     config::Config,
-    core::{self, Core, id::UpstreamName},
+    core::{self, Core, command::Command, drain::Departure, id::UpstreamName},
     driver::{self, Clock, Driver, Observer},
+    inbox::{Event, Question},
     journal,
     runners::{convert, ids::Ids, link::Terms, server, service::Service},
     state_dir::{self, StateDir},
@@ -28,6 +29,9 @@ use crate::{
 
 /// How long peers have to hang up when the delegate stops: some don't read, and some watch its health for ever.
 const HANG_UP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long the driver may take to count what it leaves.
+const LEAVINGS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A running delegate.
 pub struct Daemon {
@@ -38,6 +42,9 @@ pub struct Daemon {
     /// Tasks that the journal knew at the start.
     pub resumed: usize,
     stop: watch::Sender<bool>,
+    orders: mpsc::Sender<Event>,
+    /// Filled by the driver before its part ends, if a drain ended it.
+    departed: oneshot::Receiver<Departure>,
     parts: JoinSet<Result<(), Error>>,
     /// Last to go: nobody else may open the state before all is closed.
     state: Arc<StateDir>,
@@ -146,24 +153,50 @@ pub async fn start_on<S: journal::Store + 'static>(
         stopped.clone(),
     ));
 
+    let orders = sender.clone();
     let driver = Driver::new(driver::Parts { core, clock, writer, news, inbox, sender, upstreams, observer });
-    parts.spawn(async move { Ok(driver.run(stopped).await?) });
+    let (depart, departed) = oneshot::channel();
+    parts.spawn(async move {
+        if let Some(departure) = driver.run(stopped).await? {
+            // The daemon may be on its way out already.
+            let _ = depart.send(departure);
+        }
+        Ok(())
+    });
     let (runners_socket, admin_socket) = (config.runners.socket.clone(), config.admin.socket.clone());
-    Ok(Daemon { runners_socket, admin_socket, listen, resumed, stop, parts, state })
+    Ok(Daemon { runners_socket, admin_socket, listen, resumed, stop, orders, departed, parts, state })
 }
 
 // === impl Daemon ===
 
 impl Daemon {
-    /// Ends when a part of the delegate did, which none does by itself but by a failure.
+    /// Ends when a part of the delegate did: the driver after a drain that was to end the process (what it left), another by a
+    /// failure only. Call [`stop`](Self::stop) afterwards.
     ///
     /// # Errors
     /// What ended it.
-    pub async fn failed(&mut self) -> Result<(), Error> {
-        match self.parts.join_next().await {
-            Some(ended) => ended?,
-            None => Ok(()),
+    pub async fn ended(&mut self) -> Result<Option<Departure>, Error> {
+        if let Some(ended) = self.parts.join_next().await {
+            ended??;
         }
+        Ok(self.departed.try_recv().ok())
+    }
+
+    /// Gives an order whose answer nobody waits for.
+    pub async fn order(&self, command: Command) {
+        let (answer, _) = oneshot::channel();
+        // A driver that is gone has ended, which [`ended`](Self::ended) tells.
+        let _ = self.orders.send(Event::Order(command, answer)).await;
+    }
+
+    /// What the process would leave if it ended now; nothing if the driver does not answer.
+    pub async fn leavings(&self) -> Option<Departure> {
+        let (sender, answer) = oneshot::channel();
+        let asked = async {
+            self.orders.send(Event::Ask(Question::Leavings(sender))).await.ok()?;
+            answer.await.ok()
+        };
+        tokio::time::timeout(LEAVINGS_TIMEOUT, asked).await.ok()?
     }
 
     /// Closes the links, makes durable what is recorded and lets go of the state directory. Running tasks go on in their
@@ -196,6 +229,8 @@ pub fn core_config(config: &Config) -> core::config::Config {
         cancel_grace: config.runners.cancel_grace,
         revoke_margin: config.runners.revoke_margin,
         no_runner_timeout: config.runners.no_runner_timeout,
+        run_time_max: config.runners.run_time_max,
+        drain_grace: config.drain.grace,
         attempts_max: config.runners.attempts_max,
         tasks_max: usize::try_from(config.tasks_max).unwrap_or(usize::MAX),
         payload_bytes_max: convert::PAYLOAD_BYTES_MAX,

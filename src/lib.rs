@@ -13,6 +13,7 @@ pub mod journal;
 pub mod proto;
 pub mod runners;
 pub mod sdk;
+pub mod shutdown;
 pub mod state_dir;
 pub mod telemetry;
 pub mod upstreams;

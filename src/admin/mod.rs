@@ -20,6 +20,7 @@ use crate::{
 };
 
 pub mod client;
+mod drain;
 mod tasks;
 
 /// How long an answer of the driver may take before the operator is told that it is stuck.
@@ -75,7 +76,9 @@ impl Service {
         answer.map_err(|refusal| {
             let code = match refusal {
                 Refusal::TaskUnknown => Code::NotFound,
-                Refusal::TaskFinished => Code::FailedPrecondition,
+                Refusal::TaskFinished | Refusal::AlreadyDraining | Refusal::NotDraining | Refusal::Stopping => {
+                    Code::FailedPrecondition
+                }
             };
             reason(code, refusal.code(), &refusal.to_string())
         })
@@ -102,6 +105,7 @@ impl proto::admin_service_server::AdminService for Service {
         _: Request<proto::GetDelegateRequest>,
     ) -> Result<Response<proto::GetDelegateResponse>, Status> {
         let status = self.ask(Question::Status).await?;
+        let (state, state_reason) = (drain::state(&status).to_owned(), drain::state_reason(&status));
         let upstreams = status.upstreams.into_iter().map(|up| proto::Upstream {
             kind: self.kinds.get(&up.name).copied().unwrap_or_default().to_owned(),
             name: up.name.to_string(),
@@ -124,8 +128,9 @@ impl proto::admin_service_server::AdminService for Service {
             name: self.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             delegate_id: status.delegate.to_string(),
-            state: if status.store_failing.is_some() { "store_failing" } else { "serving" }.to_owned(),
-            state_reason: status.store_failing.map(|reason| reason.to_string()).unwrap_or_default(),
+            state,
+            state_reason,
+            drain: status.drain.map(drain::view),
             start_time: Some(timestamp(status.started)),
             upstreams: upstreams.collect(),
             runners: runners.collect(),
@@ -158,12 +163,12 @@ impl proto::admin_service_server::AdminService for Service {
         self.stop_task(request).await
     }
 
-    async fn drain(&self, _: Request<proto::DrainRequest>) -> Result<Response<proto::DrainResponse>, Status> {
-        Err(Status::unimplemented("drain"))
+    async fn drain(&self, request: Request<proto::DrainRequest>) -> Result<Response<proto::DrainResponse>, Status> {
+        self.begin_drain(request).await
     }
 
     async fn resume(&self, _: Request<proto::ResumeRequest>) -> Result<Response<proto::ResumeResponse>, Status> {
-        Err(Status::unimplemented("resume"))
+        self.take_drain_back().await
     }
 
     async fn reload(&self, _: Request<proto::ReloadRequest>) -> Result<Response<proto::ReloadResponse>, Status> {

@@ -2,10 +2,12 @@
 
 use std::process::ExitCode;
 
-use tokio::signal::unix::{SignalKind, signal};
-
 use super::{block_on, chain, config::ConfigArgs, config::EXIT_CHECK_FAILED, fail};
-use crate::{config, daemon, telemetry, upstreams};
+use crate::{
+    config, daemon,
+    shutdown::{self, Signals},
+    telemetry, upstreams,
+};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -31,9 +33,9 @@ pub fn run(args: &Args) -> ExitCode {
 }
 
 async fn serve(config: config::Config) -> ExitCode {
-    let (mut terminate, mut interrupt) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-        (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
-        (Err(error), _) | (_, Err(error)) => return fail(&format!("signals can't be handled: {error}")),
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => return fail(&format!("signals can't be handled: {error}")),
     };
     let adapters = match upstreams::from_config(&config) {
         Ok(adapters) => adapters,
@@ -52,18 +54,22 @@ async fn serve(config: config::Config) -> ExitCode {
     );
     // Nobody listens outside systemd.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    tokio::select! {
-        failed = daemon.failed() => {
-            let error = failed.err().map_or_else(|| "a part of the delegate ended".to_owned(), |error| chain(&error));
+    let ended = match shutdown::wait(&mut daemon, &mut signals, config.drain).await {
+        Ok(ended) => ended,
+        Err(error) => {
+            let error = chain(&error);
             tracing::error!(%error, "the delegate fails");
             return fail(&error);
         }
-        _ = terminate.recv() => tracing::info!("SIGTERM: stopping; running tasks go on in their runners"),
-        _ = interrupt.recv() => tracing::info!("SIGINT: stopping; running tasks go on in their runners"),
+    };
+    let stopped = tokio::select! {
+        stopped = daemon.stop() => stopped,
+        // What is acknowledged is durable whenever the process ends.
+        _ = signals.next() => Ok(()),
+    };
+    if let Err(error) = stopped {
+        return fail(&chain(&error));
     }
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-    match daemon.stop().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&chain(&error)),
-    }
+    eprintln!("dlite: {ended}");
+    ExitCode::from(ended.code())
 }

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Core,
+    drain::Mode,
     effect::Effect,
     id::{RequestId, TaskId},
     task::CancelReason,
@@ -15,6 +16,14 @@ use super::{
 pub enum Command {
     /// Stops a task. `grace` absent: the configured one. `force`: answers the upstream at once, without waiting for the runner.
     CancelTask { task: TaskId, message: Arc<str>, grace: Option<Duration>, force: bool },
+    /// Takes nothing new and finishes. `grace` absent: the configured one.
+    Drain { mode: Mode, grace: Option<Duration>, reason: Arc<str> },
+    /// Takes back a drain.
+    Resume,
+    /// The process is to end after a drain with the configured grace; see [`Core::departure`].
+    Stop { mode: Mode, reason: Arc<str> },
+    /// The process is to end and to wait for nobody.
+    Hurry { reason: Arc<str> },
 }
 
 /// Why an order is not followed; nothing has changed.
@@ -22,6 +31,10 @@ pub enum Command {
 pub enum Refusal {
     TaskUnknown,
     TaskFinished,
+    AlreadyDraining,
+    NotDraining,
+    /// The process is about to end.
+    Stopping,
 }
 
 impl Core {
@@ -30,6 +43,10 @@ impl Core {
             Command::CancelTask { task, message, grace, force } => {
                 self.cancel_ordered(now, task, &message, grace, force)
             }
+            Command::Drain { mode, grace, reason } => self.drain_ordered(now, mode, grace, reason),
+            Command::Resume => self.resume_ordered(now),
+            Command::Stop { mode, reason } => self.stop_ordered(now, mode, reason),
+            Command::Hurry { reason } => self.hurry_ordered(now, reason),
         };
         self.promise(Effect::Answer { request, answer });
     }
@@ -63,6 +80,9 @@ impl Refusal {
         match self {
             Self::TaskUnknown => "TASK_UNKNOWN",
             Self::TaskFinished => "TASK_FINISHED",
+            Self::AlreadyDraining => "ALREADY_DRAINING",
+            Self::NotDraining => "NOT_DRAINING",
+            Self::Stopping => "STOPPING",
         }
     }
 }
@@ -72,6 +92,9 @@ impl std::fmt::Display for Refusal {
         f.write_str(match self {
             Self::TaskUnknown => "there is no open task of this id here",
             Self::TaskFinished => "the task's result is decided already; what is left is its way to the upstream",
+            Self::AlreadyDraining => "a drain is under way; `dlite resume` takes it back, and the next one may be shorter",
+            Self::NotDraining => "there is no drain to take back",
+            Self::Stopping => "the delegate was told to end, which can't be taken back",
         })
     }
 }

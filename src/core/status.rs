@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Core,
+    drain::Phase,
     id::{DelegateId, ExternalId, RunnerId, TaskId, TaskType, TraceId, UpstreamName},
     task::{Cancel, Finish, Kind, Report, State, Task},
     time::{Now, Wall},
@@ -20,6 +21,9 @@ pub struct Status {
     pub started: Wall,
     /// Why nothing is taken; absent: serving.
     pub store_failing: Option<Arc<str>>,
+    pub phase: Phase,
+    /// Absent: serving.
+    pub drain: Option<DrainStatus>,
     pub upstreams: Vec<UpstreamStatus>,
     pub runners: Vec<RunnerStatus>,
     /// Tasks without a result.
@@ -27,6 +31,23 @@ pub struct Status {
     /// Results the upstream has not confirmed.
     pub unreported: usize,
     pub dead_letters: usize,
+}
+
+/// A drain under way, or done and not taken back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DrainStatus {
+    /// As the operator names it.
+    pub mode: &'static str,
+    pub reason: Arc<str>,
+    pub began: Wall,
+    /// When what still runs is cancelled.
+    pub grace_end: Wall,
+    /// When the last task has ended at the latest; reports may take longer.
+    pub end: Wall,
+    pub cancelled: usize,
+    pub handed_back: usize,
+    /// Acquires under way.
+    pub acquiring: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -161,6 +182,17 @@ impl Core {
             delegate: self.delegate(),
             started: self.started,
             store_failing: self.store_failing.clone(),
+            phase: self.phase(),
+            drain: self.drain.as_ref().map(|drain| DrainStatus {
+                mode: drain.mode.word(),
+                reason: drain.reason.clone(),
+                began: drain.began,
+                grace_end: drain.grace_end,
+                end: drain.end(),
+                cancelled: drain.cancelled,
+                handed_back: drain.handed_back,
+                acquiring: self.upstreams.values().map(|up| up.acquires.len()).sum(),
+            }),
             upstreams: self
                 .upstreams
                 .iter()

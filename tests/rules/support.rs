@@ -300,6 +300,8 @@ fn config() -> Config {
         cancel_grace: seconds(30),
         revoke_margin: seconds(5),
         no_runner_timeout: seconds(60),
+        run_time_max: None,
+        drain_grace: seconds(30),
         attempts_max: 3,
         tasks_max: 100,
         payload_bytes_max: 1 << 20,

@@ -157,6 +157,8 @@ impl Plan {
             cancel_grace: Duration::from_secs(5),
             revoke_margin: Duration::from_secs(5),
             no_runner_timeout: Duration::from_secs(40),
+            run_time_max: self.run_time_max,
+            drain_grace: Duration::from_secs(20),
             attempts_max: 5,
             tasks_max: 20,
             payload_bytes_max: 1 << 20,

@@ -219,7 +219,7 @@ impl Runner {
     /// Wants to go: finishes what it has and starts anew.
     pub fn drain(&mut self, hub: &mut Hub) {
         self.draining = true;
-        self.say(hub, Frame::DrainNotice);
+        self.say(hub, Frame::DrainNotice { grace: None });
     }
 
     pub fn resize(&mut self, hub: &mut Hub, whole: bool) {
@@ -302,7 +302,7 @@ impl Runner {
             link.welcomed = true;
         }
         if self.draining {
-            self.say(hub, Frame::DrainNotice);
+            self.say(hub, Frame::DrainNotice { grace: None });
         }
         self.say(hub, Frame::Capacity { slots: self.slots.clone() });
         let decisions: BTreeMap<LeaseId, Decision> = decisions.into_iter().collect();
