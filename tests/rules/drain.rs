@@ -157,13 +157,13 @@ fn a_task_that_finds_no_slot_during_a_drain_goes_back_where_the_upstream_takes_i
     let mut rig = Rig::ready(false);
     let acquires = two_acquires(&mut rig);
     rig.detach();
-    drain(&mut rig, Mode::FinishTasks, 60);
+    drain(&mut rig, Mode::FinishTasks, 50);
     for ((task, _), spec) in acquires.iter().zip([returnable(), spec()]) {
         rig.answer(Answer::Acquire { task: *task, result: Ok(Box::new(spec)) });
     }
     assert_eq!(reported(&mut rig), [(Outcome::Errored, "DRAIN".to_owned(), true)]);
     // The other one has nowhere to go: it waits for a runner, and is cancelled with the rest.
-    rig.pass(59 * SECOND);
+    rig.pass(49 * SECOND);
     assert_eq!(reported(&mut rig), []);
     rig.pass(SECOND);
     assert_eq!(reported(&mut rig), [(Outcome::Cancelled, "DRAIN".to_owned(), false)]);
