@@ -143,10 +143,16 @@ impl fmt::Display for Ended {
             }
         };
         let Departure { cancelled, handed_back: _, open, acquiring, unreported } = *departure;
+        let cancelled = count(cancelled, "task");
+        let (open, acquiring) = (count(open, "open task"), count(acquiring, "unclear acquire"));
+        let unreported = count(unreported, "unreported result");
         write!(
             f,
-            "{word}: {cancelled} tasks cancelled; for the next start the journal keeps {open} open tasks, {acquiring} acquires \
-             without a clear answer, {unreported} unreported results"
+            "{word}: {cancelled} cancelled; the journal keeps {open}, {acquiring} and {unreported} for the next start"
         )
     }
+}
+
+fn count(n: usize, of: &str) -> String {
+    if n == 1 { format!("1 {of}") } else { format!("{n} {of}s") }
 }

@@ -12,6 +12,7 @@ use tonic::{Code, Request, Response, Status, transport::Server};
 use crate::{
     core::{
         command::{Command, Refusal},
+        status::RunnerStatus,
         time::Wall,
     },
     inbox::{Event, Question},
@@ -117,7 +118,7 @@ impl proto::admin_service_server::AdminService for Service {
         let runners = status.runners.into_iter().map(|runner| proto::Runner {
             runner_id: runner.runner.to_string(),
             instance_id: runner.instance.to_string(),
-            state: if runner.attached { "attached" } else { "detached" }.to_owned(),
+            state: runner_state(&runner).to_owned(),
             task_types: runner.task_types.iter().map(ToString::to_string).collect(),
             slots_used: runner.slots_used,
             slots_total: runner.slots_total,
@@ -187,6 +188,14 @@ impl proto::admin_service_server::AdminService for Service {
         _: Request<proto::CloseSessionRequest>,
     ) -> Result<Response<proto::CloseSessionResponse>, Status> {
         Err(Status::unimplemented("close_session"))
+    }
+}
+
+fn runner_state(runner: &RunnerStatus) -> &'static str {
+    match (runner.attached, runner.draining) {
+        (false, _) => "detached",
+        (true, true) => "draining",
+        (true, false) => "attached",
     }
 }
 

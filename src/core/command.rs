@@ -92,7 +92,9 @@ impl std::fmt::Display for Refusal {
         f.write_str(match self {
             Self::TaskUnknown => "there is no open task of this id here",
             Self::TaskFinished => "the task's result is decided already; what is left is its way to the upstream",
-            Self::AlreadyDraining => "a drain is under way; `dlite resume` takes it back, and the next one may be shorter",
+            Self::AlreadyDraining => {
+                "a drain is under way; `dlite resume` takes it back, and the next one may be shorter"
+            }
             Self::NotDraining => "there is no drain to take back",
             Self::Stopping => "the delegate was told to end, which can't be taken back",
         })

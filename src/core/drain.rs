@@ -210,7 +210,11 @@ impl Core {
         if std::mem::replace(&mut drain.hurried, true) {
             return Ok(());
         }
-        if drain.stage == Stage::Reporting { self.begin_reporting(now) } else { self.end_tasks(now) }
+        if drain.stage == Stage::Reporting {
+            self.begin_reporting(now)
+        } else {
+            self.end_tasks(now)
+        }
         Ok(())
     }
 
@@ -323,8 +327,8 @@ impl Core {
     }
 
     fn unspared(&self, spares_cleanups: bool) -> Vec<TaskId> {
-        let unspared = |task: &&Task| !task.is_finished() && !(spares_cleanups && is_cleanup(task));
-        self.ledger.tasks().filter(unspared).map(|task| task.id).collect()
+        let unfinished = self.ledger.tasks().filter(|task| !task.is_finished());
+        unfinished.filter(|task| !spares_cleanups || !is_cleanup(task)).map(|task| task.id).collect()
     }
 
     /// Nothing runs any more. Reports that wait out a back-off go at once.

@@ -259,7 +259,9 @@ impl Frame {
             | Frame::Started { .. }
             | Frame::Outputs { .. }
             | Frame::Result { .. } => true,
-            Frame::Heartbeat { .. } | Frame::Capacity { .. } | Frame::Progress { .. } | Frame::DrainNotice { .. } => false,
+            Frame::Heartbeat { .. } | Frame::Capacity { .. } | Frame::Progress { .. } | Frame::DrainNotice { .. } => {
+                false
+            }
             Frame::Invalid { name, .. } => matches!(*name, "decision" | "update" | "result"),
         }
     }

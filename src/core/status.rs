@@ -68,6 +68,8 @@ pub struct RunnerStatus {
     pub slots_used: u32,
     pub slots_total: u32,
     pub attached: bool,
+    /// It wants to go and gets no more work.
+    pub draining: bool,
     /// Any frame; absent: not since this process started.
     pub last_seen: Option<Wall>,
 }
@@ -230,6 +232,7 @@ impl Core {
             slots_used: u32::try_from(link.held.len()).unwrap_or(u32::MAX),
             slots_total: link.slots_total(),
             attached: true,
+            draining: link.draining,
             last_seen: Some(link.last_seen),
         });
         let away = away.into_iter().map(|(runner, leases)| RunnerStatus {
@@ -240,6 +243,7 @@ impl Core {
             slots_used: leases,
             slots_total: 0,
             attached: false,
+            draining: false,
             last_seen: None,
         });
         attached.chain(away).collect()

@@ -56,8 +56,7 @@ impl Process {
             }
             Command::Hurry { .. } if self.drain.is_none_or(|drain| !drain.hurried) => {
                 let second = Duration::from_secs(1);
-                self.drain =
-                    Some(Drain { ended: now.mono + second, gone: Some(now.mono + second * 4), hurried: true });
+                self.drain = Some(Drain { ended: now.mono + second, gone: Some(now.mono + second * 4), hurried: true });
             }
             Command::Resume if self.drain.is_some_and(|drain| drain.gone.is_none()) => self.drain = None,
             _ => {}
@@ -100,7 +99,8 @@ impl World {
         if settled && now.mono >= drain.ended {
             let open = process.core.ledger().tasks().find(|task| !task.is_finished());
             if let Some(open) = open {
-                checks.violated("a drain ends in time", || format!("{} in {:?} at {:?}", open.id, open.state, now.mono));
+                checks
+                    .violated("a drain ends in time", || format!("{} in {:?} at {:?}", open.id, open.state, now.mono));
             }
         }
         if settled && drain.gone.is_some_and(|gone| now.mono >= gone) && process.core.departure().is_none() {

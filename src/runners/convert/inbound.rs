@@ -131,7 +131,9 @@ pub fn frame(request: proto::AttachRequest, ids: &Ids) -> Inbound {
             }
             read_result(result, ids)
         }
-        In::Drain(notice) => Ok(Frame::DrainNotice { grace: notice.grace_period.map(|grace| grace.try_into().unwrap_or_default()) }),
+        In::Drain(notice) => {
+            Ok(Frame::DrainNotice { grace: notice.grace_period.map(|grace| grace.try_into().unwrap_or_default()) })
+        }
     };
     Inbound::Frame(read.unwrap_or_else(|broken| {
         let reason = if broken.what == UNKNOWN { "FRAME_UNKNOWN" } else { "FRAME_INVALID" };
