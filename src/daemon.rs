@@ -18,9 +18,9 @@ use tokio::{
 use crate::{
     admin,
     config::Config,
-    core::{self, Core, command::Command, id::UpstreamName},
+    core::{self, Core, command::Command, drain::Departure, id::UpstreamName},
     driver::{self, Clock, Driver, Observer},
-    inbox::Event,
+    inbox::{Event, Question},
     journal,
     runners::{convert, ids::Ids, link::Terms, server, service::Service},
     state_dir::{self, StateDir},
@@ -29,6 +29,9 @@ use crate::{
 
 /// How long peers have to hang up when the delegate stops: some don't read, and some watch its health for ever.
 const HANG_UP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long the driver may take to count what it leaves.
+const LEAVINGS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A running delegate.
 pub struct Daemon {
@@ -41,6 +44,8 @@ pub struct Daemon {
     reloads: mpsc::Receiver<admin::Reload>,
     driver: mpsc::Sender<Event>,
     stop: watch::Sender<bool>,
+    /// Filled by the driver before its part ends, if a drain ended it.
+    departed: oneshot::Receiver<Departure>,
     parts: JoinSet<Result<(), Error>>,
     /// Last to go: nobody else may open the state before all is closed.
     state: Arc<StateDir>,
@@ -48,8 +53,9 @@ pub struct Daemon {
 
 /// What only the process around a delegate can do for it.
 pub enum Wish {
-    /// A part of it ended, which none does by itself but by a failure.
-    End(Result<(), Error>),
+    /// A part of it ended: the driver after a drain that was to end the process, with what it left, another by a failure only. Call
+    /// [`Daemon::stop`] afterwards.
+    End(Result<Option<Departure>, Error>),
     /// The operator wants the configuration read anew; the process knows its file and flags.
     Reload(admin::Reload),
 }
@@ -161,7 +167,14 @@ pub async fn start_on<S: journal::Store + 'static>(
 
     let driver_inbox = sender.clone();
     let driver = Driver::new(driver::Parts { core, clock, writer, news, inbox, sender, upstreams, observer });
-    parts.spawn(async move { Ok(driver.run(stopped).await?) });
+    let (depart, departed) = oneshot::channel();
+    parts.spawn(async move {
+        if let Some(departure) = driver.run(stopped).await? {
+            // The daemon may be on its way out already.
+            let _ = depart.send(departure);
+        }
+        Ok(())
+    });
     let (runners_socket, admin_socket) = (config.runners.socket.clone(), config.admin.socket.clone());
     Ok(Daemon {
         runners_socket,
@@ -171,6 +184,7 @@ pub async fn start_on<S: journal::Store + 'static>(
         reloads: reload_orders,
         driver: driver_inbox,
         stop,
+        departed,
         parts,
         state,
     })
@@ -182,19 +196,36 @@ impl Daemon {
     /// What the delegate wants of the process around it, next.
     pub async fn wish(&mut self) -> Wish {
         tokio::select! {
-            ended = self.parts.join_next() => Wish::End(ended.map_or(Ok(()), |ended| ended?)),
+            ended = self.parts.join_next() => {
+                let ended = ended.map_or(Ok(()), |ended| ended?);
+                Wish::End(ended.map(|()| self.departed.try_recv().ok()))
+            }
             Some(answer) = self.reloads.recv() => Wish::Reload(answer),
         }
     }
 
     /// Puts the live part of another configuration in force; the upstreams are the same ones.
     pub async fn reconfigure(&self, config: &Config) {
+        self.order(Command::Reconfigure(Box::new(core_config(config)))).await;
+    }
+
+    /// Gives an order and waits until it is followed.
+    pub async fn order(&self, command: Command) {
         let (sender, answer) = oneshot::channel();
-        let command = Command::Reconfigure(Box::new(core_config(config)));
-        // A driver that is gone has ended for a reason that `failed` tells.
+        // A driver that is gone has ended, which [`wish`](Self::wish) tells.
         if self.driver.send(Event::Order(command, sender)).await.is_ok() {
             let _ = answer.await;
         }
+    }
+
+    /// What the process would leave if it ended now; nothing if the driver does not answer.
+    pub async fn leavings(&self) -> Option<Departure> {
+        let (sender, answer) = oneshot::channel();
+        let asked = async {
+            self.driver.send(Event::Ask(Question::Leavings(sender))).await.ok()?;
+            answer.await.ok()
+        };
+        tokio::time::timeout(LEAVINGS_TIMEOUT, asked).await.ok()?
     }
 
     /// Closes the links, makes durable what is recorded and lets go of the state directory. Running tasks go on in their
@@ -227,6 +258,8 @@ pub fn core_config(config: &Config) -> core::config::Config {
         cancel_grace: config.runners.cancel_grace,
         revoke_margin: config.runners.revoke_margin,
         no_runner_timeout: config.runners.no_runner_timeout,
+        run_time_max: config.runners.run_time_max,
+        drain_grace: config.drain.grace,
         attempts_max: config.runners.attempts_max,
         tasks_max: usize::try_from(config.tasks_max).unwrap_or(usize::MAX),
         payload_bytes_max: convert::PAYLOAD_BYTES_MAX,

@@ -16,6 +16,7 @@ use crate::{
     core::{
         Core,
         command::Refusal,
+        drain::Departure,
         effect::{Close, Effect, Note, Order},
         id::{LinkId, Lsn, RequestId, UpstreamName},
         input::Input,
@@ -152,13 +153,15 @@ impl Driver {
         Self { core, clock, writer, inbox, sender, news, failing, links, upstreams, observer, ids, requests, ordered }
     }
 
-    /// Runs until `stop` turns true, then closes every link and makes durable what is recorded.
+    /// Runs until `stop` turns true, or a drain that ends the process is over, which says what is left. Then closes every link and
+    /// makes durable what is recorded.
     ///
     /// # Errors
     /// If the journal's thread died, or no upstream wants this delegate any more.
-    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<Option<Departure>, Error> {
         self.flush()?;
-        while !*stop.borrow_and_update() {
+        let mut departure = None;
+        while departure.is_none() && !*stop.borrow_and_update() {
             let wake = self.core.poll_timeout().map(|at| self.clock.instant(at));
             tokio::select! {
                 biased;
@@ -172,6 +175,7 @@ impl Driver {
             if self.core.is_deleted() {
                 return Err(Error::Deleted);
             }
+            departure = self.core.departure();
         }
         for (_, orders) in self.links.drain() {
             orders.shut_down();
@@ -180,7 +184,7 @@ impl Driver {
         if let Err(unwritten) = self.writer.stop() {
             tracing::error!(%unwritten, "stopped with records that are not durable; none of them was acknowledged");
         }
-        Ok(())
+        Ok(departure)
     }
 
     /// Ends the registrations that are to end, each within its bound; nothing depends on the answers.
@@ -227,6 +231,7 @@ impl Driver {
                 self.core.handle(now, Input::Attached { link, hello, peer });
             }
             // Whoever asked may be gone.
+            Event::Ask(Question::Leavings(answer)) => drop(answer.send(self.core.leavings())),
             Event::Ask(Question::Status(answer)) => drop(answer.send(self.core.status())),
             Event::Ask(Question::Tasks(answer)) => drop(answer.send(self.core.task_list(now))),
             Event::Ask(Question::Task(name, answer)) => drop(answer.send(self.core.find_task(now, &name))),

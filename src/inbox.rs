@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use crate::{
     core::{
         command::{Command, Refusal},
+        drain::Departure,
         id::LinkId,
         input::{Hello, Input},
         status::{NotFound, Status, TaskDetail, TaskName, TaskStatus},
@@ -33,6 +34,8 @@ pub enum Event {
 
 /// A reading of the state, for the operator.
 pub enum Question {
+    /// What the process would leave if it ended now.
+    Leavings(oneshot::Sender<Departure>),
     Status(oneshot::Sender<Status>),
     Tasks(oneshot::Sender<Vec<TaskStatus>>),
     Task(TaskName, oneshot::Sender<Result<TaskDetail, NotFound>>),

@@ -14,6 +14,8 @@ pub mod proto;
 pub mod reason;
 pub mod runners;
 pub mod sdk;
+pub mod settings;
+pub mod shutdown;
 pub mod state_dir;
 pub mod telemetry;
 pub mod upstreams;

@@ -275,6 +275,8 @@ reasons! {
     SessionClosing = "SESSION_CLOSING", Order, FailedPrecondition, Delegate, Never;
     /// A drain is under way. `dlite resume` takes it back; a signal ends the waiting.
     AlreadyDraining = "ALREADY_DRAINING", Order, FailedPrecondition, Delegate, Never;
+    /// The process is to end, which can't be taken back.
+    Stopping = "STOPPING", Order, FailedPrecondition, Delegate, Never;
     /// There is no drain to take back.
     NotDraining = "NOT_DRAINING", Order, FailedPrecondition, Delegate, Never;
     /// The configuration has mistakes, all of them in the message; what was in force stays in force.

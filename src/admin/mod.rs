@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status, transport::Server};
 
 use crate::{
     config::{Changes, Complaints},
-    core::{command::Command, time::Wall},
+    core::{command::Command, status::RunnerStatus, time::Wall},
     inbox::{Event, Question},
     proto::admin::v1 as proto,
     reason::Reason,
@@ -19,6 +19,7 @@ use crate::{
 };
 
 pub mod client;
+mod drain;
 mod tasks;
 
 /// How long an answer of the driver may take before the operator is told that it is stuck.
@@ -99,6 +100,7 @@ impl proto::admin_service_server::AdminService for Service {
         _: Request<proto::GetDelegateRequest>,
     ) -> Result<Response<proto::GetDelegateResponse>, Status> {
         let status = self.ask(Question::Status).await?;
+        let (state, state_reason) = (drain::state(&status).to_owned(), drain::state_reason(&status));
         let upstreams = status.upstreams.into_iter().map(|up| proto::Upstream {
             kind: self.kinds.get(&up.name).copied().unwrap_or_default().to_owned(),
             name: up.name.to_string(),
@@ -110,7 +112,7 @@ impl proto::admin_service_server::AdminService for Service {
         let runners = status.runners.into_iter().map(|runner| proto::Runner {
             runner_id: runner.runner.to_string(),
             instance_id: runner.instance.to_string(),
-            state: if runner.attached { "attached" } else { "detached" }.to_owned(),
+            state: runner_state(&runner).to_owned(),
             task_types: runner.task_types.iter().map(ToString::to_string).collect(),
             slots_used: runner.slots_used,
             slots_total: runner.slots_total,
@@ -121,8 +123,9 @@ impl proto::admin_service_server::AdminService for Service {
             name: self.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             delegate_id: status.delegate.to_string(),
-            state: if status.store_failing.is_some() { "store_failing" } else { "serving" }.to_owned(),
-            state_reason: status.store_failing.map(|reason| reason.to_string()).unwrap_or_default(),
+            state,
+            state_reason,
+            drain: status.drain.map(drain::view),
             start_time: Some(timestamp(status.started)),
             upstreams: upstreams.collect(),
             runners: runners.collect(),
@@ -155,12 +158,12 @@ impl proto::admin_service_server::AdminService for Service {
         self.stop_task(request).await
     }
 
-    async fn drain(&self, _: Request<proto::DrainRequest>) -> Result<Response<proto::DrainResponse>, Status> {
-        Err(Status::unimplemented("drain"))
+    async fn drain(&self, request: Request<proto::DrainRequest>) -> Result<Response<proto::DrainResponse>, Status> {
+        self.begin_drain(request).await
     }
 
     async fn resume(&self, _: Request<proto::ResumeRequest>) -> Result<Response<proto::ResumeResponse>, Status> {
-        Err(Status::unimplemented("resume"))
+        self.take_drain_back().await
     }
 
     async fn reload(&self, _: Request<proto::ReloadRequest>) -> Result<Response<proto::ReloadResponse>, Status> {
@@ -192,6 +195,14 @@ impl proto::admin_service_server::AdminService for Service {
         _: Request<proto::CloseSessionRequest>,
     ) -> Result<Response<proto::CloseSessionResponse>, Status> {
         Err(Status::unimplemented("close_session"))
+    }
+}
+
+fn runner_state(runner: &RunnerStatus) -> &'static str {
+    match (runner.attached, runner.draining) {
+        (false, _) => "detached",
+        (true, true) => "draining",
+        (true, false) => "attached",
     }
 }
 

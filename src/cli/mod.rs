@@ -1,6 +1,6 @@
 //! The command line: one file a command.
 //!
-//! Exit codes: 0 ok, 1 failed, 2 usage, 3 the delegate is unreachable, 4 a check failed.
+//! Exit codes: 0 ok, 1 failed, 2 usage, 3 the delegate is unreachable, 4 a check failed, 5 a drain left something behind.
 
 use std::process::ExitCode;
 
@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 
 pub mod config;
 mod dev;
+mod drain;
 mod reload;
 mod run;
 mod runner;
@@ -52,6 +53,10 @@ enum Command {
     Config(Config),
     /// Show the delegate at a glance: state, upstreams, runners, counts
     Status(status::Args),
+    /// Empty the delegate: take nothing new, finish, report; it stays attached and takes nothing until `dlite resume`
+    Drain(drain::Args),
+    /// Take work again after `dlite drain`
+    Resume(drain::ResumeArgs),
     /// Look at tasks, and stop one
     #[command(subcommand)]
     Tasks(tasks::Command),
@@ -93,6 +98,8 @@ impl Cli {
             Command::Config(Config::Check(args)) => config::check(&args),
             Command::Config(Config::Show(args)) => config::show(&args),
             Command::Status(args) => status::run(&args),
+            Command::Drain(args) => drain::run(&args),
+            Command::Resume(args) => drain::resume(&args),
             Command::Tasks(command) => tasks::run(&command),
             Command::Reload(args) => reload::run(&args),
             Command::Upstreams(Upstreams::Check(args)) => upstreams::check(&args),

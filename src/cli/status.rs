@@ -7,6 +7,7 @@ use tonic::transport::Channel;
 use super::{
     UNREACHABLE, block_on, chain,
     config::{ConfigArgs, EXIT_CHECK_FAILED, Output},
+    drain::progress,
     fail,
     table::{ago, render},
 };
@@ -37,6 +38,17 @@ pub fn ask(
     config: &ConfigArgs,
     question: impl AsyncFnOnce(AdminServiceClient<Channel>) -> Result<String, tonic::Status>,
 ) -> ExitCode {
+    ask_for(config, async |client| {
+        print!("{}", question(client).await?);
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Asks the delegate of this configuration; what comes of it decides on the exit code.
+pub fn ask_for(
+    config: &ConfigArgs,
+    question: impl AsyncFnOnce(AdminServiceClient<Channel>) -> Result<ExitCode, tonic::Status>,
+) -> ExitCode {
     let socket = match config::admin_socket(&config.load_options()) {
         Ok(socket) => socket,
         Err(complaints) => {
@@ -53,10 +65,7 @@ pub fn ask(
             }
         };
         match question(client).await {
-            Ok(text) => {
-                print!("{text}");
-                ExitCode::SUCCESS
-            }
+            Ok(code) => code,
             Err(status) => fail(status.message()),
         }
     })
@@ -71,6 +80,7 @@ fn show(status: GetDelegateResponse, output: Output) -> String {
     } else {
         format!("{} ({})", status.state, status.state_reason)
     };
+    let drain_line = progress(&status);
     let mut text = format!(
         "{} {}: {state}, since {}\n{} open tasks, {} unreported results, {} dead letters\n\n",
         status.name,
@@ -80,6 +90,13 @@ fn show(status: GetDelegateResponse, output: Output) -> String {
         status.unreported_result_count,
         status.dead_letter_count,
     );
+    if let Some(drain) = &status.drain {
+        let grace_end = drain.grace_end_time.as_ref().map(ToString::to_string).unwrap_or_default();
+        text.insert_str(
+            text.len() - 1,
+            &format!("{} ({}, began {}, grace until {grace_end})\n", drain_line, drain.mode, ago(drain.begin_time)),
+        );
+    }
     let upstreams: Vec<_> = status
         .upstreams
         .into_iter()
@@ -122,6 +139,16 @@ fn json(status: &GetDelegateResponse) -> serde_json::Value {
         "open_task_count": status.open_task_count,
         "unreported_result_count": status.unreported_result_count,
         "dead_letter_count": status.dead_letter_count,
+        "drain": status.drain.as_ref().map(|drain| serde_json::json!({
+            "mode": drain.mode,
+            "reason": drain.reason,
+            "begin_time": time(&drain.begin_time),
+            "grace_end_time": time(&drain.grace_end_time),
+            "end_time": time(&drain.end_time),
+            "cancelled_task_count": drain.cancelled_task_count,
+            "handed_back_task_count": drain.handed_back_task_count,
+            "acquiring_count": drain.acquiring_count,
+        })),
         "upstreams": status.upstreams.iter().map(|up| serde_json::json!({
             "name": up.name,
             "kind": up.kind,

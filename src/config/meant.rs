@@ -20,6 +20,7 @@ pub struct Config {
     pub log: Log,
     pub admin: Admin,
     pub runners: Runners,
+    pub drain: Drain,
     /// At least one, names unique, in the order of the file.
     pub upstreams: Vec<Upstream>,
 }
@@ -60,8 +61,27 @@ pub struct Runners {
     pub cancel_grace: Duration,
     pub revoke_margin: Duration,
     pub no_runner_timeout: Duration,
+    /// Without it a run has its own limits alone.
+    pub run_time_max: Option<Duration>,
     /// At least 1.
     pub attempts_max: u32,
+}
+
+/// How the delegate empties itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drain {
+    pub grace: Duration,
+    pub on_signal: OnSignal,
+}
+
+/// What a process that is told to end waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnSignal {
+    FinishTasks,
+    FinishSessions,
+    Cancel,
+    /// Nothing; what runs goes on in the runners.
+    Leave,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,7 +188,18 @@ impl Config {
                 cancel_grace: global.need("runners.cancel_grace"),
                 revoke_margin: global.need("runners.revoke_margin"),
                 no_runner_timeout: global.need("runners.no_runner_timeout"),
+                run_time_max: global.get("runners.run_time_max"),
                 attempts_max: global.need("runners.attempts_max"),
+            },
+            drain: Drain {
+                grace: global.need("drain.grace"),
+                on_signal: match global.need::<String>("drain.on_signal").as_str() {
+                    "finish_tasks" => OnSignal::FinishTasks,
+                    "finish_sessions" => OnSignal::FinishSessions,
+                    "cancel" => OnSignal::Cancel,
+                    "leave" => OnSignal::Leave,
+                    other => unknown_choice("drain.on_signal", other),
+                },
             },
             upstreams: settings.upstreams.iter().map(Upstream::build).collect(),
         }

@@ -48,7 +48,8 @@ pub use self::{
     example::example,
     file::FILE_BYTES_MAX,
     meant::{
-        Admin, ClientCert, Config, Family, LegacyStatusCode, Log, LogFormat, Runners, Tls, Upstream, UpstreamKind,
+        Admin, ClientCert, Config, Drain, Family, LegacyStatusCode, Log, LogFormat, OnSignal, Runners, Tls, Upstream,
+        UpstreamKind,
     },
     proxy::{BadProxy, BadRule, NO_PROXY_AT_ALL, NoProxy, Proxy, ProxyUrl},
     reload::{Changes, reload},

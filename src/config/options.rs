@@ -172,6 +172,16 @@ pub static OPTIONS: &[Opt] = &[
         doc: "How long an acquired task waits for a runner that can do it before it is handed back as NO_RUNNER.",
     },
     Opt {
+        key: "runners.run_time_max",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Duration(PROTOCOL_MIN, WEEK),
+        default: Default::Absent("a run is limited by its task's timeout and its handler's own limit alone", "24h"),
+        live: true,
+        doc: "Longest run of any task, from its start; then it is cancelled and reported as timed out. The smallest of this, the \
+              task's timeout and the handler's own limit counts, and a runner that ignores it loses the task.",
+    },
+    Opt {
         key: "runners.attempts_max",
         flag: None,
         aliases: &[],
@@ -179,6 +189,28 @@ pub static OPTIONS: &[Opt] = &[
         default: Default::Fixed("3"),
         live: true,
         doc: "Most attempts at one task, the first included. Only handlers declared idempotent are started twice.",
+    },
+    Opt {
+        key: "drain.grace",
+        flag: Some("drain-grace"),
+        aliases: &[],
+        kind: Kind::Duration(Duration::ZERO, DAY),
+        default: Default::Fixed("30s"),
+        live: true,
+        doc: "How long a drain waits for what runs before it cancels it, at SIGTERM and for `dlite drain` without --grace. A stop takes \
+              up to 25 s more for cancelled tasks and their reports, 45 s more still if cleanups run; under systemd it asks for that \
+              time by itself.",
+    },
+    Opt {
+        key: "drain.on_signal",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Choice(&["finish_tasks", "finish_sessions", "cancel", "leave"]),
+        default: Default::Fixed("finish_tasks"),
+        live: true,
+        doc: "What SIGTERM and SIGINT wait for: the tasks that were taken, the open sessions, or nothing (\"cancel\" stops what runs). \
+              \"leave\" ends at once and leaves what runs to its runners, which attach again to the next process: for an upgrade in \
+              place that takes less than runners.lease_ttl.",
     },
     Opt {
         key: "upstreams[].name",

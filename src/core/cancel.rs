@@ -1,4 +1,4 @@
-//! Stopping a task: by an abort or by its deadline, whatever state it is in.
+//! Stopping a task: by an abort, the operator, its deadline or a drain, whatever state it is in.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use super::{
     effect::{Note, Order},
     finish::outcome_of,
     id::{ExternalId, LeaseId, LinkId, TaskId, UpstreamName},
+    input::Handler,
     planted::planted,
     record::{Record, scope_of},
     task::{Cancel, CancelReason, Error, Finish, State},
@@ -47,7 +48,7 @@ impl Core {
                     None => Cancel { reason, message: message.into(), at: now.wall, grace },
                 };
                 self.record(scope_of(id), Record::CancelRequested { cancel });
-                self.timers.clear(&Timer::Deadline(id));
+                // The deadline stays: a long grace does not outlast it by more than the configured one.
                 self.arm_cancel_expiry(now, id);
                 if let Some(link) = self.link_of(lease) {
                     self.cancel_again(link, lease);
@@ -84,7 +85,9 @@ impl Core {
     }
 
     pub(super) fn deadline_passed(&mut self, now: Now, id: TaskId) {
-        self.cancel(now, id, CancelReason::Deadline, "the task's time is over", None);
+        let waits = self.ledger.task(id).is_some_and(|task| matches!(task.state, State::Waiting { .. }));
+        let text = if waits { "the task's time was over before it could start" } else { "the task's time is over" };
+        self.cancel(now, id, CancelReason::Deadline, text, None);
     }
 
     /// The runner had its grace: the delegate revokes the lease and answers itself.
@@ -133,16 +136,22 @@ impl Core {
         }
     }
 
-    /// A handler's own limit counts from its start; the task's deadline holds beside it.
+    /// The limits of a run, the handler's own and the configured one, count from its start; the task's deadline holds beside them.
     pub(super) fn arm_run_limit(&mut self, now: Now, link: LinkId, id: TaskId) {
-        let Some(task) = self.ledger.task(id).filter(|task| task.cancel.is_none()) else { return };
+        let Some(task) = self.ledger.task(id) else { return };
         let (State::Accepted(lease), Some(link)) = (&task.state, self.roster.get(link)) else { return };
-        let Some(limit) = link.handler_for(task).and_then(|handler| handler.default_timeout) else { return };
+        let Some(limit) = self.run_limit(link.handler_for(task)) else { return };
         let began = lease.started.or(lease.accepted).unwrap_or(lease.cut);
         let at = now.mono + Self::remaining(now, began, limit);
         if self.timers.get(&Timer::Deadline(id)).is_none_or(|deadline| deadline > at) {
             self.timers.set(Timer::Deadline(id), at);
         }
+    }
+
+    /// The smaller of the two limits of one run.
+    pub(super) fn run_limit(&self, handler: Option<&Handler>) -> Option<Duration> {
+        let own = handler.and_then(|handler| handler.default_timeout);
+        own.into_iter().chain(self.config.run_time_max).min()
     }
 }
 

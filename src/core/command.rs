@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     Core,
     config::Config,
+    drain::Mode,
     effect::Effect,
     id::{RequestId, TaskId},
     task::CancelReason,
@@ -20,6 +21,14 @@ pub enum Command {
     CancelTask { task: TaskId, message: Arc<str>, grace: Option<Duration>, force: bool },
     /// Puts another configuration in force, with the same upstreams.
     Reconfigure(Box<Config>),
+    /// Takes nothing new and finishes. `grace` absent: the configured one.
+    Drain { mode: Mode, grace: Option<Duration>, reason: Arc<str> },
+    /// Takes back a drain.
+    Resume,
+    /// The process is to end after a drain with the configured grace; see [`Core::departure`].
+    Stop { mode: Mode, reason: Arc<str> },
+    /// The process is to end and to wait for nobody.
+    Hurry { reason: Arc<str> },
 }
 
 /// Why an order is not followed; nothing has changed.
@@ -27,6 +36,10 @@ pub enum Command {
 pub enum Refusal {
     TaskUnknown,
     TaskFinished,
+    AlreadyDraining,
+    NotDraining,
+    /// The process is about to end.
+    Stopping,
 }
 
 impl Core {
@@ -39,6 +52,10 @@ impl Core {
                 self.reconfigure(now, *config);
                 Ok(())
             }
+            Command::Drain { mode, grace, reason } => self.drain_ordered(now, mode, grace, reason),
+            Command::Resume => self.resume_ordered(now),
+            Command::Stop { mode, reason } => self.stop_ordered(now, mode, reason),
+            Command::Hurry { reason } => self.hurry_ordered(now, reason),
         };
         self.promise(Effect::Answer { request, answer });
     }
@@ -90,6 +107,9 @@ impl Refusal {
         match self {
             Self::TaskUnknown => Reason::TaskUnknown,
             Self::TaskFinished => Reason::TaskFinished,
+            Self::AlreadyDraining => Reason::AlreadyDraining,
+            Self::NotDraining => Reason::NotDraining,
+            Self::Stopping => Reason::Stopping,
         }
     }
 }
@@ -99,6 +119,11 @@ impl std::fmt::Display for Refusal {
         f.write_str(match self {
             Self::TaskUnknown => "there is no open task of this id here",
             Self::TaskFinished => "the task's result is decided already; what is left is its way to the upstream",
+            Self::AlreadyDraining => {
+                "a drain is under way; `dlite resume` takes it back, and the next one may be shorter"
+            }
+            Self::NotDraining => "there is no drain to take back",
+            Self::Stopping => "the delegate was told to end, which can't be taken back",
         })
     }
 }

@@ -17,6 +17,10 @@ pub struct Config {
     pub revoke_margin: Duration,
     /// How long a task that was acquired may wait for a runner of its type.
     pub no_runner_timeout: Duration,
+    /// Longest run of a task from its start; absent: its own limits alone.
+    pub run_time_max: Option<Duration>,
+    /// Between an order to drain that names no grace and the cancelling of what still runs.
+    pub drain_grace: Duration,
     /// Tries of an idempotent task in all.
     pub attempts_max: u32,
     /// Tasks acquired and without a result, over all upstreams.

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     command::Refusal,
+    drain::Mode,
     id::{ExternalId, LeaseId, LinkId, RequestId, RunnerId, TaskId, TaskType, TraceId, UpstreamName},
     input::Denial,
     record::Host,
@@ -75,6 +76,11 @@ pub enum Order {
         lease: LeaseId,
         reason: CancelReason,
         message: Arc<str>,
+        grace: Duration,
+    },
+    /// Nothing new comes, and what still runs is cancelled after the grace.
+    Drain {
+        reason: Arc<str>,
         grace: Duration,
     },
     /// All counted frames up to here are durable or were refused.
@@ -276,6 +282,24 @@ pub enum Note {
         reason: Arc<str>,
     },
     StoreRecovered,
+    /// Nothing new is taken.
+    Draining {
+        mode: Mode,
+        grace: Duration,
+        reason: Arc<str>,
+        open: usize,
+    },
+    /// What outlasted the drain's grace is cancelled.
+    DrainGraceOver {
+        open: usize,
+    },
+    /// Nothing is open and nothing unreported.
+    Drained {
+        cancelled: usize,
+        handed_back: usize,
+    },
+    /// A drain was taken back.
+    Resumed,
 }
 
 /// Why a listed task is left to others.
@@ -296,6 +320,8 @@ pub enum NotAcquired {
     Aborted,
     /// The upstream owes an answer to an acquire.
     UpstreamSilent,
+    /// The delegate takes nothing new.
+    Draining,
 }
 
 /// The life of a task that is over.
@@ -330,6 +356,7 @@ impl NotAcquired {
             Self::SetAside => Reason::HandedOutUnassigned,
             Self::Aborted => Reason::Aborted,
             Self::UpstreamSilent => Reason::UpstreamSilent,
+            Self::Draining => Reason::Draining,
         }
     }
 }
@@ -344,6 +371,7 @@ impl std::fmt::Display for NotAcquired {
             Self::Denied(denial) => write!(f, "the upstream refuses this delegate: {denial}"),
             Self::SetAside => f.write_str("the upstream handed it out without assigning it"),
             Self::Aborted => f.write_str("the upstream aborted it"),
+            Self::Draining => f.write_str("the delegate drains and takes nothing new; `dlite resume` takes it back"),
             Self::UpstreamSilent => {
                 f.write_str("the upstream owes an answer to an acquire, and gets one at a time until it gives one")
             }

@@ -97,6 +97,7 @@ impl Core {
 
     /// The one end of every task: the result becomes a record, and is owed to the upstream.
     pub(super) fn finish(&mut self, now: Now, id: TaskId, lease: Option<LeaseId>, mut finish: Finish) {
+        self.count_drained(id, &finish);
         let Some(task) = self.ledger.task(id).filter(|task| !task.is_finished()) else { return };
         if finish.payload.as_ref().is_some_and(|payload| payload.content.len() > self.config.payload_bytes_max) {
             // The edge refuses larger ones; this bounds what the delegate itself could make.

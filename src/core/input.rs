@@ -201,7 +201,10 @@ pub enum Frame {
         lease: LeaseId,
         finish: Box<Finish>,
     },
-    DrainNotice,
+    /// The runner wants to go. `grace`: when it means to be gone; absent: once its tasks are done.
+    DrainNotice {
+        grace: Option<Duration>,
+    },
     /// A frame that broke a bound; `name` as in the contract.
     Invalid {
         name: &'static str,
@@ -256,7 +259,9 @@ impl Frame {
             | Frame::Started { .. }
             | Frame::Outputs { .. }
             | Frame::Result { .. } => true,
-            Frame::Heartbeat { .. } | Frame::Capacity { .. } | Frame::Progress { .. } | Frame::DrainNotice => false,
+            Frame::Heartbeat { .. } | Frame::Capacity { .. } | Frame::Progress { .. } | Frame::DrainNotice { .. } => {
+                false
+            }
             Frame::Invalid { name, .. } => matches!(*name, "decision" | "update" | "result"),
         }
     }
@@ -276,7 +281,7 @@ impl Frame {
                 ("update", Some(*lease))
             }
             Frame::Result { lease, .. } => ("result", Some(*lease)),
-            Frame::DrainNotice => ("drain", None),
+            Frame::DrainNotice { .. } => ("drain", None),
             Frame::Invalid { name, lease, .. } => (name, *lease),
         }
     }

@@ -7,6 +7,7 @@ use super::{
     effect::{Call, Effect, NotAcquired, Note},
     id::{LinkId, SlotClass, UpstreamName},
     input::{CallError, Listed as Offered, Listing},
+    planted::planted,
     roster::Link,
     time::Now,
     timer::Timer,
@@ -101,6 +102,9 @@ impl Core {
         listed: &Offered,
     ) -> Result<Option<(LinkId, SlotClass)>, NotAcquired> {
         let Offered { external_id, task_type, unsupported } = listed;
+        if self.leaves_offers() && !planted!(self, DrainAcquires) {
+            return Err(NotAcquired::Draining);
+        }
         if self.store_failing.is_some() {
             return Err(NotAcquired::StoreFailing);
         }
@@ -169,6 +173,7 @@ impl Core {
                         | NotAcquired::TasksMax { .. }
                         | NotAcquired::StoreFailing
                         | NotAcquired::UpstreamSilent
+                        | NotAcquired::Draining
                 )
             })
             .map(|(external_id, listed)| Offered {
@@ -185,6 +190,7 @@ impl Core {
     /// Whether any task at all could be taken.
     pub(super) fn has_room(&self) -> bool {
         self.store_failing.is_none()
+            && !self.leaves_offers()
             && self.unfinished_count() < self.config.tasks_max
             && self.roster.links().any(Link::has_room)
     }

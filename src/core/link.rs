@@ -104,6 +104,7 @@ impl Core {
         if let Some(link) = self.roster.get_mut(id) {
             link.welcomed = welcomed;
         }
+        self.tell_drain_to(id);
         for (lease, task) in again {
             self.timers.set(Timer::AcceptExpiry(lease), now.mono + self.config.accept_timeout);
             self.send_assignment(now, id, task);
@@ -274,11 +275,7 @@ impl Core {
                 self.refuse(id, sequence, &frame, Reason::FrameInvalid, &outputs_text("result.outputs"));
             }
             Frame::Result { lease, finish } => self.result_received(now, id, sequence, lease, *finish),
-            Frame::DrainNotice => {
-                if let Some(link) = self.roster.get_mut(id) {
-                    link.draining = true;
-                }
-            }
+            Frame::DrainNotice { grace } => self.leaves(now, id, grace.is_some()),
             Frame::Invalid { reason, ref message, .. } => self.refuse(id, sequence, &frame, reason, message),
         }
     }
@@ -401,6 +398,25 @@ impl Core {
             self.wait(now, task);
         }
         self.fill(now, id);
+    }
+
+    /// A runner wants to go: it gets no more work. One that says when has no time to decide on what it was just given.
+    fn leaves(&mut self, now: Now, id: LinkId, hurried: bool) {
+        let Some(link) = self.roster.get_mut(id) else { return };
+        link.draining = true;
+        let runner = link.runner.clone();
+        let undecided = link.held.values().filter(|used| used.undecided).map(|used| used.task);
+        let undecided: Vec<TaskId> = undecided.collect();
+        for task in undecided.into_iter().filter(|_| hurried) {
+            let here = self.ledger.task(task).is_some_and(|task| {
+                matches!(task.state, State::Assigned(_)) && task.lease().is_some_and(|lease| lease.runner == runner)
+            });
+            if here {
+                // Its credit stays with the runner until the runner names the lease finished.
+                self.end_assignment(now, task, "the runner is about to go");
+                self.wait(now, task);
+            }
+        }
     }
 
     fn has_room_for(&self, lease: LeaseId, outputs: &[Output]) -> bool {

@@ -17,6 +17,7 @@
 
 pub mod command;
 pub mod config;
+pub mod drain;
 pub mod effect;
 pub mod id;
 pub mod input;
@@ -50,6 +51,7 @@ use std::{
 
 use self::{
     config::Config,
+    drain::Drain,
     effect::{Effect, Note, Order, Wake},
     id::{DelegateId, Ids, LeaseId, LinkId, UpstreamName},
     input::Input,
@@ -85,6 +87,8 @@ pub struct Core {
     answered: BTreeSet<LeaseId>,
     /// Why nothing is taken; absent: the journal writes.
     store_failing: Option<Arc<str>>,
+    /// Why nothing new is taken; absent: serving.
+    drain: Option<Drain>,
     last_turn: Mono,
     started: Wall,
 }
@@ -144,6 +148,7 @@ impl Core {
             progress: BTreeMap::new(),
             answered: BTreeSet::new(),
             store_failing: None,
+            drain: None,
             last_turn: now.mono,
             started: now.wall,
         };
@@ -177,10 +182,9 @@ impl Core {
                 State::Accepted(lease) => {
                     let (lease, idempotent, cancelled) = (lease.id, lease.idempotent, task.cancel.is_some());
                     self.renew(now, lease, idempotent);
+                    self.arm_deadline(now, id);
                     if cancelled {
                         self.arm_cancel_expiry(now, id);
-                    } else {
-                        self.arm_deadline(now, id);
                     }
                 }
                 // Whoever read the answer is gone.
@@ -307,6 +311,7 @@ impl Core {
             Timer::Report(task) => self.report_due(task),
             Timer::AcquireSilence(task) => self.acquire_silent(now, task),
             Timer::IntentionExpiry(task) => self.intention_expired(now, task),
+            Timer::Drain => self.drain_due(now),
             Timer::Silence(link) => self.fell_silent(now, link),
             Timer::Register(upstream) => self.register(&upstream),
             Timer::Heartbeat(upstream) => self.heartbeat(now, &upstream),
@@ -326,6 +331,7 @@ impl Core {
     }
 
     fn end_turn(&mut self, now: Now) {
+        self.follow_drain(now);
         if !self.ledger.has_leases() {
             self.timers.clear(&Timer::Tick);
         } else if self.timers.get(&Timer::Tick).is_none() {

@@ -44,4 +44,10 @@ pub enum Bug {
     LeaseImmortal,
     /// A hand-back without a clear answer is sent again.
     HandBackRepeated,
+    /// A drain takes itself for done while an acquire is under way.
+    DrainForgetsAcquire,
+    /// The grace of a drain never ends.
+    DrainWithoutEnd,
+    /// What a poll lists during a drain is acquired.
+    DrainAcquires,
 }

@@ -89,6 +89,10 @@ impl Core {
         if let Some(what) = task.spec.unsupported.clone() {
             return self.refuse_unsupported(now, id, &what);
         }
+        if self.drained_away(now, id) {
+            return;
+        }
+        let Some(task) = self.ledger.task(id) else { return };
         self.waiting.queue(task);
         self.assign(now, id);
     }
@@ -98,6 +102,9 @@ impl Core {
         let Some(task) = self.ledger.task(id) else { return };
         if self.store_failing.is_some() || !matches!(task.state, State::Waiting { .. }) {
             return;
+        }
+        if self.timers.get(&Timer::Deadline(id)).is_some_and(|at| at <= now.mono) {
+            return self.deadline_passed(now, id);
         }
         let mut served = false;
         let mut later: Option<Mono> = None;
@@ -119,6 +126,7 @@ impl Core {
         }
         match best {
             Some((_, link)) => self.cut_lease(now, id, link),
+            None if self.drained_back(now, id) => {}
             None => {
                 if let Some(at) = later {
                     self.timers.set(Timer::Retry(id), at);
@@ -165,14 +173,12 @@ impl Core {
             attempts_max: if lease.idempotent { self.config.attempts_max } else { 1 },
             acquired: task.times.acquired,
             deadline: task.deadline,
-            time_remaining: match (deadline, handler.default_timeout) {
-                (Some(left), Some(own)) => Some(left.min(own)),
-                (left, own) => left.or(own),
-            },
+            time_remaining: deadline.into_iter().chain(self.run_limit(Some(handler))).min(),
             cancel_grace: self.config.cancel_grace,
             extensions: handler.extensions.clone(),
         };
         self.send(link, Order::Assign(Box::new(assignment)));
+        self.tell_drain_to(link);
     }
 
     /// Somebody has room: hands out what waits for a type of theirs, the most urgent and oldest first, then takes more.

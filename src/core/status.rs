@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Core,
+    drain::Phase,
     id::{DelegateId, ExternalId, RunnerId, TaskId, TaskType, TraceId, UpstreamName},
     task::{Cancel, Finish, Kind, Report, State, Task},
     time::{Now, Wall},
@@ -20,6 +21,9 @@ pub struct Status {
     pub started: Wall,
     /// Why nothing is taken; absent: serving.
     pub store_failing: Option<Arc<str>>,
+    pub phase: Phase,
+    /// Absent: serving.
+    pub drain: Option<DrainStatus>,
     pub upstreams: Vec<UpstreamStatus>,
     pub runners: Vec<RunnerStatus>,
     /// Tasks without a result.
@@ -27,6 +31,23 @@ pub struct Status {
     /// Results the upstream has not confirmed.
     pub unreported: usize,
     pub dead_letters: usize,
+}
+
+/// A drain under way, or done and not taken back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DrainStatus {
+    /// As the operator names it.
+    pub mode: &'static str,
+    pub reason: Arc<str>,
+    pub began: Wall,
+    /// When what still runs is cancelled.
+    pub grace_end: Wall,
+    /// When the last task has ended at the latest; reports may take longer.
+    pub end: Wall,
+    pub cancelled: usize,
+    pub handed_back: usize,
+    /// Acquires under way.
+    pub acquiring: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -47,6 +68,8 @@ pub struct RunnerStatus {
     pub slots_used: u32,
     pub slots_total: u32,
     pub attached: bool,
+    /// It wants to go and gets no more work.
+    pub draining: bool,
     /// Any frame; absent: not since this process started.
     pub last_seen: Option<Wall>,
 }
@@ -161,6 +184,17 @@ impl Core {
             delegate: self.delegate(),
             started: self.started,
             store_failing: self.store_failing.clone(),
+            phase: self.phase(),
+            drain: self.drain.as_ref().map(|drain| DrainStatus {
+                mode: drain.mode.word(),
+                reason: drain.reason.clone(),
+                began: drain.began,
+                grace_end: drain.grace_end,
+                end: drain.end(),
+                cancelled: drain.cancelled,
+                handed_back: drain.handed_back,
+                acquiring: self.upstreams.values().map(|up| up.acquires.len()).sum(),
+            }),
             upstreams: self
                 .upstreams
                 .iter()
@@ -198,6 +232,7 @@ impl Core {
             slots_used: u32::try_from(link.held.len()).unwrap_or(u32::MAX),
             slots_total: link.slots_total(),
             attached: true,
+            draining: link.draining,
             last_seen: Some(link.last_seen),
         });
         let away = away.into_iter().map(|(runner, leases)| RunnerStatus {
@@ -208,6 +243,7 @@ impl Core {
             slots_used: leases,
             slots_total: 0,
             attached: false,
+            draining: false,
             last_seen: None,
         });
         attached.chain(away).collect()

@@ -29,6 +29,8 @@ pub enum Timer {
     AcquireSilence(TaskId),
     /// An acquire stayed unresolved.
     IntentionExpiry(TaskId),
+    /// A stage of the drain has had its time.
+    Drain,
     /// A runner said nothing.
     Silence(LinkId),
     /// The next registration, heartbeat or poll is due.

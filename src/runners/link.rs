@@ -122,6 +122,8 @@ fn own_bytes(order: &Order) -> usize {
             Order::Welcome { decisions } => size_of_val(&decisions[..]),
             Order::HeartbeatAck { lost, .. } => size_of_val(&lost[..]),
             Order::Refuse { message, .. } => message.len(),
+            // The text is shared.
+            Order::Drain { .. } => 0,
             Order::Assign(work) => size_of_val(&**work),
             Order::Cancel { .. } | Order::Acknowledge { .. } | Order::Close(_) => 0,
         }
@@ -316,6 +318,7 @@ impl Writer {
             Order::Cancel { lease, reason, message, grace } => {
                 (true, Out::Cancellation(convert::cancellation(&self.ids, lease, reason, &message, grace)))
             }
+            Order::Drain { reason, grace } => (false, Out::Drain(convert::drain(&reason, grace))),
             Order::HeartbeatAck { id, lost } => {
                 (false, Out::HeartbeatAck(convert::heartbeat_ack(&self.ids, id, &lost)))
             }

@@ -86,5 +86,13 @@ pub fn log(ids: &Ids, note: &Note) {
             error!(%reason, reason_code = "STORE_FAILING", "the journal can't write: nothing new is taken");
         }
         Note::StoreRecovered => info!("the journal writes again"),
+        Note::Draining { mode, grace, reason, open } => {
+            info!(mode = mode.word(), ?grace, %reason, open, "draining: nothing new is taken");
+        }
+        Note::DrainGraceOver { open } => info!(open, "the drain waits no longer: what still runs is cancelled"),
+        Note::Drained { cancelled, handed_back } => {
+            info!(cancelled, handed_back, "drained: nothing is open and every result is reported");
+        }
+        Note::Resumed => info!("the drain was taken back: work is taken again"),
     }
 }

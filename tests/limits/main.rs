@@ -1,12 +1,17 @@
 //! Each limit that the Go client's authors named, and each we found besides: a test named after it, against the real binary or real
 //! sockets.
 
+mod cancel;
 mod configuration;
+mod deadlines;
 #[allow(dead_code, reason = "shared with the SDK's own tests, which use all of it")]
 #[path = "../sdk/delegate.rs"]
 mod delegate;
+mod drain;
 mod errors;
 mod extensions;
+mod found;
+mod heartbeats;
 mod interface;
 #[allow(dead_code, reason = "shared with the tests of whole processes, which use all of it")]
 #[path = "../process/lab.rs"]

@@ -45,6 +45,8 @@ fn config() -> Config {
         cancel_grace: Duration::from_secs(5),
         revoke_margin: Duration::from_secs(5),
         no_runner_timeout: Duration::from_secs(3600),
+        run_time_max: None,
+        drain_grace: Duration::from_secs(30),
         attempts_max: 3,
         tasks_max: 5,
         payload_bytes_max: 1 << 20,

@@ -95,10 +95,19 @@ report_retry_max = "500ms"
         Stdio::from(file)
     }
 
+    /// Starts it so that a stop leaves to the runners what runs; how it drains is shown elsewhere.
     pub fn start_delegate(&mut self) {
+        self.start_delegate_with(&["drain.on_signal=leave"]);
+    }
+
+    /// Starts it with further options, each `KEY=VALUE`.
+    pub fn start_delegate_with(&mut self, options: &[&str]) {
         assert!(self.delegate.is_none(), "one delegate a lab");
         let mut command = binary();
         command.arg("run").arg("--config").arg(self.path("dlite.toml"));
+        for option in options {
+            command.args(["--set", option]);
+        }
         self.delegate = Some(command.stderr(self.log("delegate.log")).spawn().unwrap());
     }
 
@@ -153,10 +162,46 @@ report_retry_max = "500ms"
 
     /// Asks the delegate to stop, and waits for its exit code.
     pub fn stop_delegate(&mut self) -> Option<i32> {
+        self.signal_delegate();
         let mut child = self.delegate.take().expect("a delegate runs");
-        let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         child.wait().unwrap().code()
+    }
+
+    /// Sends it a SIGTERM.
+    pub fn signal_delegate(&self) {
+        signal(self.delegate_pid(), rustix::process::Signal::TERM);
+    }
+
+    /// Sends a SIGTERM to a runner, which then drains itself.
+    pub fn signal_runner(&self, number: usize) {
+        signal(self.runners[number].as_ref().expect("that runner runs").id(), rustix::process::Signal::TERM);
+    }
+
+    /// Stops a runner's process where it stands.
+    pub fn freeze_runner(&self, number: usize) {
+        signal(self.runners[number].as_ref().expect("that runner runs").id(), rustix::process::Signal::STOP);
+    }
+
+    pub fn thaw_runner(&self, number: usize) {
+        signal(self.runners[number].as_ref().expect("that runner runs").id(), rustix::process::Signal::CONT);
+    }
+
+    /// Waits until a runner has ended by itself; its exit code.
+    pub async fn runner_ended(&mut self, number: usize) -> Option<i32> {
+        let deadline = Instant::now() + SOON;
+        while Instant::now() < deadline {
+            if let Some(status) = self.runners[number].as_mut().expect("that runner runs").try_wait().unwrap() {
+                self.runners[number] = None;
+                return status.code();
+            }
+            pause().await;
+        }
+        panic!("runner {number} still runs after {SOON:?}\n{}", self.tail());
+    }
+
+    /// All that the delegate has written to standard error.
+    pub fn delegate_log(&self) -> String {
+        std::fs::read_to_string(self.path("delegate.log")).unwrap_or_default()
     }
 
     /// Submits a task that works for so long.
@@ -259,6 +304,11 @@ pub fn binary() -> Command {
 /// Runs a command to its end.
 pub fn output(arguments: &[&str], config: &Path) -> Output {
     binary().args(arguments).arg("--config").arg(config).stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap()
+}
+
+fn signal(pid: u32, signal: rustix::process::Signal) {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
 }
 
 /// Between two looks at something that another process does.

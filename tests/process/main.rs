@@ -3,6 +3,8 @@
 mod acquires;
 mod commands;
 mod kills;
+// Each target uses its part of it.
+#[allow(dead_code)]
 mod lab;
 mod outages;
 mod refusals;

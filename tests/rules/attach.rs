@@ -131,7 +131,7 @@ fn a_frame_on_a_stream_that_never_said_hello_is_nothing() {
 #[test]
 fn a_drained_runner_gets_no_more_work() {
     let mut desk = Desk::new();
-    desk.frame(1, 0, Frame::DrainNotice);
+    desk.frame(1, 0, Frame::DrainNotice { grace: None });
     desk.listed(&["e-1"], &[]);
     assert_eq!(desk.sync(), NOTHING);
 }

@@ -303,6 +303,8 @@ fn config() -> Config {
         cancel_grace: Duration::from_secs(10),
         revoke_margin: Duration::from_secs(5),
         no_runner_timeout: Duration::from_secs(300),
+        run_time_max: None,
+        drain_grace: Duration::from_secs(30),
         attempts_max: 3,
         tasks_max: 100,
         payload_bytes_max: 1 << 20,
@@ -348,6 +350,7 @@ fn line(effect: &Effect) -> Option<String> {
                 format!("assign {task} under {lease} to {link} (attempt {attempt})")
             }
             Order::Cancel { lease, reason, .. } => format!("cancel {lease} on {link} ({reason:?})"),
+            Order::Drain { grace, .. } => format!("drain {link}, grace {grace:?}"),
             Order::Acknowledge { sequence } => format!("acknowledge {sequence} on {link}"),
             Order::HeartbeatAck { lost, .. } => format!("answer heartbeat on {link}, lost {lost:?}"),
             Order::Refuse { sequence, reason, .. } => format!("refuse {sequence} on {link} ({reason})"),

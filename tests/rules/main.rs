@@ -1,8 +1,10 @@
 //! The core's rules: input in, exact effects out, no mocks.
 
 mod attach;
+mod cancel;
 mod denials;
 mod desk;
+mod drain;
 mod hand_back;
 mod intake;
 mod leases;

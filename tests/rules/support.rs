@@ -37,14 +37,20 @@ pub struct Rig {
 impl Rig {
     /// A delegate that registers at once.
     pub fn new() -> Self {
-        let ledger = core::rebuild([]).unwrap();
-        Self::on(ledger, BTreeMap::new(), 1_000_000)
+        Self::with(|_| {})
     }
 
-    fn on(ledger: core::ledger::Ledger, rows: BTreeMap<(u64, u32), Bytes>, wall: i64) -> Self {
+    /// The same with a configuration of its own.
+    pub fn with(adjust: impl FnOnce(&mut Config)) -> Self {
+        let mut config = config();
+        adjust(&mut config);
+        Self::on(config, core::rebuild([]).unwrap(), BTreeMap::new(), 1_000_000)
+    }
+
+    fn on(config: Config, ledger: core::ledger::Ledger, rows: BTreeMap<(u64, u32), Bytes>, wall: i64) -> Self {
         let now = Now { mono: Mono(1), wall: Wall(wall) };
         let mut rig = Self {
-            core: Core::new(config(), ledger, now, 7),
+            core: Core::new(config, ledger, now, 7),
             mono: 1,
             wall,
             rows,
@@ -70,7 +76,7 @@ impl Rig {
     /// The next process on what this one made durable.
     pub fn restarted(self) -> Self {
         let rows = self.rows.iter().map(|((scope, number), body)| (*scope, *number, &body[..]));
-        Self::on(core::rebuild(rows).unwrap(), self.rows.clone(), self.wall)
+        Self::on(config(), core::rebuild(rows).unwrap(), self.rows.clone(), self.wall)
     }
 
     /// The same, but that the last process could not write how its tasks ended.
@@ -172,6 +178,10 @@ impl Rig {
             slots: BTreeMap::from([(SlotClass::from("default"), 10)]),
             held: Vec::new(),
         };
+        self.attach_as(hello);
+    }
+
+    pub fn attach_as(&mut self, hello: Hello) {
         self.tell(Input::Attached { link: LINK, hello, peer: "test".into() });
     }
 
@@ -233,7 +243,7 @@ impl Rig {
 
     pub fn frame(&mut self, frame: Frame) {
         self.sequence += u64::from(frame.is_counted());
-        let sequence = self.sequence;
+        let sequence = if frame.is_counted() { self.sequence } else { 0 };
         self.tell(Input::Received { link: LINK, sequence, frame });
     }
 
@@ -300,6 +310,8 @@ fn config() -> Config {
         cancel_grace: seconds(30),
         revoke_margin: seconds(5),
         no_runner_timeout: seconds(60),
+        run_time_max: None,
+        drain_grace: seconds(30),
         attempts_max: 3,
         tasks_max: 100,
         payload_bytes_max: 1 << 20,

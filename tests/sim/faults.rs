@@ -1,6 +1,7 @@
 //! What goes wrong, and the moment from which nothing does any more.
 
 use super::{
+    core::command::Command,
     hub::Event,
     plan::Fault,
     queue::{MS, SEC},
@@ -43,6 +44,9 @@ impl World {
                 let pause = hub.random.between(SEC, 30 * SEC);
                 if let Some(process) = self.process.as_mut().filter(|process| process.paused_until <= hub.now) {
                     process.paused_until = hub.now + pause;
+                    if let Some(drain) = &mut process.drain {
+                        drain.put_off(pause);
+                    }
                     hub.after(pause, Event::Resume { process: process.number });
                 }
             }
@@ -58,6 +62,10 @@ impl World {
             Fault::Rival => self.manager.lose_one(hub),
             Fault::Found => self.manager.find_one(hub),
             Fault::Abort => self.manager.abort_one(hub),
+            Fault::CancelTask => self.order_cancel(),
+            Fault::DrainDelegate => self.order_drain(),
+            Fault::ResumeDelegate => self.order(Command::Resume),
+            Fault::SignalDelegate => self.signal(),
             Fault::CutLink | Fault::RetireRunner | Fault::Drain => {}
         }
     }
@@ -72,6 +80,8 @@ impl World {
             runner.recover();
             runner.resize(&mut self.hub, true);
         }
+        // What is drained for good takes nothing.
+        self.order(Command::Resume);
         self.hub.after(SEC, Event::Look);
     }
 }

@@ -54,6 +54,10 @@ pub enum Event {
         instance: u32,
         cue: Cue,
     },
+    /// The process is told to end, unless it has.
+    Signal {
+        process: u32,
+    },
     Submit,
     Fault,
     FaultsEnd,

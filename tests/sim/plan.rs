@@ -22,6 +22,7 @@ pub const CALL_TIMEOUT: u64 = 4 * SEC;
 
 pub const HEARTBEAT: Duration = Duration::from_secs(5);
 pub const LEASE_TTL: Duration = Duration::from_secs(20);
+pub const DRAIN_GRACE: Duration = Duration::from_secs(20);
 
 const TYPES: [&str; 4] = ["build", "test", "deploy", "scan"];
 
@@ -46,9 +47,15 @@ pub enum Fault {
     Rival,
     Found,
     Abort,
+    /// The operator stops a task.
+    CancelTask,
+    DrainDelegate,
+    ResumeDelegate,
+    /// A signal to the delegate's process; more often than not it is not the only one.
+    SignalDelegate,
 }
 
-const FAULTS: [Fault; 18] = [
+const FAULTS: [Fault; 22] = [
     Fault::CutLink,
     Fault::HalfOpenLink,
     Fault::CrashRunner,
@@ -67,6 +74,10 @@ const FAULTS: [Fault; 18] = [
     Fault::Rival,
     Fault::Found,
     Fault::Abort,
+    Fault::CancelTask,
+    Fault::DrainDelegate,
+    Fault::ResumeDelegate,
+    Fault::SignalDelegate,
 ];
 
 #[derive(Clone, Debug)]
@@ -95,6 +106,7 @@ pub struct Plan {
     pub errored: u64,
     pub odd_answers: u64,
     pub timeouts: u64,
+    pub run_time_max: Option<Duration>,
 }
 
 /// One runner's place: what it is every time it starts.
@@ -145,6 +157,7 @@ impl Plan {
             errored,
             odd_answers,
             timeouts: random.below(300),
+            run_time_max: random.chance(200).then(|| Duration::from_secs(45)),
         }
     }
 
@@ -157,6 +170,8 @@ impl Plan {
             cancel_grace: Duration::from_secs(5),
             revoke_margin: Duration::from_secs(5),
             no_runner_timeout: Duration::from_secs(40),
+            run_time_max: self.run_time_max,
+            drain_grace: DRAIN_GRACE,
             attempts_max: 5,
             tasks_max: 20,
             payload_bytes_max: 1 << 20,

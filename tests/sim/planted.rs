@@ -41,4 +41,7 @@ planted_bugs! {
     a_cancellation_without_an_end_is_found: GraceIgnored,
     an_immortal_lease_is_found: LeaseImmortal,
     a_repeated_hand_back_is_found: HandBackRepeated,
+    a_drain_that_forgets_an_acquire_is_found: DrainForgetsAcquire,
+    a_drain_without_an_end_is_found: DrainWithoutEnd,
+    an_acquire_during_a_drain_is_found: DrainAcquires,
 }

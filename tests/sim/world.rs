@@ -8,12 +8,14 @@ use super::{
     checks::Violation,
     core::{
         self, Core,
+        drain::Phase,
         effect::{Effect, Note, Order},
         input::{Answer, Frame, Input},
         planted::Bug,
         time::{Mono, Now, Wall},
     },
     disk::Disk,
+    drains::Drain,
     hub::{Event, Hub},
     manager::Manager,
     plan::Plan,
@@ -56,6 +58,7 @@ pub struct Process {
     pub paused_until: At,
     /// What arrived while it stood still, in order.
     pub backlog: VecDeque<Event>,
+    pub drain: Option<Drain>,
 }
 
 /// What came of a history.
@@ -167,6 +170,7 @@ impl World {
             Event::Start => self.start(),
             Event::Inbox { process, .. } | Event::Written { process } => self.arrives(process, event),
             Event::Resume { process } => self.resume(process),
+            Event::Signal { process } => self.signalled(process),
             Event::FromRunner { link, ref input } => {
                 let last = matches!(input, Input::Detached { .. });
                 let Some(wire) = self.hub.wires.get(&link).filter(|wire| wire.inward || last) else { return };
@@ -221,6 +225,7 @@ impl World {
             started: self.hub.now,
             paused_until: self.hub.now,
             backlog: VecDeque::new(),
+            drain: None,
         });
         self.perform();
     }
@@ -265,9 +270,11 @@ impl World {
         let now = Now { mono: Mono(hub.now - process.started), wall: Wall(self.wall + hub.now as i64) };
         self.inputs += 1;
         hub.trace.mix(hub.now);
+        let drained = process.core.phase() != Phase::Serving;
         let Some(input) = input else {
             hub.say(|| "due".to_owned());
             process.core.handle_timeout(now);
+            self.check_drain(now, drained);
             return self.perform();
         };
         hub.say(|| format!("< {input:?}"));
@@ -283,15 +290,17 @@ impl World {
         if let Input::Durable(last) = input {
             hub.checks.durable(process.number, last.0);
         }
+        if let Input::Commanded { command, .. } = &input {
+            process.expect(now, command);
+        }
         process.core.handle(now, input);
         if let Some((link, named)) = beat {
             hub.checks.beat_taken(&process.core, link, &named);
         }
-        while let Some(entry) = process.core.next_entry() {
-            process.writer.queue(entry);
-        }
+        self.check_drain(now, drained);
+        let Some(process) = &mut self.process else { return };
         for id in aborts {
-            hub.checks.abort_taken(&process.core, process.number, process.writer.last, &id);
+            self.hub.checks.abort_taken(&process.core, process.number, process.writer.last, &id);
         }
         self.perform();
     }
@@ -338,6 +347,9 @@ impl World {
             }
         }
         self.compare(127);
+        if self.process.as_ref().is_some_and(|process| process.core.departure().is_some()) {
+            self.depart();
+        }
     }
 
     /// What the disk holds makes the same ledger as the one in memory, if nothing is under way to the disk.

@@ -71,6 +71,13 @@ impl Writer {
         news
     }
 
+    /// The process ends in order: everything is written, unless the disk takes nothing.
+    pub fn finish(self, hub: &mut Hub, disk: &mut Disk) {
+        let batch = self.flying.map(|(batch, _)| batch).unwrap_or_default();
+        let all: Vec<Change> = batch.into_iter().chain(self.queued).collect();
+        let _ = commit(hub, disk, &all);
+    }
+
     /// The process dies: a batch that was being written is there or not, what was queued is gone.
     pub fn die(self, hub: &mut Hub, disk: &mut Disk) {
         if let Some((batch, _)) = self.flying

@@ -132,7 +132,9 @@ pub fn frame(request: proto::AttachRequest, ids: &Ids) -> Inbound {
             }
             read_result(result, ids)
         }
-        In::Drain(_) => Ok(Frame::DrainNotice),
+        In::Drain(notice) => {
+            Ok(Frame::DrainNotice { grace: notice.grace_period.map(|grace| grace.try_into().unwrap_or_default()) })
+        }
     };
     Inbound::Frame(read.unwrap_or_else(|broken| {
         let reason = if broken.what == UNKNOWN { Reason::FrameUnknown } else { Reason::FrameInvalid };

@@ -138,6 +138,10 @@ pub fn cancellation(
     }
 }
 
+pub fn drain(reason: &str, grace: Duration) -> proto::Drain {
+    proto::Drain { reason: reason.to_owned(), grace_period: Some(span(grace)) }
+}
+
 pub fn heartbeat_ack(ids: &Ids, id: u64, lost: &[LeaseId]) -> proto::HeartbeatAck {
     let lost = lost.iter().map(|lease| proto::LostLease { lease_id: ids.lease(*lease), reason: Some(lease_lost()) });
     proto::HeartbeatAck { heartbeat_id: id, lost: lost.collect() }

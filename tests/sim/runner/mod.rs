@@ -219,7 +219,8 @@ impl Runner {
     /// Wants to go: finishes what it has and starts anew.
     pub fn drain(&mut self, hub: &mut Hub) {
         self.draining = true;
-        self.say(hub, Frame::DrainNotice);
+        let grace = hub.random.chance(500).then(|| std::time::Duration::from_secs(5));
+        self.say(hub, Frame::DrainNotice { grace });
     }
 
     pub fn resize(&mut self, hub: &mut Hub, whole: bool) {
@@ -282,6 +283,8 @@ impl Runner {
             Order::Welcome { decisions } => self.welcomed(hub, decisions),
             Order::Assign(assignment) => self.assigned(hub, *assignment),
             Order::Cancel { lease, reason, grace, .. } => self.cancel(hub, lease, reason, grace.as_micros() as u64),
+            // It works on, and whatever comes takes it back.
+            Order::Drain { .. } => {}
             Order::Acknowledge { sequence } => self.acknowledged(hub, sequence),
             Order::HeartbeatAck { id: beat, lost } => self.beat_answered(hub, beat, &lost),
             Order::Refuse { sequence, frame, .. } => self.refused(hub, sequence, frame),
@@ -302,7 +305,7 @@ impl Runner {
             link.welcomed = true;
         }
         if self.draining {
-            self.say(hub, Frame::DrainNotice);
+            self.say(hub, Frame::DrainNotice { grace: None });
         }
         self.say(hub, Frame::Capacity { slots: self.slots.clone() });
         let decisions: BTreeMap<LeaseId, Decision> = decisions.into_iter().collect();

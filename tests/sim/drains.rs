@@ -1,0 +1,124 @@
+//! What a drain promises, checked after each turn: nothing is begun any more, it ends in time, and drained means that nothing is
+//! left.
+
+use std::time::Duration;
+
+use super::{
+    core::{
+        command::Command,
+        drain::{ENDING_MAX, Mode, Phase, REPORTS_MAX},
+        record::Record,
+        time::{Mono, Now},
+    },
+    hub::Event,
+    queue::{MS, SEC},
+    world::{Process, World},
+};
+
+/// By when a drain that was ordered has done what it said, whatever upstreams and runners do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// No task is open any more.
+    ended: Mono,
+    /// The process is gone. `None`: it is to stay.
+    gone: Option<Mono>,
+    hurried: bool,
+}
+
+// === impl Drain ===
+
+impl Drain {
+    /// The process stands still for so long, and so does all it waits for.
+    pub fn put_off(&mut self, pause: u64) {
+        let pause = Duration::from_micros(pause);
+        self.ended = self.ended + pause;
+        self.gone = self.gone.map(|gone| gone + pause);
+    }
+}
+
+// === impl Process ===
+
+impl Process {
+    /// Notes what an order that is about to be given promises, by the words of the operator's manual.
+    pub fn expect(&mut self, now: Now, command: &Command) {
+        let grace_of = |mode: Mode, grace: Duration| if mode == Mode::Cancel { Duration::ZERO } else { grace };
+        match command {
+            Command::Drain { mode, grace, .. } if self.drain.is_none() => {
+                let ended = now.mono + grace_of(*mode, grace.unwrap_or_default()) + ENDING_MAX;
+                self.drain = Some(Drain { ended, gone: None, hurried: false });
+            }
+            Command::Stop { mode, .. } if self.drain.is_none_or(|drain| drain.gone.is_none()) => {
+                let ended = now.mono + grace_of(*mode, super::plan::DRAIN_GRACE) + ENDING_MAX;
+                let ended = self.drain.map_or(ended, |drain| drain.ended.min(ended));
+                // A drain that is over already ends with its reports.
+                let gone = Some(ended.max(now.mono) + REPORTS_MAX);
+                self.drain = Some(Drain { ended, gone, hurried: false });
+            }
+            Command::Hurry { .. } if self.drain.is_none_or(|drain| !drain.hurried) => {
+                let second = Duration::from_secs(1);
+                self.drain = Some(Drain { ended: now.mono + second, gone: Some(now.mono + second * 4), hurried: true });
+            }
+            Command::Resume if self.drain.is_some_and(|drain| drain.gone.is_none()) => self.drain = None,
+            _ => {}
+        }
+    }
+}
+
+// === impl World ===
+
+impl World {
+    /// After a turn, before its records are handed on. `drained`: nothing was to be taken before it.
+    pub fn check_drain(&mut self, now: Now, drained: bool) {
+        let Some(process) = &mut self.process else { return };
+        let checks = &mut self.hub.checks;
+        let phase = process.core.phase();
+        if (phase != Phase::Serving) != process.drain.is_some() {
+            checks.violated("a drain begins and ends by an order", || format!("{phase:?} with {:?}", process.drain));
+        }
+        while let Some(entry) = process.core.next_entry() {
+            if drained
+                && phase != Phase::Serving
+                && let Some(body) = &entry.body
+                && let Ok(Record::IntentionOpened { external_id, .. }) = Record::decode(body)
+            {
+                checks.violated("nothing is acquired while the delegate drains", || external_id.to_string());
+            }
+            process.writer.queue(entry);
+        }
+        if phase == Phase::Drained {
+            let ledger = process.core.ledger();
+            let open = ledger.tasks().find(|task| !ledger.dead_letters().contains(&task.id)).map(|task| task.id);
+            let left = open.or_else(|| ledger.intentions().next().map(|(task, _)| task));
+            if let Some(left) = left {
+                checks.violated("drained means that nothing is left", || left.to_string());
+            }
+        }
+        let Some(drain) = process.drain else { return };
+        // What is due at this very moment may need another turn.
+        let settled = process.core.poll_timeout().is_none_or(|due| due > now.mono);
+        if settled && now.mono >= drain.ended {
+            let open = process.core.ledger().tasks().find(|task| !task.is_finished());
+            if let Some(open) = open {
+                checks
+                    .violated("a drain ends in time", || format!("{} in {:?} at {:?}", open.id, open.state, now.mono));
+            }
+        }
+        if settled && drain.gone.is_some_and(|gone| now.mono >= gone) && process.core.departure().is_none() {
+            checks.violated("a process that was told to end does", || format!("{drain:?} at {:?}", now.mono));
+        }
+    }
+
+    /// The process ends by itself: links are closed, records are written.
+    pub fn depart(&mut self) {
+        let Some(process) = self.process.take() else { return };
+        self.hub.say(|| format!("process {} ends: {:?}", process.number, process.core.departure()));
+        process.writer.finish(&mut self.hub, &mut self.disk);
+        for runner in &mut self.runners {
+            let Some(link) = runner.link.as_ref().map(|link| link.id) else { continue };
+            let pause = self.hub.random.between(MS, SEC);
+            self.hub.cue(pause, runner.index(), runner.instance, super::hub::Cue::Broken(link));
+        }
+        let pause = self.hub.random.between(10 * MS, 10 * SEC);
+        self.hub.after(pause, Event::Start);
+    }
+}
