@@ -7,9 +7,9 @@ use dlite::doubles::manager::NewTask;
 use super::lab::{Lab, SOON, output, pause};
 
 /// A delegate with a runner, and a task on it that does not heed a request to stop.
-async fn stubborn(cancel_grace: &str) -> (Lab, String) {
+async fn stubborn(options: &[&str]) -> (Lab, String) {
     let mut lab = Lab::new().await;
-    lab.start_delegate_with(&[&format!("runners.cancel_grace={cancel_grace}")]);
+    lab.start_delegate_with(options);
     lab.start_runner("r-1", 4);
     let data = r#"{"millis":600000,"stubborn":true}"#;
     let id = lab.manager.submit(NewTask::new("DEV_ONCE", data)).unwrap();
@@ -32,7 +32,7 @@ async fn operate(lab: &Lab, arguments: &[&str]) -> Option<i32> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_aborted_task_is_stopped_reported_once_and_never_acquired_again() {
-    let (lab, id) = stubborn("200ms").await;
+    let (lab, id) = stubborn(&[]).await;
     assert!(lab.manager.abort(&id), "the manager tells its delegate");
     lab.manager_when("a result", |record| record.effective(&id).is_some(), SOON).await;
     let polls = lab.manager.read(|record| record.polls.total());
@@ -47,7 +47,7 @@ async fn an_aborted_task_is_stopped_reported_once_and_never_acquired_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_operator_stops_a_task_within_the_grace_he_names() {
-    let (lab, id) = stubborn("10m").await;
+    let (lab, id) = stubborn(&["runners.cancel_grace=10m"]).await;
     let told = Instant::now();
     assert_eq!(operate(&lab, &["tasks", "cancel", &id, "--grace", "100ms", "--reason", "wrong branch"]).await, Some(0));
     lab.manager_when("a result", |record| record.effective(&id).is_some(), SOON).await;
@@ -59,7 +59,7 @@ async fn an_operator_stops_a_task_within_the_grace_he_names() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_operator_who_insists_needs_no_runner() {
-    let (lab, id) = stubborn("10m").await;
+    let (lab, id) = stubborn(&["runners.revoke_margin=10m"]).await;
     // Its runner stands still, and its lease lives on for a second yet.
     lab.freeze_runner(0);
     assert_eq!(operate(&lab, &["tasks", "cancel", &id, "--force", "--reason", "gone mad"]).await, Some(0));
