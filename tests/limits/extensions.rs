@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     lab::{Lab, SOON},
+    spawn,
     support::{
         place::Place,
         stub::{self, Stub},
@@ -43,13 +44,6 @@ async fn probe(task: Context, _: Payload) -> Result<Success, Failure> {
 fn offer(stub: &Stub, external_id: &str, task_type: &str, extensions: &[Extension]) {
     let spec = stub::spec(task_type, b"");
     stub.offer_spec(external_id, dlite::core::task::Spec { extensions: extensions.to_vec(), ..spec });
-}
-
-/// A runner in this process, for as long as the returned future's task is not aborted.
-fn spawn(runner: Runner, target: String) -> tokio::task::JoinHandle<()> {
-    let second = std::time::Duration::from_secs(1);
-    let connection = runner.connect(target).backoff(second / 100, second / 10);
-    tokio::spawn(async move { connection.run(std::future::pending()).await.expect("nothing ends it") })
 }
 
 #[tokio::test]

@@ -57,8 +57,8 @@ impl Engine {
         session_id.and_then(|session_id| self.sessions.get(session_id)).map(watch::Sender::subscribe)
     }
 
-    /// The etag for a change made from version `base`: the newest one, if the state is still that one. A change that was journalled
-    /// before may come here again, so the state's own age decides nothing: that is the delegate's.
+    /// The etag for a change made from version `base`: the newest one, if the state is still that one. Otherwise the change goes out
+    /// all the same, with its old one: it may be one that was journalled on a stream before, which the delegate knows by its number.
     pub(super) fn set_etag(&self, session_id: Option<&Arc<str>>, base: u64, update: &mut SessionStateUpdate) {
         let newest = session_id.and_then(|session_id| self.sessions.get(session_id)).map(|view| view.borrow());
         if let Some(newest) = newest.filter(|newest| newest.version == base) {

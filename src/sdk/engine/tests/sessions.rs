@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     proto::runner::v1::{Session, SessionStateUpdate, TaskResult, TaskUpdate, task_update::Update},
-    sdk::outcome::End,
+    sdk::{outcome::End, state::StateChange},
 };
 
 fn session(etag: &str, state: &str) -> Session {
@@ -44,7 +44,8 @@ impl Play {
     }
 
     fn write(&mut self, lease_id: &str, ticket: u64, base: u64, state: &str) {
-        let change = crate::sdk::session::StateChange::of(base, update("e0", state));
+        let mut change = StateChange::of(base, &session("e0", "zero"));
+        change.update = update("e0", state);
         self.engine.set_state(&lease_id.into(), ticket, change);
     }
 
