@@ -104,7 +104,8 @@ impl Engine {
     /// The delegate refused a result, since the state that rides with it was made from an outdated one.
     pub(super) fn result_stale(&mut self, lease_id: &LeaseId) {
         let Some(held) = self.held.get_mut(lease_id) else { return };
-        held.result_stale = true;
+        // Heartbeats name the lease again until the result goes out anew.
+        (held.result_stale, held.result_sent) = (true, false);
         if let Some(session_id) = held.session_id.clone() {
             self.settle_outdated(&session_id);
         }
@@ -112,10 +113,12 @@ impl Engine {
 
     /// The session takes no changes any more: the result goes without its own.
     pub(super) fn result_without_state(&mut self, lease_id: &LeaseId) {
-        let Some(Held { phase: Phase::Finished(result), .. }) = self.held.get_mut(lease_id) else { return };
+        let Some(held) = self.held.get_mut(lease_id) else { return };
+        let Phase::Finished(result) = &mut held.phase else { return };
         if result.session_state.take().is_none() {
             return self.lose(lease_id);
         }
+        held.result_sent = false;
         self.send_result(lease_id);
     }
 

@@ -220,6 +220,7 @@ fn a_result_takes_its_change_along_and_goes_again_if_only_the_etag_was_old() {
     assert_eq!(play.changes(), ["4: result from e0"]);
     play.refuse(4, "SESSION_ETAG_STALE");
     play.pass(Duration::from_secs(10));
+    assert_eq!(play.said(), ["heartbeat a"], "its lease is open");
     play.tell("e1", "one");
     assert_eq!(play.changes(), ["5: result from e1"]);
     play.acknowledge(5);
