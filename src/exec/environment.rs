@@ -54,6 +54,7 @@ pub(super) fn environment(
     set("DLITE_EXPORT", room.exports().display().to_string());
     if let Some(session) = session {
         set("DLITE_SESSION_ID", session.id().to_owned());
+        set("DLITE_SESSION_EXTERNAL_ID", session.external_id().to_owned());
         set("DLITE_SESSION_STATE", room.session_state().display().to_string());
         set("DLITE_SESSION_SENSITIVE_STATE", room.sensitive_state().display().to_string());
     }

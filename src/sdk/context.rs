@@ -13,7 +13,8 @@ use super::{
     holdings::LeaseId,
     output::{Output, output_set},
     refusal::Refusal,
-    session::{Session, Snapshot, StateChange},
+    session::{Session, Snapshot},
+    state::StateChange,
 };
 use crate::proto::runner::v1::{
     CancelReason, Origin, OutputSet, Progress, Secret, Task, TaskAssignment, TaskKind, TraceContext,

@@ -41,6 +41,7 @@ mod refusal;
 mod runner;
 mod session;
 mod stage;
+mod state;
 mod stream;
 mod target;
 mod usage;
@@ -55,8 +56,9 @@ pub use self::{
     outcome::{Failure, Retry, Success},
     output::{Output, OutputError},
     runner::{CLEANUP_CLASS, Connection, Runner},
-    session::{STATE_BYTES_MAX, Session, StateChange, StateError, UPDATE_TRIES_MAX},
+    session::{Session, UPDATE_TRIES_MAX},
     stage::{Cleanup, Execute, Setup},
+    state::{STATE_BYTES_MAX, StateChange, StateError},
     target::Token,
 };
 pub use crate::proto::runner::v1::{

@@ -9,7 +9,7 @@ use super::{
     extension::{Extension, to_any},
     output::Output,
     reason::{self, status},
-    session::StateChange,
+    state::StateChange,
 };
 use crate::proto::runner::v1::{
     CancelReason, ErrorOrigin, Hint, Payload, ResourceUsage, RetryDisposition, TaskError, TaskOutcome, TaskResult,

@@ -17,14 +17,14 @@ async fn a_script_finds_its_session_and_what_it_leaves_in_the_file_is_the_state_
     let script = r#"
 cat "$DLITE_SESSION_STATE" "$DLITE_SESSION_SENSITIVE_STATE"
 stat -c ' %a' "$DLITE_SESSION_STATE"
-echo "$DLITE_SESSION_ID"
+echo "$DLITE_SESSION_ID $DLITE_SESSION_EXTERNAL_ID"
 printf '{"n":2}' > "$DLITE_SESSION_STATE"
 "#;
     let (lab, mut link) = Lab::with_script(script, "kind = \"execute\"").await;
     let sensitive_state = Some(Payload::text("hush"));
     let stage = Session { sensitive_state, ..session("e1", Some(json!({ "n": 1 }))) };
     let told = lab::run_in(&mut link, stage, "lease-1").await;
-    assert_eq!(told.text(), "{\"n\":1}hush 600\nsession-1\n");
+    assert_eq!(told.text(), "{\"n\":1}hush 600\nsession-1 stg-77-ci-Ab3\n");
     let change = told.result.session_state.expect("a change");
     assert_eq!((change.expected_etag.as_str(), change.sensitive_state), ("e1", None));
     assert_eq!(change.state, Some(Payload::new("application/json", r#"{"n":2}"#)));

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     lab::{Lab, SOON},
+    spawn,
     support::{
         place::Place,
         stub::{self, Stub},
@@ -43,13 +44,6 @@ async fn probe(task: Context, _: Payload) -> Result<Success, Failure> {
 fn offer(stub: &Stub, external_id: &str, task_type: &str, extensions: &[Extension]) {
     let spec = stub::spec(task_type, b"");
     stub.offer_spec(external_id, dlite::core::task::Spec { extensions: extensions.to_vec(), ..spec });
-}
-
-/// A runner in this process, for as long as the returned future's task is not aborted.
-fn spawn(runner: Runner, target: String) -> tokio::task::JoinHandle<()> {
-    let second = std::time::Duration::from_secs(1);
-    let connection = runner.connect(target).backoff(second / 100, second / 10);
-    tokio::spawn(async move { connection.run(std::future::pending()).await.expect("nothing ends it") })
 }
 
 #[tokio::test]
@@ -93,10 +87,13 @@ async fn an_extension_that_is_no_protobuf_passes_unopened() {
     runner.abort();
 }
 
-/// Of a CI setup, as the manager sends it.
-fn data() -> Value {
+/// Of CI tasks of a stage, as the manager sends them.
+fn data(task_type: &str, stage: &str) -> Value {
     let ti_config = json!({ "url": "https://ti.example.test", "token": "hush-ti-77", "sha": "11aa", "build_id": "77" });
-    json!({ "id": "stg-77", "setup_request": { "network": { "id": "n" }, "ti_config": ti_config } })
+    match task_type {
+        "CI_DOCKER_INITIALIZE_TASK" => json!({ "id": stage, "setup_request": { "ti_config": ti_config } }),
+        _ => json!({ "stage_runtime_id": stage, "start_step_request": { "ti_config": ti_config } }),
+    }
 }
 
 /// What a handler saw, as its answer.
@@ -120,16 +117,22 @@ async fn test_intelligence_reaches_the_handler_that_asks_and_its_telemetry_the_m
         .handler(Handler::new("CI_DOCKER_EXECUTE_TASK", witness))
         .slots("default", 2);
     let runner = spawn(runner, lab.socket());
-    let text = data().to_string();
     let mut answers = Vec::new();
-    for (task_type, runner_response) in
-        [("CI_DOCKER_INITIALIZE_TASK", false), ("CI_DOCKER_INITIALIZE_TASK", true), ("CI_DOCKER_EXECUTE_TASK", false)]
-    {
-        let task = NewTask { runner_response, ..NewTask::new(task_type, text.clone()) };
+    for (task_type, stage, runner_response) in [
+        ("CI_DOCKER_INITIALIZE_TASK", "stg-77", false),
+        ("CI_DOCKER_INITIALIZE_TASK", "stg-78", true),
+        ("CI_DOCKER_EXECUTE_TASK", "stg-77", false),
+    ] {
+        let data = data(task_type, stage);
+        let task = NewTask { runner_response, ..NewTask::new(task_type, data.to_string()) };
         let id = lab.manager.submit(task).expect("a task");
         lab.manager_when("a result", |record| record.effective(&id).is_some(), SOON).await;
         let answer = lab.manager.effective(&id).expect("a result");
-        answers.push(serde_json::from_slice::<Value>(&answer.data).expect("json"));
+        let answer: Value = serde_json::from_slice(&answer.data).expect("json");
+        assert_eq!(answer["data"], data, "the payload has it all the same: {answer}");
+        assert_eq!(answer["telemetry_data"], json!({ "tests": 12 }));
+        assert_eq!(answer["optimization_state"], "FULL");
+        answers.push(answer);
     }
     for answer in &answers[..2] {
         assert_eq!(answer["seen"]["url"], "https://ti.example.test", "{answer}");
@@ -137,13 +140,6 @@ async fn test_intelligence_reaches_the_handler_that_asks_and_its_telemetry_the_m
         assert_eq!((&answer["seen"]["token"], &answer["masked"]), (&json!("hush-ti-77"), &json!(true)));
     }
     assert_eq!(answers[2]["seen"], Value::Null, "it did not ask");
-    for answer in &answers {
-        assert_eq!(answer["data"], data(), "the payload has it all the same");
-        assert_eq!(
-            (&answer["telemetry_data"], &answer["optimization_state"]),
-            (&json!({ "tests": 12 }), &json!("FULL"))
-        );
-    }
     runner.abort();
     let log = std::fs::read_to_string(lab.path("delegate.log")).expect("a log");
     assert!(!log.contains("hush"), "{log}");

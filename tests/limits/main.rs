@@ -19,3 +19,12 @@ mod lab;
 mod small_handlers;
 #[path = "../support/mod.rs"]
 mod support;
+
+use dlite::sdk::Runner;
+
+/// A runner in this process, until the task is aborted.
+fn spawn(runner: Runner, target: String) -> tokio::task::JoinHandle<()> {
+    let second = std::time::Duration::from_secs(1);
+    let connection = runner.connect(target).backoff(second / 100, second / 10);
+    tokio::spawn(async move { connection.run(std::future::pending()).await.expect("nothing ends it") })
+}

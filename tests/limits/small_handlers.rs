@@ -2,7 +2,11 @@
 //!
 //! The handlers are those of `examples/docker_runner.rs`; their container command is a script that keeps its things as files.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
 
 use dlite::{
     proto::runner::v1::{
@@ -23,43 +27,44 @@ mod docker_runner;
 const HANDLER_LINES_MAX: usize = 100;
 
 /// A container command, and what it has been told.
-struct Docker {
+pub struct Docker {
     directory: TempDir,
 }
 
 impl Docker {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         for name in ["network", "volume", "container", "pid"] {
             fs::create_dir(directory.path().join(name)).expect("a directory");
         }
         let docker = Self { directory };
-        fs::write(docker.path("docker"), include_str!("docker.sh")).expect("the script");
-        fs::set_permissions(docker.path("docker"), fs::Permissions::from_mode(0o755)).expect("its mode");
+        // It finds its things beside its own name. A copy could still be open for writing in a child of another test when it starts.
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/limits/docker.sh");
+        symlink(script, docker.path("docker")).expect("a link");
         docker
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    fn runner(&self) -> Runner {
+    pub fn runner(&self) -> Runner {
         docker_runner::runner(self.path("docker").display().to_string())
     }
 
-    fn calls(&self) -> String {
+    pub fn calls(&self) -> String {
         fs::read_to_string(self.path("calls")).unwrap_or_default()
     }
 
     /// Names of what there is of a kind.
-    fn list(&self, kind: &str) -> Vec<String> {
+    pub fn list(&self, kind: &str) -> Vec<String> {
         let entries = fs::read_dir(self.path(kind)).expect("a directory");
         entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("utf-8")).collect()
     }
 }
 
-fn setup() -> Task {
-    let payload = json!({
+pub fn setup_data() -> Value {
+    json!({
         "id": "stg-77-ci-Ab3",
         "setup_request": {
             "envs": { "CI": "true", "STAGE_TOKEN": "hush-stage" },
@@ -70,11 +75,11 @@ fn setup() -> Task {
             ],
             "secrets": ["hunter22"]
         }
-    });
-    of(TaskKind::SessionSetup, "setup", "CI_DOCKER_INITIALIZE_TASK", payload)
+    })
 }
 
-fn step(lease_id: &str, more: Value) -> Task {
+/// A step with `more` fields.
+pub fn step_data(more: &Value) -> Value {
     let mut step = json!({
         "id": "build-9", "image": "golang:1.26", "user": "0",
         "environment": { "STEP_TOKEN": "hush-step", "LONG": "two\nlines" },
@@ -83,12 +88,23 @@ fn step(lease_id: &str, more: Value) -> Task {
     });
     let fields = more.as_object().expect("an object").clone();
     step.as_object_mut().expect("an object").extend(fields);
-    let payload = json!({ "stage_runtime_id": "stg-77-ci-Ab3", "start_step_request": step });
-    of(TaskKind::SessionExecute, lease_id, "CI_DOCKER_EXECUTE_TASK", payload)
+    json!({ "stage_runtime_id": "stg-77-ci-Ab3", "start_step_request": step })
+}
+
+pub fn cleanup_data() -> Value {
+    json!({ "id": "stg-77-ci-Ab3" })
+}
+
+fn setup() -> Task {
+    of(TaskKind::SessionSetup, "setup", "CI_DOCKER_INITIALIZE_TASK", setup_data())
+}
+
+fn step(lease_id: &str, more: Value) -> Task {
+    of(TaskKind::SessionExecute, lease_id, "CI_DOCKER_EXECUTE_TASK", step_data(&more))
 }
 
 fn cleanup() -> Task {
-    of(TaskKind::SessionCleanup, "cleanup", "CI_DOCKER_CLEANUP_TASK", json!({ "id": "stg-77-ci-Ab3" }))
+    of(TaskKind::SessionCleanup, "cleanup", "CI_DOCKER_CLEANUP_TASK", cleanup_data())
 }
 
 fn of(kind: TaskKind, lease_id: &str, task_type: &str, payload: Value) -> Task {

@@ -41,6 +41,7 @@ secret_env = { TOKEN = "deploy" }
 kind = "execute"
 slot_class = "big"
 idempotent = true
+any_runner = true
 working_dir = "/srv"
 skip_exit_code = 78
 limits = { memory = "1GiB", cpu = 1.5 }
@@ -54,6 +55,7 @@ limits = { memory = "1GiB", cpu = 1.5 }
     assert_eq!((route.grace, route.log_bytes_max), (Duration::from_secs(3), 2 << 20));
     assert_eq!((route.skip_exit_code, route.result_bytes_max), (Some(78), 4096));
     assert_eq!((route.kind, route.idempotent), (crate::sdk::TaskKind::SessionExecute, true));
+    assert!(route.any_runner);
 }
 
 #[test]

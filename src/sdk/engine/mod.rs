@@ -133,6 +133,7 @@ impl Engine {
     pub fn disconnected(&mut self) {
         self.stream = None;
         self.draining = false;
+        self.usage = None;
         for held in self.held.values_mut() {
             held.result_sent = false;
             held.progress = None;
@@ -166,9 +167,9 @@ impl Engine {
         }
     }
 
-    /// A heartbeat is about to leave.
+    /// A heartbeat is about to leave, and does not know yet how the host fares.
     pub fn wants_usage(&self) -> bool {
-        self.stream.as_ref().is_some_and(|stream| stream.queue.contains(&Outgoing::Heartbeat))
+        self.usage.is_none() && self.stream.as_ref().is_some_and(|stream| stream.queue.contains(&Outgoing::Heartbeat))
     }
 
     /// What the next heartbeat says of the host.

@@ -57,8 +57,8 @@ impl Engine {
         session_id.and_then(|session_id| self.sessions.get(session_id)).map(watch::Sender::subscribe)
     }
 
-    /// The etag for a change made from version `base`: the newest one, if the state is still that one. A change that was journalled
-    /// before may come here again, so the state's own age decides nothing: that is the delegate's.
+    /// The etag for a change made from version `base`: the newest one, if the state is still that one. Otherwise the change goes out
+    /// all the same, with its old one: it may be one that was journalled on a stream before, which the delegate knows by its number.
     pub(super) fn set_etag(&self, session_id: Option<&Arc<str>>, base: u64, update: &mut SessionStateUpdate) {
         let newest = session_id.and_then(|session_id| self.sessions.get(session_id)).map(|view| view.borrow());
         if let Some(newest) = newest.filter(|newest| newest.version == base) {
@@ -104,7 +104,8 @@ impl Engine {
     /// The delegate refused a result, since the state that rides with it was made from an outdated one.
     pub(super) fn result_stale(&mut self, lease_id: &LeaseId) {
         let Some(held) = self.held.get_mut(lease_id) else { return };
-        held.result_stale = true;
+        // Heartbeats name the lease again until the result goes out anew.
+        (held.result_stale, held.result_sent) = (true, false);
         if let Some(session_id) = held.session_id.clone() {
             self.settle_outdated(&session_id);
         }
@@ -112,10 +113,12 @@ impl Engine {
 
     /// The session takes no changes any more: the result goes without its own.
     pub(super) fn result_without_state(&mut self, lease_id: &LeaseId) {
-        let Some(Held { phase: Phase::Finished(result), .. }) = self.held.get_mut(lease_id) else { return };
+        let Some(held) = self.held.get_mut(lease_id) else { return };
+        let Phase::Finished(result) = &mut held.phase else { return };
         if result.session_state.take().is_none() {
             return self.lose(lease_id);
         }
+        held.result_sent = false;
         self.send_result(lease_id);
     }
 

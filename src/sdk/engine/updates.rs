@@ -8,7 +8,7 @@ use crate::{
     sdk::{
         holdings::{Held, LeaseId, Phase, Write},
         refusal::Refusal,
-        session::StateChange,
+        state::StateChange,
         stream::Outgoing,
     },
 };

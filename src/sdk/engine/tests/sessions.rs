@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     proto::runner::v1::{Session, SessionStateUpdate, TaskResult, TaskUpdate, task_update::Update},
-    sdk::outcome::End,
+    sdk::{outcome::End, state::StateChange},
 };
 
 fn session(etag: &str, state: &str) -> Session {
@@ -44,7 +44,8 @@ impl Play {
     }
 
     fn write(&mut self, lease_id: &str, ticket: u64, base: u64, state: &str) {
-        let change = crate::sdk::session::StateChange::of(base, update("e0", state));
+        let mut change = StateChange::of(base, &session("e0", "zero"));
+        change.update = update("e0", state);
         self.engine.set_state(&lease_id.into(), ticket, change);
     }
 
@@ -219,6 +220,7 @@ fn a_result_takes_its_change_along_and_goes_again_if_only_the_etag_was_old() {
     assert_eq!(play.changes(), ["4: result from e0"]);
     play.refuse(4, "SESSION_ETAG_STALE");
     play.pass(Duration::from_secs(10));
+    assert_eq!(play.said(), ["heartbeat a"], "its lease is open");
     play.tell("e1", "one");
     assert_eq!(play.changes(), ["5: result from e1"]);
     play.acknowledge(5);
