@@ -10,7 +10,7 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tonic::{Request, Response, Status, transport::Server};
 
 use crate::{
-    core::{status, time::Wall},
+    core::{admission::Refusal, status, time::Wall},
     inbox::{Event, Question},
     proto::admin::v1 as proto,
     runners::ids::Ids,
@@ -109,6 +109,7 @@ impl proto::admin_service_server::AdminService for Service {
             open_task_count: count(status.open),
             unreported_result_count: count(status.unreported),
             dead_letter_count: count(status.dead_letters),
+            admission: Some(admission(&status.admission)),
         }))
     }
 
@@ -135,6 +136,15 @@ impl proto::admin_service_server::AdminService for Service {
             age: task.acquired.and_then(|at| now.since(at).try_into().ok()),
         });
         Ok(Response::new(proto::ListTasksResponse { tasks: tasks.collect(), truncated }))
+    }
+}
+
+fn admission(admission: &status::Admission) -> proto::Admission {
+    let text = |refusal: &Option<Refusal>| refusal.as_ref().map(ToString::to_string).unwrap_or_default();
+    proto::Admission {
+        usage_percent: admission.usage.iter().map(|(of, percent)| (of.to_string(), (*percent).into())).collect(),
+        beginnings_refused: text(&admission.beginnings),
+        steps_refused: text(&admission.steps),
     }
 }
 

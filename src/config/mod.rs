@@ -47,7 +47,8 @@ pub use self::{
     example::example,
     file::FILE_BYTES_MAX,
     meant::{
-        Admin, ClientCert, Config, Family, LegacyStatusCode, Log, LogFormat, Runners, Tls, Upstream, UpstreamKind,
+        Admin, Admission, ClientCert, Config, Family, LegacyStatusCode, Log, LogFormat, Marks, Runners, Tls, Upstream,
+        UpstreamKind,
     },
     proxy::{BadProxy, BadRule, NO_PROXY_AT_ALL, NoProxy, Proxy, ProxyUrl},
     secret::{MASK, Secret},

@@ -45,7 +45,8 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[Alias { name: "DLITE_PARALLEL_WORKERS", milliseconds: false }],
         kind: Kind::Count(1, 10_000),
         default: Default::Fixed("100"),
-        doc: "Most tasks acquired and not yet finished, over all upstreams. Results that wait for an upstream do not count.",
+        doc: "Most tasks acquired and not yet finished, over all upstreams. Results that wait for an upstream do not count, and cleanups \
+              are taken beyond it.",
     },
     Opt {
         key: "log.format",
@@ -162,6 +163,204 @@ pub static OPTIONS: &[Opt] = &[
         kind: Kind::Count(1, 100),
         default: Default::Fixed("3"),
         doc: "Most attempts at one task, the first included. Only handlers declared idempotent are started twice.",
+    },
+    Opt {
+        key: "runners.cleanup_reserve",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Count(0, 1_000),
+        default: Default::Fixed("1"),
+        doc: "Slots of a class that are kept for cleanups where a runner declares them in the class of other handlers, so that \
+              a stage can end however many steps wait. A class of one slot keeps none.",
+    },
+    Opt {
+        key: "admission.interval",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Duration(POLL_MIN, HOUR),
+        default: Default::Fixed("1s"),
+        doc: "Time between two looks at the host while a runner is attached.",
+    },
+    Opt {
+        key: "admission.memory_high",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Count(1, 100),
+        default: Default::Fixed("90"),
+        doc: "Percent of the host's memory, or of this control group's if that has a limit, that new processes can't have \
+              above which no new stage and no task outside of stages is taken; 100: never. What the kernel can drop counts as \
+              free.",
+    },
+    Opt {
+        key: "admission.memory_low",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Count(0, 99),
+        default: Default::Fixed("80"),
+        doc: "Percent at which they are taken again after that. Below memory_high.",
+    },
+    Opt {
+        key: "admission.memory_pressure_high",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Count(1, 100),
+        default: Default::Fixed("30"),
+        doc: "Percent of the last ten seconds in which something on the host waited for memory (PSI, some) above which no new \
+              stage and no task outside of stages is taken; 100: never. A host that thrashes does so before its memory is \
+              full.",
+    },
+    Opt {
+        key: "admission.memory_pressure_low",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Count(0, 99),
+        default: Default::Fixed("10"),
+        doc: "Percent at which they are taken again after that. Below memory_pressure_high.",
+    },
+    Opt {
+        key: "admission.disk_high",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Count(1, 100),
+        default: Default::Fixed("95"),
+        doc: "Percent of admission.disk_path's file system in use above which no new stage and no task outside of stages is \
+              taken; 100: never.",
+    },
+    Opt {
+        key: "admission.disk_low",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Count(0, 99),
+        default: Default::Fixed("90"),
+        doc: "Percent at which they are taken again after that. Below disk_high.",
+    },
+    Opt {
+        key: "admission.cpu_high",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Count(1, 100),
+        default: Default::Fixed("100"),
+        doc: "Percent of all cores in use, or of this control group's quota, smoothed over about ten seconds above which no \
+              new stage and no task outside of stages is taken; 100: never. A busy CPU slows tasks and kills none, so by \
+              default it holds nothing up.",
+    },
+    Opt {
+        key: "admission.cpu_low",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Count(0, 99),
+        default: Default::Fixed("90"),
+        doc: "Percent at which they are taken again after that. Below cpu_high.",
+    },
+    Opt {
+        key: "admission.cpu_pressure_high",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Count(1, 100),
+        default: Default::Fixed("100"),
+        doc: "Percent of the last ten seconds in which something on the host waited for a core (PSI, some) above which no new \
+              stage and no task outside of stages is taken; 100: never. Not looked at by default, for the same reason.",
+    },
+    Opt {
+        key: "admission.cpu_pressure_low",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Count(0, 99),
+        default: Default::Fixed("90"),
+        doc: "Percent at which they are taken again after that. Below cpu_pressure_high.",
+    },
+    Opt {
+        key: "admission.io_pressure_high",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Count(1, 100),
+        default: Default::Fixed("100"),
+        doc: "Percent of the last ten seconds in which something on the host waited for a disk (PSI, some) above which no new \
+              stage and no task outside of stages is taken; 100: never. Not looked at by default: builds wait for disks.",
+    },
+    Opt {
+        key: "admission.io_pressure_low",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Count(0, 99),
+        default: Default::Fixed("90"),
+        doc: "Percent at which they are taken again after that. Below io_pressure_high.",
+    },
+    Opt {
+        key: "admission.execute_margin",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Count(0, 99),
+        default: Default::Fixed("5"),
+        doc: "Percentage points that are added to all marks for steps of stages that are under way, since a stage that ends \
+              frees more than one that waits. Cleanups pass always.",
+    },
+    Opt {
+        key: "admission.starts_per_second",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Count(1, 10_000),
+        default: Default::Fixed("10"),
+        doc: "Most stages begun a second, so that a burst of them can't pass before the load of the first ones shows. Steps, \
+              cleanups and tasks outside of stages are not counted.",
+    },
+    Opt {
+        key: "admission.starts_burst",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Count(1, 10_000),
+        default: Default::Fixed("20"),
+        doc: "Stages that may begin at once after a pause.",
+    },
+    Opt {
+        key: "admission.cpu_capacity_millis",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Count(1, 10_000_000),
+        default: Default::Absent("what handlers declare of it is not summed up", "8000"),
+        doc: "Thousandths of a core that running tasks may take in all, by what their handlers declare for them.",
+    },
+    Opt {
+        key: "admission.memory_capacity_mib",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Count(1, 1_000_000_000),
+        default: Default::Absent("what handlers declare of it is not summed up", "16384"),
+        doc: "The same for memory, in MiB.",
+    },
+    Opt {
+        key: "admission.disk_capacity_mib",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Count(1, 1_000_000_000),
+        default: Default::Absent("what handlers declare of it is not summed up", "102400"),
+        doc: "The same for disk, in MiB.",
+    },
+    Opt {
+        key: "admission.disk_path",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Path,
+        default: Default::Absent("the file system of state_dir", "/var/lib/ci"),
+        doc: "A path in the file system of the workspaces.",
+    },
+    Opt {
+        key: "admission.proc_dir",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Path,
+        default: Default::Fixed("/proc"),
+        doc: "Where the host's own figures are read: meminfo, stat, pressure. In a container that shows its own, the host's as \
+              it is mounted.",
+    },
+    Opt {
+        key: "admission.cgroup_dir",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Path,
+        default: Default::Absent("this process' own, under /sys/fs/cgroup", "/sys/fs/cgroup/ci.slice"),
+        doc: "The control group (v2) whose limits hold for tasks. A file in it that can't be read is left out, which the log \
+              says once.",
     },
     Opt {
         key: "upstreams[].name",
@@ -303,6 +502,15 @@ pub static OPTIONS: &[Opt] = &[
         kind: Kind::Duration(PROTOCOL_MIN, DAY),
         default: Default::Fixed("10m"),
         doc: "How long an unanswered acquire is asked for again.",
+    },
+    Opt {
+        key: "upstreams[].weight",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Count(1, 1_000),
+        default: Default::Fixed("1"),
+        doc: "Its share when slots are scarce, against the weights of the other upstreams: one of 2 gets two slots for each \
+              one of 1.",
     },
     Opt {
         key: "upstreams[].family",

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
+    admission::{Refusal, Turn},
     id::{ExternalId, LeaseId, LinkId, RunnerId, TaskId, TaskType, TraceId, UpstreamName},
     input::Denial,
     record::Host,
@@ -272,6 +273,11 @@ pub enum Note {
         reason: Arc<str>,
     },
     StoreRecovered,
+    /// A host became too full for some tasks, or is no more; `runner`: as this one says of its host, and for it alone.
+    Admission {
+        runner: Option<RunnerId>,
+        turn: Turn,
+    },
 }
 
 /// Why a listed task is left to others.
@@ -292,6 +298,12 @@ pub enum NotAcquired {
     Aborted,
     /// The upstream owes an answer to an acquire.
     UpstreamSilent,
+    /// The host is too full.
+    Admission(Refusal),
+    /// Enough stages begin already; more may in an instant.
+    StartRate {
+        per_second: u32,
+    },
 }
 
 /// The life of a task that is over.
@@ -327,6 +339,8 @@ impl NotAcquired {
             Self::SetAside => "HANDED_OUT_UNASSIGNED",
             Self::Aborted => "ABORTED",
             Self::UpstreamSilent => "UPSTREAM_SILENT",
+            Self::Admission(refusal) => refusal.resource.code(),
+            Self::StartRate { .. } => "ADMISSION_START_RATE",
         }
     }
 }
@@ -343,6 +357,10 @@ impl std::fmt::Display for NotAcquired {
             Self::Aborted => f.write_str("the upstream aborted it"),
             Self::UpstreamSilent => {
                 f.write_str("the upstream owes an answer to an acquire, and gets one at a time until it gives one")
+            }
+            Self::Admission(refusal) => refusal.fmt(f),
+            Self::StartRate { per_second } => {
+                write!(f, "admission: {per_second} stages a second may begin (admission.starts_per_second)")
             }
         }
     }

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Core,
+    admission::{Claim, Refusal, Usage},
     id::{DelegateId, ExternalId, RunnerId, TaskId, TaskType, TraceId, UpstreamName},
     task::{Report, State, Task},
     time::{Now, Wall},
@@ -20,6 +21,7 @@ pub struct Status {
     pub started: Wall,
     /// Why nothing is taken; absent: serving.
     pub store_failing: Option<Arc<str>>,
+    pub admission: Admission,
     pub upstreams: Vec<UpstreamStatus>,
     pub runners: Vec<RunnerStatus>,
     /// Tasks without a result.
@@ -27,6 +29,17 @@ pub struct Status {
     /// Results the upstream has not confirmed.
     pub unreported: usize,
     pub dead_letters: usize,
+}
+
+/// How full this host is, and what that holds up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Admission {
+    /// The last reading.
+    pub usage: Usage,
+    /// Why nothing is begun, if nothing is.
+    pub beginnings: Option<Refusal>,
+    /// Why no steps of open stages are taken, if none are.
+    pub steps: Option<Refusal>,
 }
 
 #[derive(Clone, Debug)]
@@ -77,6 +90,11 @@ impl Core {
             delegate: self.delegate(),
             started: self.started,
             store_failing: self.store_failing.clone(),
+            admission: Admission {
+                usage: self.gate.usage().clone(),
+                beginnings: self.gate_refusal(Claim::Beginning),
+                steps: self.gate_refusal(Claim::Step),
+            },
             upstreams: self
                 .upstreams
                 .iter()
@@ -111,7 +129,7 @@ impl Core {
             instance: link.instance.0.clone(),
             sdk: link.sdk.clone(),
             task_types: link.handlers.iter().map(|handler| handler.task_type.clone()).collect(),
-            slots_used: u32::try_from(link.held.len()).unwrap_or(u32::MAX),
+            slots_used: u32::try_from(link.held().len()).unwrap_or(u32::MAX),
             slots_total: link.slots_total(),
             attached: true,
             last_seen: Some(link.last_seen),
@@ -153,7 +171,10 @@ impl Core {
                 external_id: external_id.clone(),
                 task_type: Some(listed.task_type.clone()),
                 state: "listed",
-                waiting_for: format!("{}: {}", listed.reason.code(), listed.reason),
+                waiting_for: match &listed.reason {
+                    Some(reason) => format!("{}: {reason}", reason.code()),
+                    None => "its turn".to_owned(),
+                },
                 since: listed.since,
                 runner: None,
                 attempt: 0,
