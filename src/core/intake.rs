@@ -5,13 +5,15 @@
 //! stage whose turn it is within it, and of those the one that was listed first. So no upstream and no part starves another, and
 //! nothing that is served waits for ever behind its like.
 
+use std::collections::BTreeMap;
+
 use super::{
     Core,
     admission::{Amount, Claim, begins_a_stage},
     effect::{Call, Effect, NotAcquired, Note},
     id::{ExternalId, LinkId, TaskType, UpstreamName},
     input::{CallError, Listed as Offered, Listing},
-    offers::{Listed, Offers},
+    offers::{Group, Listed, Offers},
     planted::planted,
     roster::{Link, Seat},
     task::Kind,
@@ -88,13 +90,10 @@ impl Core {
                 set_aside.then_some(NotAcquired::SetAside)
             };
             let Offered { external_id, task_type, unsupported, .. } = offered;
-            let listed = Listed { task_type, kind, unsupported, reason, since, nth };
-            match apart {
-                Some(apart) => {
-                    offers.set_aside(external_id.clone(), listed);
-                    self.judged(now, name, &mut offers, &external_id, &apart);
-                }
-                None => offers.queue(external_id, listed),
+            let listed = Listed { task_type, kind, unsupported, apart: apart.is_some(), reason, since, nth };
+            offers.insert(external_id.clone(), listed);
+            if let Some(reason) = apart {
+                self.judged(now, name, &mut offers, &external_id, &reason);
             }
         }
         if let Some(up) = self.upstreams.get_mut(name) {
@@ -112,14 +111,19 @@ impl Core {
         handlers.next().map_or(Kind::Standalone, |handler| handler.kind)
     }
 
+    /// Why nothing of a group is taken right now.
+    pub(super) fn reasons_now(&self, now: Now, up: &Upstream) -> BTreeMap<Group, NotAcquired> {
+        let refused = up.listed.heads().filter_map(|(group, head)| Some((group.clone(), self.admit(now, up, head).err()?)));
+        refused.collect()
+    }
+
     /// Notes of each offer that was not taken why not. Offers of a group share their reason.
     fn judge_listed(&mut self, now: Now, name: &UpstreamName) {
+        let Some(reasons) = self.upstreams.get(name).map(|up| self.reasons_now(now, up)) else { return };
         let Some(up) = self.upstreams.get_mut(name) else { return };
         let mut offers = std::mem::take(&mut up.listed);
-        for group in offers.groups() {
-            let Some(head) = group.first().and_then(|id| offers.get(id)) else { continue };
-            let Some(reason) = self.upstreams.get(name).and_then(|up| self.admit(now, up, head).err()) else { continue };
-            for external_id in group {
+        for (group, reason) in reasons {
+            for external_id in offers.of(&group) {
                 self.judged(now, name, &mut offers, &external_id, &reason);
             }
         }

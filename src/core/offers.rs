@@ -9,8 +9,15 @@ use super::{
     time::Wall,
 };
 
-/// Offers of one kind stand or fall together: the first refusal speaks for all of them.
-pub type Group = (TaskType, Kind);
+/// Offers of one group stand or fall together: the first refusal speaks for all of them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Group {
+    Usual(TaskType, Kind),
+    /// Taken only to be refused.
+    Unsupported,
+    /// Not to be taken before the next listing.
+    Apart,
+}
 
 /// An offer.
 #[derive(Clone, Debug)]
@@ -18,6 +25,8 @@ pub struct Listed {
     pub task_type: TaskType,
     pub kind: Kind,
     pub unsupported: bool,
+    /// Not to be taken before the next listing.
+    pub apart: bool,
     /// Why it is not taken; absent: not judged yet.
     pub reason: Option<NotAcquired>,
     /// Since when for this reason.
@@ -29,45 +38,38 @@ pub struct Listed {
 #[derive(Debug, Default)]
 pub struct Offers {
     by_id: BTreeMap<ExternalId, Listed>,
-    /// Those that may be taken as soon as there is room, the longest listed first.
+    /// Those of each group, the longest listed first.
     queues: BTreeMap<Group, BTreeSet<(u64, ExternalId)>>,
-    /// The same for those that are taken only to be refused.
-    unsupported: BTreeSet<(u64, ExternalId)>,
+}
+
+// === impl Listed ===
+
+impl Listed {
+    pub fn group(&self) -> Group {
+        match (self.apart, self.unsupported) {
+            (true, _) => Group::Apart,
+            (false, true) => Group::Unsupported,
+            (false, false) => Group::Usual(self.task_type.clone(), self.kind),
+        }
+    }
 }
 
 // === impl Offers ===
 
 impl Offers {
-    /// Notes an offer that may be taken.
-    pub fn queue(&mut self, id: ExternalId, listed: Listed) {
+    pub fn insert(&mut self, id: ExternalId, listed: Listed) {
         self.remove(&id);
-        let place = (listed.nth, id.clone());
-        if listed.unsupported {
-            self.unsupported.insert(place);
-        } else {
-            self.queues.entry((listed.task_type.clone(), listed.kind)).or_default().insert(place);
-        }
-        self.by_id.insert(id, listed);
-    }
-
-    /// Notes an offer that is to be left alone until the next listing.
-    pub fn set_aside(&mut self, id: ExternalId, listed: Listed) {
-        self.remove(&id);
+        self.queues.entry(listed.group()).or_default().insert((listed.nth, id.clone()));
         self.by_id.insert(id, listed);
     }
 
     pub fn remove(&mut self, id: &ExternalId) -> Option<Listed> {
         let listed = self.by_id.remove(id)?;
-        let place = (listed.nth, id.clone());
-        if listed.unsupported {
-            self.unsupported.remove(&place);
-        } else {
-            let group = (listed.task_type.clone(), listed.kind);
-            if let Some(queue) = self.queues.get_mut(&group) {
-                queue.remove(&place);
-                if queue.is_empty() {
-                    self.queues.remove(&group);
-                }
+        let group = listed.group();
+        if let Some(queue) = self.queues.get_mut(&group) {
+            queue.remove(&(listed.nth, id.clone()));
+            if queue.is_empty() {
+                self.queues.remove(&group);
             }
         }
         Some(listed)
@@ -91,27 +93,28 @@ impl Offers {
 
     /// The longest listed of each kind of this type.
     pub fn heads_of(&self, task_type: &TaskType) -> impl Iterator<Item = (&ExternalId, &Listed)> {
-        let from = (task_type.clone(), Kind::Standalone)..=(task_type.clone(), Kind::Pipeline);
-        self.queues.range(from).filter_map(|(_, queue)| self.head(queue))
+        let usual = |kind| Group::Usual(task_type.clone(), kind);
+        self.queues.range(usual(Kind::Standalone)..=usual(Kind::Pipeline)).filter_map(|(_, queue)| self.head(queue))
     }
 
     /// The longest listed of those that are taken only to be refused.
     pub fn unsupported_head(&self) -> Option<(&ExternalId, &Listed)> {
-        self.head(&self.unsupported)
+        self.head(self.queues.get(&Group::Unsupported)?)
+    }
+
+    /// The longest listed of each group that may be taken.
+    pub fn heads(&self) -> impl Iterator<Item = (&Group, &Listed)> {
+        let groups = self.queues.iter().filter(|(group, _)| **group != Group::Apart);
+        groups.filter_map(|(group, queue)| Some((group, self.head(queue)?.1)))
+    }
+
+    /// All of a group, the longest listed first.
+    pub fn of(&self, group: &Group) -> Vec<ExternalId> {
+        self.queues.get(group).into_iter().flatten().map(|(_, id)| id.clone()).collect()
     }
 
     fn head<'a>(&'a self, queue: &BTreeSet<(u64, ExternalId)>) -> Option<(&'a ExternalId, &'a Listed)> {
         let (_, id) = queue.first()?;
         self.by_id.get_key_value(id)
-    }
-
-    /// The offers that wait for room, group by group, and the first of each.
-    pub fn groups(&self) -> Vec<Vec<ExternalId>> {
-        let all = self.queues.values().chain(std::iter::once(&self.unsupported));
-        all.map(|queue| queue.iter().map(|(_, id)| id.clone()).collect()).collect()
-    }
-
-    pub fn get(&self, id: &ExternalId) -> Option<&Listed> {
-        self.by_id.get(id)
     }
 }

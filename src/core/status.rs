@@ -165,13 +165,14 @@ impl Core {
             trace_id: None,
         });
         let listed = self.upstreams.iter().flat_map(|(name, up)| {
-            up.listed.iter().map(|(external_id, listed)| TaskStatus {
+            let reasons = self.reasons_now(now, up);
+            up.listed.iter().map(move |(external_id, listed)| TaskStatus {
                 task: None,
                 upstream: name.clone(),
                 external_id: external_id.clone(),
                 task_type: Some(listed.task_type.clone()),
                 state: "listed",
-                waiting_for: match &listed.reason {
+                waiting_for: match reasons.get(&listed.group()).or(listed.reason.as_ref()) {
                     Some(reason) => format!("{}: {reason}", reason.code()),
                     None => "its turn".to_owned(),
                 },

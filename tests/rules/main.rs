@@ -1,12 +1,15 @@
 //! The core's rules: input in, exact effects out, no mocks.
 
+mod admission;
 mod attach;
 mod denials;
 mod desk;
 mod hand_back;
+mod host;
 mod intake;
 mod leases;
 mod reports;
 mod restart;
+mod slots;
 mod support;
 mod unsupported;
