@@ -66,7 +66,8 @@ impl Core {
 
     /// What the upstream offers from now on. An offer that stays keeps its place.
     fn list(&mut self, now: Now, name: &UpstreamName, sent: super::time::Mono, tasks: Vec<Offered>) {
-        let is_cleanup = |offered: &Offered| Claim::of(self.kind_of_offer(offered)) == Claim::Cleanup;
+        let kind = |offered: &Offered| self.kind_of_offer(&offered.task_type, offered.kind);
+        let is_cleanup = |offered: &Offered| Claim::of(kind(offered)) == Claim::Cleanup;
         let (cleanups, others): (Vec<Offered>, Vec<Offered>) = tasks.into_iter().partition(is_cleanup);
         let Some(up) = self.upstreams.get_mut(name) else { return };
         let mut before = std::mem::take(&mut up.listed);
@@ -82,7 +83,7 @@ impl Core {
                 None => (None, now.wall, self.next_offer),
             };
             self.next_offer = self.next_offer.max(nth + 1);
-            let kind = self.kind_of_offer(&offered);
+            let kind = self.kind_of_offer(&offered.task_type, offered.kind);
             let apart = if self.ledger.abort(name, &offered.external_id).is_some() {
                 Some(NotAcquired::Aborted)
             } else {
@@ -101,13 +102,16 @@ impl Core {
         }
     }
 
-    /// What the upstream says of it, else what its handlers are for.
-    fn kind_of_offer(&self, offered: &Offered) -> Kind {
-        if offered.kind != Kind::Standalone {
-            return offered.kind;
+    /// What the upstream says of it, else what its type is known for, else what its handlers are for.
+    fn kind_of_offer(&self, task_type: &TaskType, said: Kind) -> Kind {
+        if said != Kind::Standalone {
+            return said;
         }
-        let handlers = self.roster.with_type(&offered.task_type).flat_map(|link| &link.handlers);
-        let mut handlers = handlers.filter(|handler| handler.task_type == offered.task_type);
+        if let Some(known) = self.config.kinds.get(task_type) {
+            return *known;
+        }
+        let handlers = self.roster.with_type(task_type).flat_map(|link| &link.handlers);
+        let mut handlers = handlers.filter(|handler| handler.task_type == *task_type);
         handlers.next().map_or(Kind::Standalone, |handler| handler.kind)
     }
 
@@ -149,7 +153,9 @@ impl Core {
 
     /// Whether to acquire an offer at all, and on whose credit; one that is only taken to be refused needs none.
     fn admit(&self, now: Now, up: &Upstream, listed: &Listed) -> Result<Option<(LinkId, Seat)>, NotAcquired> {
-        let claim = Claim::of(listed.kind);
+        // Who can tell may have come after the listing.
+        let kind = self.kind_of_offer(&listed.task_type, listed.kind);
+        let claim = Claim::of(kind);
         if self.store_failing.is_some() {
             return Err(NotAcquired::StoreFailing);
         }
@@ -166,9 +172,9 @@ impl Core {
         if listed.unsupported {
             return Ok(None);
         }
-        let seat = self.seat(&listed.task_type, listed.kind)?;
+        let seat = self.seat(&listed.task_type, kind)?;
         let next = self.ramp.next(self.config.admission.starts, now.mono);
-        if begins_a_stage(listed.kind) && next > now.mono && !planted!(self, RampIgnored) {
+        if begins_a_stage(kind) && next > now.mono && !planted!(self, RampIgnored) {
             let per_second = self.config.admission.starts.map_or(0, |starts| starts.per_second);
             return Err(NotAcquired::StartRate { per_second });
         }
@@ -214,8 +220,9 @@ impl Core {
             let weight = up.config.weight;
             let Some(listed) = up.listed.remove(&external_id) else { return };
             self.shares.charge(&name, weight);
-            self.part_shares.charge(&(name.clone(), listed.kind), 1);
-            if begins_a_stage(listed.kind) {
+            let kind = self.kind_of_offer(&listed.task_type, listed.kind);
+            self.part_shares.charge(&(name.clone(), kind), 1);
+            if begins_a_stage(kind) {
                 self.ramp.spend(self.config.admission.starts, now.mono);
             }
             self.intend(now, &name, external_id, seat);
@@ -245,8 +252,9 @@ impl Core {
                         continue;
                     }
                 };
-                let urgent = Claim::of(listed.kind) == Claim::Cleanup;
-                let part = self.part_shares.standing(&(name.clone(), listed.kind));
+                let kind = self.kind_of_offer(&listed.task_type, listed.kind);
+                let urgent = Claim::of(kind) == Claim::Cleanup;
+                let part = self.part_shares.standing(&(name.clone(), kind));
                 let standing = if planted!(self, SharesIgnored) { 0 } else { self.shares.standing(name) };
                 let turn = (!urgent, standing, name, part, listed.nth);
                 if best.as_ref().is_none_or(|(other, _)| turn < *other) {

@@ -84,7 +84,7 @@ async fn a_host_short_of_memory_takes_no_setups_and_runs_cleanups_until_it_has_r
     let wait = lab.tasks().await.into_iter().find(|task| task.external_id == setup).unwrap().waiting_for;
     assert_eq!(wait, "ADMISSION_MEMORY: admission: memory 93 % > 85 %");
     let status = String::from_utf8(output(&["status"], &lab.path("dlite.toml")).stdout).unwrap();
-    assert!(status.contains("admission: memory 93 % > 90 %: only cleanups are taken (memory 93 %)"), "{status}");
+    assert!(status.contains("admission: memory 93 % > 90 %: only cleanups are taken ("), "{status}");
 
     // Steps of stages under way pass sooner.
     full(&lab, 79).await;

@@ -1,6 +1,7 @@
 //! What goes wrong, and the moment from which nothing does any more.
 
 use super::{
+    core::input::Input,
     hub::Event,
     plan::Fault,
     queue::{MS, SEC},
@@ -58,7 +59,20 @@ impl World {
             Fault::Rival => self.manager.lose_one(hub),
             Fault::Found => self.manager.find_one(hub),
             Fault::Abort => self.manager.abort_one(hub),
+            Fault::Pressure => {
+                self.memory = *hub.random.pick(&[40, 70, 76, 80, 84, 86, 89, 91, 99]);
+                self.look_at_host();
+            }
+            Fault::Strain => runner.strain(hub),
             Fault::CutLink | Fault::RetireRunner | Fault::Drain => {}
+        }
+    }
+
+    /// The delegate is told how full its host is.
+    pub fn look_at_host(&mut self) {
+        if let Some(process) = self.process.as_ref().map(|process| process.number) {
+            let input = Input::Pressure(self.usage());
+            self.hub.after(MS, Event::Inbox { process, input });
         }
     }
 
@@ -72,6 +86,8 @@ impl World {
             runner.recover();
             runner.resize(&mut self.hub, true);
         }
+        self.memory = 40;
+        self.look_at_host();
         self.hub.after(SEC, Event::Look);
     }
 }

@@ -14,6 +14,7 @@
 #[path = "../../src/core/mod.rs"]
 mod core;
 
+mod admission;
 mod calls;
 mod checks;
 mod disk;

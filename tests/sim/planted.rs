@@ -41,4 +41,10 @@ planted_bugs! {
     a_cancellation_without_an_end_is_found: GraceIgnored,
     an_immortal_lease_is_found: LeaseImmortal,
     a_repeated_hand_back_is_found: HandBackRepeated,
+    a_stage_begun_on_a_full_host_is_found: PressureIgnored,
+    a_cleanup_refused_by_admission_is_found: CleanupRefused,
+    a_gate_without_hysteresis_is_found: HysteresisIgnored,
+    a_burst_of_stages_is_found: RampIgnored,
+    a_class_filled_without_a_slot_for_cleanups_is_found: ReserveIgnored,
+    an_upstream_that_starves_is_found: SharesIgnored,
 }
