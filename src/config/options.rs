@@ -187,9 +187,9 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Count(1, 100),
         default: Default::Fixed("90"),
-        doc: "Percent of the host's memory, or of this control group's if that has a limit, that new processes can't have \
-              above which no new stage and no task outside of stages is taken; 100: never. What the kernel can drop counts as \
-              free.",
+        doc: "Percent of the host's memory, or of this control group's if that has a limit, that new processes can't have. \
+              Above it no new stage is begun and no task outside of stages taken; 100: never. What the kernel can drop counts \
+              as free.",
     },
     Opt {
         key: "admission.memory_low",
@@ -205,9 +205,9 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Count(1, 100),
         default: Default::Fixed("30"),
-        doc: "Percent of the last ten seconds in which something on the host waited for memory (PSI, some) above which no new \
-              stage and no task outside of stages is taken; 100: never. A host that thrashes does so before its memory is \
-              full.",
+        doc: "Percent of the last ten seconds in which something on the host waited for memory (PSI, some). Above it no new \
+              stage is begun and no task outside of stages taken; 100: never. A host that thrashes does so before its memory \
+              is full.",
     },
     Opt {
         key: "admission.memory_pressure_low",
@@ -223,8 +223,8 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Count(1, 100),
         default: Default::Fixed("95"),
-        doc: "Percent of admission.disk_path's file system in use above which no new stage and no task outside of stages is \
-              taken; 100: never.",
+        doc: "Percent of admission.disk_path's file system in use. Above it no new stage is begun and no task outside of \
+              stages taken; 100: never.",
     },
     Opt {
         key: "admission.disk_low",
@@ -240,8 +240,8 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Count(1, 100),
         default: Default::Fixed("100"),
-        doc: "Percent of all cores in use, or of this control group's quota, smoothed over about ten seconds above which no \
-              new stage and no task outside of stages is taken; 100: never. A busy CPU slows tasks and kills none, so by \
+        doc: "Percent of all cores in use, or of this control group's quota, smoothed over about ten seconds. Above it no new \
+              stage is begun and no task outside of stages taken; 100: never. A busy CPU slows tasks and kills none, so by \
               default it holds nothing up.",
     },
     Opt {
@@ -258,8 +258,8 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Count(1, 100),
         default: Default::Fixed("100"),
-        doc: "Percent of the last ten seconds in which something on the host waited for a core (PSI, some) above which no new \
-              stage and no task outside of stages is taken; 100: never. Not looked at by default, for the same reason.",
+        doc: "Percent of the last ten seconds in which something on the host waited for a core (PSI, some). Above it no new \
+              stage is begun and no task outside of stages taken; 100: never. Not looked at by default, for the same reason.",
     },
     Opt {
         key: "admission.cpu_pressure_low",
@@ -275,8 +275,8 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Count(1, 100),
         default: Default::Fixed("100"),
-        doc: "Percent of the last ten seconds in which something on the host waited for a disk (PSI, some) above which no new \
-              stage and no task outside of stages is taken; 100: never. Not looked at by default: builds wait for disks.",
+        doc: "Percent of the last ten seconds in which something on the host waited for a disk (PSI, some). Above it no new \
+              stage is begun and no task outside of stages taken; 100: never. Not looked at by default: builds wait for disks.",
     },
     Opt {
         key: "admission.io_pressure_low",

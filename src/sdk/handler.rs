@@ -8,6 +8,11 @@ use super::{
 };
 use crate::proto::runner::v1::{self as proto, Payload, ResourceRequest, TaskKind};
 
+/// Class of handlers that name none.
+pub(crate) const DEFAULT_CLASS: &str = "default";
+/// The same for cleanups.
+pub(crate) const CLEANUP_CLASS: &str = "cleanup";
+
 /// The future of one started handler.
 pub(crate) type Work = Pin<Box<dyn Future<Output = Result<Success, Failure>> + Send>>;
 
@@ -52,7 +57,8 @@ impl Handler {
         self
     }
 
-    /// Class whose slots it uses. Unless said: "default".
+    /// Class whose slots it uses. Unless said: "cleanup" for a cleanup, so that no other task can keep a stage from ending, and
+    /// "default" for the rest.
     pub fn slot_class(mut self, class: impl Into<String>) -> Self {
         self.declared.slot_class = class.into();
         self
@@ -80,6 +86,20 @@ impl Handler {
     pub fn extension(mut self, name: impl Into<String>) -> Self {
         self.declared.extensions.push(name.into());
         self
+    }
+
+    /// The class that was given, or the one that goes with the kind.
+    pub(crate) fn class(&self) -> &str {
+        match (&*self.declared.slot_class, self.declared.kind()) {
+            ("", TaskKind::SessionCleanup) => CLEANUP_CLASS,
+            ("", _) => DEFAULT_CLASS,
+            (class, _) => class,
+        }
+    }
+
+    /// What the delegate is told of it.
+    pub(crate) fn declaration(&self) -> proto::Handler {
+        proto::Handler { slot_class: self.class().to_owned(), ..self.declared.clone() }
     }
 
     pub(crate) fn start(&self, context: Context, payload: Payload) -> Work {

@@ -8,7 +8,7 @@ use super::{
     backoff::Backoff,
     driver::Driver,
     error::RunError,
-    handler::Handler,
+    handler::{CLEANUP_CLASS, DEFAULT_CLASS, Handler},
     session::Profile,
     target::{Target, Token},
 };
@@ -64,7 +64,8 @@ impl Runner {
         self
     }
 
-    /// How many tasks run at once in a slot class; up to 16 classes and 10,000 slots in all. Unless said: one of "default".
+    /// How many tasks run at once in a slot class; up to 16 classes and 10,000 slots in all. Unless said: one of "default", and of
+    /// "cleanup" as many as of "default" if a handler uses that class.
     pub fn slots(mut self, class: impl Into<String>, count: u32) -> Self {
         self.slots.insert(class.into(), count);
         self
@@ -98,7 +99,8 @@ impl Runner {
         if !is_name(&self.runner_id, ID_BYTES_MAX) {
             return complain("runner_id".to_owned(), "give 1 to 64 bytes of visible ASCII");
         }
-        if self.slots.len() > CLASSES_MAX || self.slots.values().copied().map(u64::from).sum::<u64>() > SLOTS_MAX {
+        let slots = self.all_slots();
+        if slots.len() > CLASSES_MAX || slots.values().copied().map(u64::from).sum::<u64>() > SLOTS_MAX {
             return complain("slots".to_owned(), "give up to 16 classes and 10,000 slots in all");
         }
         for (at, handler) in self.handlers.iter().enumerate() {
@@ -110,8 +112,8 @@ impl Runner {
             if self.handlers[..at].iter().any(|other| other.declared.task_type == declared.task_type) {
                 return complain(field, "one handler for each task type is possible");
             }
-            let class = if declared.slot_class.is_empty() { "default" } else { &declared.slot_class };
-            if !self.slots.is_empty() && !self.slots.contains_key(class) {
+            let class = handler.class();
+            if !slots.contains_key(class) {
                 return complain(field, &format!("give its slot class {class} some slots, or it never gets a task"));
             }
         }
@@ -119,8 +121,6 @@ impl Runner {
     }
 
     fn profile(&self) -> Profile {
-        let unless_said = || BTreeMap::from([("default".to_owned(), 1)]);
-        let slots = if self.slots.is_empty() { unless_said() } else { self.slots.clone() };
         let info = RunnerInfo {
             version: self.version.clone(),
             sdk: SDK.to_owned(),
@@ -133,9 +133,22 @@ impl Runner {
             runner_id: self.runner_id.clone(),
             instance_id: Uuid::new_v4().to_string(),
             info,
-            handlers: self.handlers.iter().map(|handler| handler.declared.clone()).collect(),
-            capacity: Capacity { slots },
+            handlers: self.handlers.iter().map(Handler::declaration).collect(),
+            capacity: Capacity { slots: self.all_slots() },
         }
+    }
+
+    /// Those that were given, and what holds unless they are. As many cleanups at once as other tasks, since each ends one of them.
+    fn all_slots(&self) -> BTreeMap<String, u32> {
+        let mut slots = self.slots.clone();
+        if slots.is_empty() {
+            slots.insert(DEFAULT_CLASS.to_owned(), 1);
+        }
+        if self.handlers.iter().any(|handler| handler.class() == CLEANUP_CLASS) && !slots.contains_key(CLEANUP_CLASS) {
+            let as_many = slots.get(DEFAULT_CLASS).copied().unwrap_or(1);
+            slots.insert(CLEANUP_CLASS.to_owned(), as_many);
+        }
+        slots
     }
 }
 
@@ -205,8 +218,26 @@ mod tests {
         assert_eq!(complaint(&doubled), "handler ECHO: one handler for each task type is possible");
         let slotless = Runner::new("a").handler(noop("ECHO").slot_class("big")).slots("default", 1);
         assert_eq!(complaint(&slotless), "handler ECHO: give its slot class big some slots, or it never gets a task");
+        let unslotted = Runner::new("a").handler(noop("ECHO")).slots("big", 1);
+        assert_eq!(complaint(&unslotted), "handler ECHO: give its slot class default some slots, or it never gets a task");
         let many = Runner::new("a").slots("default", 10_001);
         assert_eq!(complaint(&many), "slots: give up to 16 classes and 10,000 slots in all");
+    }
+
+    #[test]
+    fn cleanups_have_slots_of_their_own_unless_said() {
+        let cleanup = || noop("CLEAN").kind(crate::proto::runner::v1::TaskKind::SessionCleanup);
+        let slots = |runner: &Runner| runner.profile().capacity.slots.into_iter().collect::<Vec<_>>();
+        let pairs = |pairs: &[(&str, u32)]| pairs.iter().map(|(class, n)| ((*class).to_owned(), *n)).collect::<Vec<_>>();
+        let runner = Runner::new("a").handler(noop("ECHO")).handler(cleanup()).slots("default", 4);
+        runner.check().expect("a good setup");
+        assert_eq!(slots(&runner), pairs(&[("cleanup", 4), ("default", 4)]));
+        assert_eq!(runner.profile().handlers[1].slot_class, "cleanup");
+        let bare = Runner::new("a").handler(cleanup());
+        assert_eq!(slots(&bare), pairs(&[("cleanup", 1), ("default", 1)]));
+        let shared = Runner::new("a").handler(cleanup().slot_class("default")).slots("default", 2);
+        assert_eq!(slots(&shared), pairs(&[("default", 2)]));
+        assert_eq!(slots(&Runner::new("a").handler(noop("ECHO"))), pairs(&[("default", 1)]));
     }
 
     #[tokio::test]
