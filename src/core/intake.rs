@@ -117,7 +117,8 @@ impl Core {
 
     /// Why nothing of a group is taken right now.
     pub(super) fn reasons_now(&self, now: Now, up: &Upstream) -> BTreeMap<Group, NotAcquired> {
-        let refused = up.listed.heads().filter_map(|(group, head)| Some((group.clone(), self.admit(now, up, head).err()?)));
+        let refused =
+            up.listed.heads().filter_map(|(group, head)| Some((group.clone(), self.admit(now, up, head).err()?)));
         refused.collect()
     }
 
@@ -215,7 +216,7 @@ impl Core {
     /// There may be room: takes what the last listings still offer, in turn.
     pub(super) fn take_listed(&mut self, now: Now) {
         let mut held_up = false;
-        while let Some((name, external_id, seat)) = self.next_listed(now, &mut held_up) {
+        while let Some(Next { upstream: name, external_id, seat }) = self.next_listed(now, &mut held_up) {
             let Some(up) = self.upstreams.get_mut(&name) else { return };
             let weight = up.config.weight;
             let Some(listed) = up.listed.remove(&external_id) else { return };
@@ -233,12 +234,8 @@ impl Core {
     }
 
     /// Whose turn it is, of those that may be acquired now. Looks at one offer of each kind, however many there are.
-    fn next_listed(
-        &self,
-        now: Now,
-        held_up: &mut bool,
-    ) -> Option<(UpstreamName, ExternalId, Option<(LinkId, Seat)>)> {
-        let mut best: Option<(Turn, (&UpstreamName, &ExternalId, Option<(LinkId, Seat)>))> = None;
+    fn next_listed(&self, now: Now, held_up: &mut bool) -> Option<Next> {
+        let mut best: Option<(Turn, Next)> = None;
         for (name, up) in self.upstreams.iter().filter(|(_, up)| !up.listed.is_empty()) {
             if up.standing != Standing::Registered {
                 continue;
@@ -258,11 +255,11 @@ impl Core {
                 let standing = if planted!(self, SharesIgnored) { 0 } else { self.shares.standing(name) };
                 let turn = (!urgent, standing, name, part, listed.nth);
                 if best.as_ref().is_none_or(|(other, _)| turn < *other) {
-                    best = Some((turn, (name, external_id, seat)));
+                    best = Some((turn, Next { upstream: name.clone(), external_id: external_id.clone(), seat }));
                 }
             }
         }
-        best.map(|(_, (name, external_id, seat))| (name.clone(), external_id.clone(), seat))
+        best.map(|(_, next)| next)
     }
 
     /// Whether any task at all could be taken.
@@ -275,6 +272,13 @@ impl Core {
     pub(super) fn unfinished_count(&self) -> usize {
         self.waiting.unfinished + self.upstreams.values().map(super::upstream::Upstream::acquiring).sum::<usize>()
     }
+}
+
+/// The offer whose turn it is, and whose slot it will use.
+struct Next {
+    upstream: UpstreamName,
+    external_id: ExternalId,
+    seat: Option<(LinkId, Seat)>,
 }
 
 /// Cleanups first, then by the standing of the upstream, by its name so that it is not a matter of chance, by the standing of the

@@ -1,10 +1,6 @@
 //! One attached runner: hello and its answer, numbered frames, heartbeats, and the end of the stream.
 
-use std::{
-    collections::BTreeSet,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{
     Core,

@@ -157,8 +157,7 @@ impl Upstream {
     /// Whether it gets no further acquire for now: one that does not answer may hold one slot, not all that others need. A cleanup
     /// waits for no other acquires than those of cleanups.
     pub fn is_held_back(&self, cleanup: bool) -> bool {
-        let mut in_flight =
-            self.acquires.values().filter(|acquire| acquire.in_flight && (acquire.cleanup || !cleanup));
+        let mut in_flight = self.acquires.values().filter(|acquire| acquire.in_flight && (acquire.cleanup || !cleanup));
         if self.mute { in_flight.next().is_some() } else { in_flight.any(|acquire| acquire.silent) }
     }
 

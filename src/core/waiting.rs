@@ -75,8 +75,7 @@ impl Waiting {
 
     pub fn queue(&mut self, task: &Task, now: Mono) {
         self.unqueue(task);
-        let urgency =
-            if Claim::of(task.spec.kind) == Claim::Cleanup { Urgency::Cleanup } else { Urgency::Other };
+        let urgency = if Claim::of(task.spec.kind) == Claim::Cleanup { Urgency::Cleanup } else { Urgency::Other };
         let flow = Flow { claim: urgency, upstream: task.upstream.clone(), tenant: task.spec.tenant.clone() };
         let handicap = match task.spec.priority {
             Priority::High => Duration::ZERO,

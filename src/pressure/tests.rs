@@ -4,7 +4,8 @@ use super::*;
 use crate::core::admission::Marks;
 
 const MEMINFO: &str = "MemTotal:       1000 kB\nMemFree:          10 kB\nMemAvailable:    250 kB\n";
-const STALLED: &str = "some avg10=12.40 avg60=3.00 avg300=0.00 total=17\nfull avg10=1.00 avg60=0.00 avg300=0.00 total=9\n";
+const STALLED: &str =
+    "some avg10=12.40 avg60=3.00 avg300=0.00 total=17\nfull avg10=1.00 avg60=0.00 avg300=0.00 total=9\n";
 
 fn limits() -> Limits {
     let all = [
@@ -158,7 +159,11 @@ fn an_idle_host_is_told_once_and_a_full_one_point_by_point() {
     let script = Script(memory.iter().map(|percent| Usage::from([(Resource::Memory, *percent)])).collect());
     let mut sampler = Sampler::new(vec![Box::new(script)], limits());
     let told: Vec<_> = memory.iter().filter_map(|_| sampler.news(Instant::now())?.remove(&Resource::Memory)).collect();
-    assert_eq!(told, [40, 46, 41, 76, 77, 74], "below the mark by steps, above it each change, and the way down across it");
+    assert_eq!(
+        told,
+        [40, 46, 41, 76, 77, 74],
+        "below the mark by steps, above it each change, and the way down across it"
+    );
 }
 
 #[test]

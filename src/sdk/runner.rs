@@ -219,7 +219,10 @@ mod tests {
         let slotless = Runner::new("a").handler(noop("ECHO").slot_class("big")).slots("default", 1);
         assert_eq!(complaint(&slotless), "handler ECHO: give its slot class big some slots, or it never gets a task");
         let unslotted = Runner::new("a").handler(noop("ECHO")).slots("big", 1);
-        assert_eq!(complaint(&unslotted), "handler ECHO: give its slot class default some slots, or it never gets a task");
+        assert_eq!(
+            complaint(&unslotted),
+            "handler ECHO: give its slot class default some slots, or it never gets a task"
+        );
         let many = Runner::new("a").slots("default", 10_001);
         assert_eq!(complaint(&many), "slots: give up to 16 classes and 10,000 slots in all");
     }
@@ -228,7 +231,8 @@ mod tests {
     fn cleanups_have_slots_of_their_own_unless_said() {
         let cleanup = || noop("CLEAN").kind(crate::proto::runner::v1::TaskKind::SessionCleanup);
         let slots = |runner: &Runner| runner.profile().capacity.slots.into_iter().collect::<Vec<_>>();
-        let pairs = |pairs: &[(&str, u32)]| pairs.iter().map(|(class, n)| ((*class).to_owned(), *n)).collect::<Vec<_>>();
+        let pairs =
+            |pairs: &[(&str, u32)]| pairs.iter().map(|(class, n)| ((*class).to_owned(), *n)).collect::<Vec<_>>();
         let runner = Runner::new("a").handler(noop("ECHO")).handler(cleanup()).slots("default", 4);
         runner.check().expect("a good setup");
         assert_eq!(slots(&runner), pairs(&[("cleanup", 4), ("default", 4)]));

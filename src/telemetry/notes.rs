@@ -91,8 +91,10 @@ pub fn log(ids: &Ids, note: &Note) {
                 "the host is too full: no {} until it is not", turn.claim
             ),
             None => info!(
-                runner = runner.as_ref().map(tracing::field::display), code = turn.resource.code(),
-                "the host has room again for {}", turn.claim
+                runner = runner.as_ref().map(tracing::field::display),
+                code = turn.resource.code(),
+                "the host has room again for {}",
+                turn.claim
             ),
         },
         Note::StoreRecovered => info!("the journal writes again"),

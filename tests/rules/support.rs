@@ -181,8 +181,7 @@ impl Rig {
     /// A poll of now lists these.
     pub fn list(&mut self, tasks: &[&str]) {
         self.pass(Duration::from_secs(4));
-        let listed =
-            |id: &&str| Listed {
+        let listed = |id: &&str| Listed {
             external_id: ExternalId::from(*id),
             task_type: TYPE.into(),
             kind: Kind::Standalone,

@@ -115,7 +115,8 @@ impl Admission {
             *passed_over += 1;
             let bound = plan.upstreams[upstream].div_ceil(plan.upstreams[other]) + 1;
             if *passed_over > bound {
-                let detail = format!("{other} waits for {passed_over} turns of {upstream} at {task_type}, {bound} are due");
+                let detail =
+                    format!("{other} waits for {passed_over} turns of {upstream} at {task_type}, {bound} are due");
                 return Err(("upstreams share by weight", detail));
             }
         }

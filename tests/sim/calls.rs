@@ -4,8 +4,7 @@
 use super::{
     core::{effect::Call, id::UpstreamName, input::Input},
     hub::{Event, Fate, Hub},
-    manager,
-    plan,
+    manager, plan,
     queue::MS,
     world::World,
 };

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{
+    admission::Admission,
     core::{
         Core,
         effect::{Answerable, Call, Decision, Effect, NotAcquired, Note, Order},
@@ -12,7 +13,6 @@ use super::{
         input::{AcquireError, Answer, Frame, Input, ReportError},
         task::{Finish, Kind, Retry, State},
     },
-    admission::Admission,
     facts::Facts,
     plan::{Plan, Profile},
     queue::At,

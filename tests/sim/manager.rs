@@ -212,9 +212,8 @@ impl Manager {
                         unsupported: false,
                     })
                     .collect();
-                let (told, kept) = std::mem::take(&mut self.aborts)
-                    .into_iter()
-                    .partition(|id| self.offer(id).upstream == *upstream);
+                let (told, kept) =
+                    std::mem::take(&mut self.aborts).into_iter().partition(|id| self.offer(id).upstream == *upstream);
                 self.aborts = kept;
                 Answer::Poll(Ok(Listing { tasks, aborts: told }))
             }

@@ -192,18 +192,22 @@ impl Plan {
                 starts: self.starts,
                 ..Limits::default()
             },
-            upstreams: self.upstreams.iter().map(|(name, weight)| Upstream {
-                name: name.clone(),
-                weight: *weight,
-                poll_interval: Duration::from_secs(4),
-                heartbeat_interval: Duration::from_secs(30),
-                task_types: Vec::new(),
-                report_age_max: Duration::from_secs(24 * 3600),
-                report_retry_min: Duration::from_millis(500),
-                report_retry_max: Duration::from_secs(20),
-                acquire_recovery_max: Duration::from_secs(600),
-                unregister_on_stop: false,
-            }).collect(),
+            upstreams: self
+                .upstreams
+                .iter()
+                .map(|(name, weight)| Upstream {
+                    name: name.clone(),
+                    weight: *weight,
+                    poll_interval: Duration::from_secs(4),
+                    heartbeat_interval: Duration::from_secs(30),
+                    task_types: Vec::new(),
+                    report_age_max: Duration::from_secs(24 * 3600),
+                    report_retry_min: Duration::from_millis(500),
+                    report_retry_max: Duration::from_secs(20),
+                    acquire_recovery_max: Duration::from_secs(600),
+                    unregister_on_stop: false,
+                })
+                .collect(),
             planted,
         }
     }

@@ -113,11 +113,7 @@ fn read_handler(n: usize, handler: proto::Handler) -> Result<Handler, Broken> {
 }
 
 fn read_amount(resources: proto::ResourceRequest) -> Amount {
-    Amount {
-        cpu_millis: resources.cpu_millis,
-        memory_bytes: resources.memory_bytes,
-        disk_bytes: resources.disk_bytes,
-    }
+    Amount { cpu_millis: resources.cpu_millis, memory_bytes: resources.memory_bytes, disk_bytes: resources.disk_bytes }
 }
 
 /// Reads any later frame. What breaks a bound comes back as a frame, too: it is refused in its turn, with its number.
