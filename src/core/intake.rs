@@ -163,6 +163,8 @@ impl Core {
         if let Some(denial) = up.denied {
             return Err(NotAcquired::Denied(denial));
         }
+        // What lasts is said before what passes, so that the reason for a wait is the same from poll to poll.
+        let seat = if listed.unsupported { None } else { Some(self.seat(&listed.task_type, kind)?) };
         if up.is_held_back(claim == Claim::Cleanup) {
             return Err(NotAcquired::UpstreamSilent);
         }
@@ -170,16 +172,12 @@ impl Core {
         if claim != Claim::Cleanup && self.unfinished_count() >= self.config.tasks_max {
             return Err(NotAcquired::TasksMax { max: self.config.tasks_max });
         }
-        if listed.unsupported {
-            return Ok(None);
-        }
-        let seat = self.seat(&listed.task_type, kind)?;
         let next = self.ramp.next(self.config.admission.starts, now.mono);
-        if begins_a_stage(kind) && next > now.mono && !planted!(self, RampIgnored) {
+        if seat.is_some() && begins_a_stage(kind) && next > now.mono && !planted!(self, RampIgnored) {
             let per_second = self.config.admission.starts.map_or(0, |starts| starts.per_second);
             return Err(NotAcquired::StartRate { per_second });
         }
-        Ok(Some(seat))
+        Ok(seat)
     }
 
     /// The slot for a task that is not here yet: with the runner that has the most room, on a host that is not too full.
