@@ -225,3 +225,33 @@ fn age_makes_up_for_priority_after_a_minute() {
     let order = order(waiting(&batches, Duration::from_secs(40), priority_of));
     assert_eq!(order, ["other-high1", "other-low1", "other-high2", "other-high3", "other-low2"]);
 }
+
+#[test]
+fn ten_thousand_offers_do_not_make_a_turn_slow() {
+    const TURNS: u32 = 1_000;
+    let mut host = Host::new(Limits::default(), &[("a", 1), ("b", 3)]);
+    host.attach(1, all_in_one(), &[("default", 100)]);
+    host.list("a", &["other-0"]);
+    host.give();
+    let offers = |upstream: &str| -> Vec<String> {
+        ["setup", "step", "other"]
+            .iter()
+            .flat_map(|kind| (1..=3_333).map(move |nth| format!("{kind}-{upstream}{nth}")))
+            .collect()
+    };
+    let began = std::time::Instant::now();
+    host.list("a", &offers("a"));
+    host.list("b", &offers("b"));
+    let listed = began.elapsed();
+    host.give();
+    let began = std::time::Instant::now();
+    for _ in 0..TURNS {
+        let running = host.running()[0].to_owned();
+        host.finish(&running);
+        host.give();
+    }
+    let turn = began.elapsed() / TURNS;
+    println!("two listings of 9,999 in {listed:?}; a task that ends and the next one in {turn:?}");
+    // Fifty times what it takes: only a walk over all offers would be slower.
+    assert!(turn < Duration::from_millis(5), "{turn:?}");
+}
