@@ -151,7 +151,14 @@ pub async fn run(
         let mut pace = tokio::time::interval(interval);
         pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while wanted.wait_for(|wanted| *wanted).await.is_ok() {
-            if let Some(usage) = sampler.news(Instant::now())
+            // A file system that does not answer holds up this look and no other part of the delegate.
+            let look = tokio::task::spawn_blocking(move || {
+                let news = sampler.news(Instant::now());
+                (sampler, news)
+            });
+            let Ok((back, news)) = look.await else { return };
+            sampler = back;
+            if let Some(usage) = news
                 && driver.send(Event::Input(Input::Pressure(usage))).await.is_err()
             {
                 return;
