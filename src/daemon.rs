@@ -7,7 +7,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, atomic::AtomicU64},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -18,10 +18,18 @@ use tokio::{
 use crate::{
     admin,
     config::Config,
-    core::{self, Core, command::Command, drain::Departure, id::UpstreamName},
+    core::{
+        self, Core,
+        admission::{Amount, Limits, Marks, Resource, Starts},
+        command::Command,
+        drain::Departure,
+        id::UpstreamName,
+        input::Input,
+    },
     driver::{self, Clock, Driver, Observer},
     inbox::{Event, Question},
     journal,
+    pressure::{self, Places, Sampler},
     runners::{convert, ids::Ids, link::Terms, server, service::Service},
     state_dir::{self, StateDir},
     upstreams::Upstream,
@@ -115,8 +123,17 @@ pub async fn start_on<S: journal::Store + 'static>(
     let resumed = ledger.tasks().count();
 
     let clock = Clock::start();
-    let core_config = core_config(config);
-    let core = Core::new(core_config.clone(), ledger, clock.now(), entropy()?);
+    let mut core_config = core_config(config);
+    core_config.kinds = upstreams.values().flat_map(|up| up.known_kinds()).collect();
+    let mut core = Core::new(core_config.clone(), ledger, clock.now(), entropy()?);
+    let places = Places {
+        proc: config.admission.proc_dir.clone(),
+        cgroup: config.admission.cgroup_dir.clone(),
+        disk: config.admission.disk_path.clone(),
+    };
+    let mut sampler = Sampler::of_host(&places, &core_config.admission);
+    // Nothing is taken before the host was looked at once.
+    core.handle(clock.now(), Input::Pressure(sampler.sample(Instant::now())));
     let (tell, news) = driver::journal_news();
     let writer = journal::Writer::start(wrap(opened.store), journal::Pace::default(), tell)?;
 
@@ -165,8 +182,17 @@ pub async fn start_on<S: journal::Store + 'static>(
         stopped.clone(),
     ));
 
+    let (attached, wanted) = watch::channel(false);
+    let (interval, stop_looking) = (config.admission.interval, until(stopped.clone()));
+    let looking = pressure::run(sampler, interval, sender.clone(), wanted, stop_looking);
+    parts.spawn(async move {
+        looking.await;
+        Ok(())
+    });
+
     let driver_inbox = sender.clone();
-    let driver = Driver::new(driver::Parts { core, clock, writer, news, inbox, sender, upstreams, observer });
+    let parts_of_driver = driver::Parts { core, clock, writer, news, inbox, sender, upstreams, observer, attached };
+    let driver = Driver::new(parts_of_driver);
     let (depart, departed) = oneshot::channel();
     parts.spawn(async move {
         if let Some(departure) = driver.run(stopped).await? {
@@ -263,6 +289,10 @@ pub fn core_config(config: &Config) -> core::config::Config {
         attempts_max: config.runners.attempts_max,
         tasks_max: usize::try_from(config.tasks_max).unwrap_or(usize::MAX),
         payload_bytes_max: convert::PAYLOAD_BYTES_MAX,
+        cleanup_reserve: config.runners.cleanup_reserve,
+        // Of the adapters, which are not here.
+        kinds: BTreeMap::new(),
+        admission: limits(&config.admission),
         upstreams: config.upstreams.iter().map(core_upstream).collect(),
         #[cfg(test)]
         planted: None,
@@ -280,6 +310,34 @@ fn core_upstream(upstream: &crate::config::Upstream) -> core::config::Upstream {
         report_retry_max: upstream.report_retry_max,
         acquire_recovery_max: upstream.acquire_recovery_max,
         unregister_on_stop: upstream.unregister_on_stop,
+        weight: upstream.weight,
+    }
+}
+
+/// A high mark that nothing can pass needs no looking at.
+fn limits(admission: &crate::config::Admission) -> Limits {
+    let percent = |percent: u32| u8::try_from(percent).unwrap_or(u8::MAX);
+    let marks = [
+        (Resource::Memory, admission.memory),
+        (Resource::MemoryPressure, admission.memory_pressure),
+        (Resource::Disk, admission.disk),
+        (Resource::Cpu, admission.cpu),
+        (Resource::CpuPressure, admission.cpu_pressure),
+        (Resource::IoPressure, admission.io_pressure),
+    ];
+    let marks = marks.into_iter().filter(|(_, marks)| marks.high < 100);
+    let mebibytes = |count: Option<u32>| u64::from(count.unwrap_or(0)) << 20;
+    Limits {
+        marks: marks
+            .map(|(resource, marks)| (resource, Marks { high: percent(marks.high), low: percent(marks.low) }))
+            .collect(),
+        execute_margin: percent(admission.execute_margin),
+        starts: Some(Starts { per_second: admission.starts_per_second, burst: admission.starts_burst }),
+        capacity: Amount {
+            cpu_millis: admission.cpu_capacity_millis.unwrap_or(0).into(),
+            memory_bytes: mebibytes(admission.memory_capacity_mib),
+            disk_bytes: mebibytes(admission.disk_capacity_mib),
+        },
     }
 }
 

@@ -70,6 +70,8 @@ pub struct Driver {
     links: HashMap<LinkId, Orders>,
     upstreams: BTreeMap<UpstreamName, Arc<dyn Upstream>>,
     observer: Observer,
+    /// Whether anybody is attached, so that a look at the host is of use.
+    attached: watch::Sender<bool>,
     /// As runners and operators read them.
     ids: Ids,
     /// Orders given so far.
@@ -88,6 +90,8 @@ pub struct Parts {
     pub sender: mpsc::Sender<Event>,
     pub upstreams: BTreeMap<UpstreamName, Arc<dyn Upstream>>,
     pub observer: Observer,
+    /// Is told whether anybody is attached.
+    pub attached: watch::Sender<bool>,
 }
 
 /// Why the driver ends by itself.
@@ -146,11 +150,26 @@ pub fn journal_news() -> (impl FnMut(journal::Event) + Send + 'static, watch::Re
 
 impl Driver {
     pub fn new(parts: Parts) -> Self {
-        let Parts { core, clock, writer, news, inbox, sender, upstreams, observer } = parts;
+        let Parts { core, clock, writer, news, inbox, sender, upstreams, observer, attached } = parts;
         let ids = Ids::of(core.delegate());
         let (failing, links) = (None, HashMap::new());
         let (requests, ordered) = (0, HashMap::new());
-        Self { core, clock, writer, inbox, sender, news, failing, links, upstreams, observer, ids, requests, ordered }
+        Self {
+            core,
+            clock,
+            writer,
+            inbox,
+            sender,
+            news,
+            failing,
+            links,
+            upstreams,
+            observer,
+            attached,
+            ids,
+            requests,
+            ordered,
+        }
     }
 
     /// Runs until `stop` turns true, or a drain that ends the process is over, which says what is left. Then closes every link and
@@ -172,6 +191,8 @@ impl Driver {
             }
             self.turn();
             self.flush()?;
+            let wanted = self.core.wants_pressure();
+            self.attached.send_if_modified(|attached| std::mem::replace(attached, wanted) != wanted);
             if self.core.is_deleted() {
                 return Err(Error::Deleted);
             }

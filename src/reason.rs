@@ -204,6 +204,20 @@ reasons! {
     AdmissionCpu = "ADMISSION_CPU", Listed, ResourceExhausted, Infrastructure, OtherDelegate;
     /// As `ADMISSION_MEMORY`, for the disk of the workspaces.
     AdmissionDisk = "ADMISSION_DISK", Listed, ResourceExhausted, Infrastructure, OtherDelegate;
+    /// Processes on the host wait for memory (PSI), which comes before it is full; as `ADMISSION_MEMORY` otherwise.
+    AdmissionMemoryPressure = "ADMISSION_MEMORY_PRESSURE", Listed, ResourceExhausted, Infrastructure, OtherDelegate;
+    /// Processes on the host wait for a core (PSI); as `ADMISSION_MEMORY` otherwise.
+    AdmissionCpuPressure = "ADMISSION_CPU_PRESSURE", Listed, ResourceExhausted, Infrastructure, OtherDelegate;
+    /// Processes on the host wait for a disk (PSI); as `ADMISSION_MEMORY` otherwise.
+    AdmissionIoPressure = "ADMISSION_IO_PRESSURE", Listed, ResourceExhausted, Infrastructure, OtherDelegate;
+    /// The memory that handlers declare for what runs would exceed `admission.memory_capacity_mib`.
+    AdmissionDeclaredMemory = "ADMISSION_DECLARED_MEMORY", Listed, ResourceExhausted, Delegate, OtherDelegate;
+    /// The processors that handlers declare for what runs would exceed `admission.cpu_capacity_millis`.
+    AdmissionDeclaredCpu = "ADMISSION_DECLARED_CPU", Listed, ResourceExhausted, Delegate, OtherDelegate;
+    /// The disk that handlers declare for what runs would exceed `admission.disk_capacity_mib`.
+    AdmissionDeclaredDisk = "ADMISSION_DECLARED_DISK", Listed, ResourceExhausted, Delegate, OtherDelegate;
+    /// As many stages began within the last instant as `admission.starts_per_second` allows; the next ones follow at that rate.
+    AdmissionStartRate = "ADMISSION_START_RATE", Listed, ResourceExhausted, Delegate, SameRunner;
 
     // === upstreams that refuse this delegate ===
     /// The upstream refuses the credentials. Nothing is taken from it; what runs is finished, and results wait in the journal. Put the

@@ -11,7 +11,12 @@ use tonic::{Request, Response, Status, transport::Server};
 
 use crate::{
     config::{Changes, Complaints},
-    core::{command::Command, status::RunnerStatus, time::Wall},
+    core::{
+        admission::Refusal,
+        command::Command,
+        status::{self, RunnerStatus},
+        time::Wall,
+    },
     inbox::{Event, Question},
     proto::admin::v1 as proto,
     reason::Reason,
@@ -133,7 +138,7 @@ impl proto::admin_service_server::AdminService for Service {
             unreported_result_count: count(status.unreported),
             dead_letter_count: count(status.dead_letters),
             open_session_count: 0,
-            admission_reason: String::new(),
+            admission: Some(admission(&status.admission)),
         }))
     }
 
@@ -222,6 +227,15 @@ fn short_text(field: &str, text: String, absent: &str) -> Result<Arc<str>, Statu
 fn span(field: &str, span: Option<prost_types::Duration>) -> Result<Option<Duration>, Status> {
     let negative = |_| Status::invalid_argument(format!("{field}: a duration is not negative"));
     span.map(|span| Duration::try_from(span).map_err(negative)).transpose()
+}
+
+fn admission(admission: &status::Admission) -> proto::Admission {
+    let text = |refusal: &Option<Refusal>| refusal.as_ref().map(ToString::to_string).unwrap_or_default();
+    proto::Admission {
+        usage_percent: admission.usage.iter().map(|(of, percent)| (of.to_string(), (*percent).into())).collect(),
+        beginnings_refused: text(&admission.beginnings),
+        steps_refused: text(&admission.steps),
+    }
 }
 
 fn count(n: usize) -> u64 {

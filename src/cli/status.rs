@@ -14,7 +14,7 @@ use super::{
 use crate::{
     admin::client,
     config,
-    proto::admin::v1::{GetDelegateRequest, GetDelegateResponse, admin_service_client::AdminServiceClient},
+    proto::admin::v1::{Admission, GetDelegateRequest, GetDelegateResponse, admin_service_client::AdminServiceClient},
 };
 
 #[derive(Debug, clap::Args)]
@@ -81,8 +81,9 @@ fn show(status: GetDelegateResponse, output: Output) -> String {
         format!("{} ({})", status.state, status.state_reason)
     };
     let drain_line = progress(&status);
+    let admission = status.admission.as_ref().map(admission).unwrap_or_default();
     let mut text = format!(
-        "{} {}: {state}, since {}\n{} open tasks, {} unreported results, {} dead letters\n\n",
+        "{} {}: {state}, since {}\n{} open tasks, {} unreported results, {} dead letters\n{admission}\n",
         status.name,
         status.version,
         ago(status.start_time),
@@ -127,6 +128,17 @@ fn show(status: GetDelegateResponse, output: Output) -> String {
     text
 }
 
+/// One line: what is held up and why, and the last reading.
+fn admission(admission: &Admission) -> String {
+    let usage: Vec<String> = admission.usage_percent.iter().map(|(of, percent)| format!("{of} {percent} %")).collect();
+    let usage = if usage.is_empty() { "nothing of the host is known".to_owned() } else { usage.join(", ") };
+    match (&*admission.beginnings_refused, &*admission.steps_refused) {
+        ("", "") => format!("admission: open ({usage})\n"),
+        (beginnings, "") => format!("{beginnings}: nothing is begun ({usage})\n"),
+        (_, steps) => format!("{steps}: only cleanups are taken ({usage})\n"),
+    }
+}
+
 fn json(status: &GetDelegateResponse) -> serde_json::Value {
     let time = |at: &Option<prost_types::Timestamp>| at.as_ref().map(ToString::to_string);
     serde_json::json!({
@@ -148,6 +160,11 @@ fn json(status: &GetDelegateResponse) -> serde_json::Value {
             "cancelled_task_count": drain.cancelled_task_count,
             "handed_back_task_count": drain.handed_back_task_count,
             "acquiring_count": drain.acquiring_count,
+        })),
+        "admission": status.admission.as_ref().map(|admission| serde_json::json!({
+            "usage_percent": admission.usage_percent,
+            "beginnings_refused": admission.beginnings_refused,
+            "steps_refused": admission.steps_refused,
         })),
         "upstreams": status.upstreams.iter().map(|up| serde_json::json!({
             "name": up.name,

@@ -21,6 +21,7 @@ pub struct Config {
     pub admin: Admin,
     pub runners: Runners,
     pub drain: Drain,
+    pub admission: Admission,
     /// At least one, names unique, in the order of the file.
     pub upstreams: Vec<Upstream>,
 }
@@ -65,6 +66,38 @@ pub struct Runners {
     pub run_time_max: Option<Duration>,
     /// At least 1.
     pub attempts_max: u32,
+    pub cleanup_reserve: u32,
+}
+
+/// When a host is too full for more, and where that is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admission {
+    pub interval: Duration,
+    pub memory: Marks,
+    pub memory_pressure: Marks,
+    pub disk: Marks,
+    pub cpu: Marks,
+    pub cpu_pressure: Marks,
+    pub io_pressure: Marks,
+    /// Percentage points.
+    pub execute_margin: u32,
+    pub starts_per_second: u32,
+    pub starts_burst: u32,
+    /// Absent: not summed up, as for the next two.
+    pub cpu_capacity_millis: Option<u32>,
+    pub memory_capacity_mib: Option<u32>,
+    pub disk_capacity_mib: Option<u32>,
+    pub disk_path: PathBuf,
+    pub proc_dir: PathBuf,
+    /// Absent: this process' own.
+    pub cgroup_dir: Option<PathBuf>,
+}
+
+/// Percents; `low` is below `high`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marks {
+    pub high: u32,
+    pub low: u32,
 }
 
 /// How the delegate empties itself.
@@ -109,6 +142,8 @@ pub struct Upstream {
     pub report_retry_min: Duration,
     pub report_retry_max: Duration,
     pub acquire_recovery_max: Duration,
+    /// At least 1.
+    pub weight: u32,
     pub family: Family,
     /// Announced; absent: nothing is.
     pub capacity: Option<u32>,
@@ -190,6 +225,7 @@ impl Config {
                 no_runner_timeout: global.need("runners.no_runner_timeout"),
                 run_time_max: global.get("runners.run_time_max"),
                 attempts_max: global.need("runners.attempts_max"),
+                cleanup_reserve: global.need("runners.cleanup_reserve"),
             },
             drain: Drain {
                 grace: global.need("drain.grace"),
@@ -201,7 +237,34 @@ impl Config {
                     other => unknown_choice("drain.on_signal", other),
                 },
             },
+            admission: Admission::build(global),
             upstreams: settings.upstreams.iter().map(Upstream::build).collect(),
+        }
+    }
+}
+
+// === impl Admission ===
+
+impl Admission {
+    fn build(global: &Values) -> Self {
+        let marks = |high, low| Marks { high: global.need(high), low: global.need(low) };
+        Self {
+            interval: global.need("admission.interval"),
+            memory: marks("admission.memory_high", "admission.memory_low"),
+            memory_pressure: marks("admission.memory_pressure_high", "admission.memory_pressure_low"),
+            disk: marks("admission.disk_high", "admission.disk_low"),
+            cpu: marks("admission.cpu_high", "admission.cpu_low"),
+            cpu_pressure: marks("admission.cpu_pressure_high", "admission.cpu_pressure_low"),
+            io_pressure: marks("admission.io_pressure_high", "admission.io_pressure_low"),
+            execute_margin: global.need("admission.execute_margin"),
+            starts_per_second: global.need("admission.starts_per_second"),
+            starts_burst: global.need("admission.starts_burst"),
+            cpu_capacity_millis: global.get("admission.cpu_capacity_millis"),
+            memory_capacity_mib: global.get("admission.memory_capacity_mib"),
+            disk_capacity_mib: global.get("admission.disk_capacity_mib"),
+            disk_path: global.get("admission.disk_path").unwrap_or_else(|| global.need("state_dir")),
+            proc_dir: global.need("admission.proc_dir"),
+            cgroup_dir: global.get("admission.cgroup_dir"),
         }
     }
 }
@@ -231,6 +294,7 @@ impl Upstream {
             report_retry_min: values.need("upstreams[].report_retry_min"),
             report_retry_max: values.need("upstreams[].report_retry_max"),
             acquire_recovery_max: values.need("upstreams[].acquire_recovery_max"),
+            weight: values.need("upstreams[].weight"),
             family: match values.need::<String>("upstreams[].family").as_str() {
                 "legacy" => Family::Legacy,
                 "runner" => Family::Runner,

@@ -48,8 +48,8 @@ pub use self::{
     example::example,
     file::FILE_BYTES_MAX,
     meant::{
-        Admin, ClientCert, Config, Drain, Family, LegacyStatusCode, Log, LogFormat, OnSignal, Runners, Tls, Upstream,
-        UpstreamKind,
+        Admin, Admission, ClientCert, Config, Drain, Family, LegacyStatusCode, Log, LogFormat, Marks, OnSignal,
+        Runners, Tls, Upstream, UpstreamKind,
     },
     proxy::{BadProxy, BadRule, NO_PROXY_AT_ALL, NoProxy, Proxy, ProxyUrl},
     reload::{Changes, reload},

@@ -36,6 +36,7 @@ impl Rules<'_> {
     pub fn check(&mut self, settings: &mut Settings) {
         self.leases(&settings.global);
         self.sockets(&settings.global);
+        self.marks(&settings.global);
         self.something_to_do(settings);
         for upstream in &mut settings.upstreams {
             self.secret(upstream);
@@ -59,6 +60,26 @@ impl Rules<'_> {
                 format!("a lease of {ttl} has no room for three heartbeats at an interval of {interval}"),
                 "make runners.lease_ttl at least three times runners.heartbeat_interval",
             );
+        }
+    }
+
+    /// A gate needs room between its marks, or it flaps.
+    fn marks(&mut self, global: &Values) {
+        const MARKS: [(&str, &str); 6] = [
+            ("admission.memory_low", "admission.memory_high"),
+            ("admission.memory_pressure_low", "admission.memory_pressure_high"),
+            ("admission.disk_low", "admission.disk_high"),
+            ("admission.cpu_low", "admission.cpu_high"),
+            ("admission.cpu_pressure_low", "admission.cpu_pressure_high"),
+            ("admission.io_pressure_low", "admission.io_pressure_high"),
+        ];
+        for (low, high) in MARKS {
+            let (Some(below), Some(above)) = (global.get::<u32>(low), global.get::<u32>(high)) else { continue };
+            if below >= above {
+                let reason = format!("{low}, {below} %, is not below {high}, {above} %");
+                let fix = format!("make {low} the smaller one, by the swing of a reading: 10 or so");
+                self.complain(global, later(global, low, high), reason, &fix);
+            }
         }
     }
 

@@ -15,10 +15,11 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{
     Core,
     effect::{Call, Effect, Note},
-    id::{ExternalId, LinkId, SlotClass, TaskId, UpstreamName},
+    id::{ExternalId, LinkId, TaskId, UpstreamName},
     input::AcquireError,
     planted::planted,
     record::{Record, scope_of},
+    roster::Seat,
     task::{CancelReason, Error, Finish, Identity, Outcome, Spec},
     time::Now,
     timer::Timer,
@@ -38,23 +39,32 @@ impl Core {
         now: Now,
         name: &UpstreamName,
         external_id: ExternalId,
-        seat: Option<(LinkId, SlotClass)>,
+        seat: Option<(LinkId, Seat)>,
     ) {
         let Some((_, delegate_id, _)) = self.ledger.registration(name) else { return };
         let identity =
             Arc::new(Identity { delegate_id: delegate_id.clone(), instance_id: self.delegate().to_string().into() });
         let task = TaskId(self.allot());
         let reserved = seat.as_ref().map(|(link, _)| *link);
-        if let Some((link, class)) = seat
+        let cleanup = seat.as_ref().is_some_and(|(_, seat)| seat.cleanup);
+        if let Some((link, seat)) = seat
             && let Some(link) = self.roster.get_mut(link)
         {
-            link.reserved.insert(task, class);
+            link.reserve(task, seat);
         }
         let Some(up) = self.upstreams.get_mut(name) else { return };
         let recovery_max = up.config.acquire_recovery_max;
         up.acquires.insert(
             task,
-            Acquire { in_flight: true, concluded: now.mono, refused: None, reserved, silent: false, in_batch: true },
+            Acquire {
+                in_flight: true,
+                concluded: now.mono,
+                refused: None,
+                reserved,
+                silent: false,
+                in_batch: true,
+                cleanup,
+            },
         );
         up.batch_open += 1;
         self.timers.set(Timer::IntentionExpiry(task), now.mono + recovery_max);
@@ -83,7 +93,7 @@ impl Core {
         result: Result<Box<Spec>, AcquireError>,
     ) {
         let Some(up) = self.upstreams.get_mut(name) else { return };
-        let was_held_back = up.is_held_back();
+        let was_held_back = up.is_held_back(false);
         let Some(acquire) = up.acquires.get_mut(&task) else { return };
         acquire.in_flight = false;
         acquire.concluded = now.mono;

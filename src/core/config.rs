@@ -1,8 +1,12 @@
 //! What the core is configured with. Meanings, defaults and bounds stand in the table of options; here are only the values.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use super::id::{TaskType, UpstreamName};
+use super::{
+    admission::Limits,
+    id::{TaskType, UpstreamName},
+    task::Kind,
+};
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -27,6 +31,11 @@ pub struct Config {
     pub tasks_max: usize,
     /// Largest inline payload, in bytes, either way.
     pub payload_bytes_max: usize,
+    /// Slots of a class that cleanups share with others and that only they may use; a class of one slot keeps none.
+    pub cleanup_reserve: u32,
+    /// Task types whose part in a stage is known without a runner's word.
+    pub kinds: BTreeMap<TaskType, Kind>,
+    pub admission: Limits,
     pub upstreams: Vec<Upstream>,
     /// Makes the core break a promise, to show that the simulation would see it.
     #[cfg(test)]
@@ -48,6 +57,8 @@ pub struct Upstream {
     pub unregister_on_stop: bool,
     /// Longest time an acquire without a clear answer stays open.
     pub acquire_recovery_max: Duration,
+    /// Its share of scarce slots against the other upstreams'; at least 1.
+    pub weight: u32,
 }
 
 /// Heartbeat intervals without any frame after which either side takes a link for dead; from the runner protocol.

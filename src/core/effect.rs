@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
+    admission::{self, Turn},
     command::Refusal,
     drain::Mode,
     id::{ExternalId, LeaseId, LinkId, RequestId, RunnerId, TaskId, TaskType, TraceId, UpstreamName},
@@ -300,6 +301,11 @@ pub enum Note {
     },
     /// A drain was taken back.
     Resumed,
+    /// A host became too full for some tasks, or is no more; `runner`: as this one says of its host, and for it alone.
+    Admission {
+        runner: Option<RunnerId>,
+        turn: Turn,
+    },
 }
 
 /// Why a listed task is left to others.
@@ -322,6 +328,12 @@ pub enum NotAcquired {
     UpstreamSilent,
     /// The delegate takes nothing new.
     Draining,
+    /// The host is too full.
+    Admission(admission::Refusal),
+    /// Enough stages begin already; more may in an instant.
+    StartRate {
+        per_second: u32,
+    },
 }
 
 /// The life of a task that is over.
@@ -357,6 +369,8 @@ impl NotAcquired {
             Self::Aborted => Reason::Aborted,
             Self::UpstreamSilent => Reason::UpstreamSilent,
             Self::Draining => Reason::Draining,
+            Self::Admission(refusal) => refusal.resource.reason(),
+            Self::StartRate { .. } => Reason::AdmissionStartRate,
         }
     }
 }
@@ -374,6 +388,10 @@ impl std::fmt::Display for NotAcquired {
             Self::Draining => f.write_str("the delegate drains and takes nothing new; `dlite resume` takes it back"),
             Self::UpstreamSilent => {
                 f.write_str("the upstream owes an answer to an acquire, and gets one at a time until it gives one")
+            }
+            Self::Admission(refusal) => refusal.fmt(f),
+            Self::StartRate { per_second } => {
+                write!(f, "admission: {per_second} stages a second may begin (admission.starts_per_second)")
             }
         }
     }

@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
+    admission::{Amount, Usage},
     command::Command,
     id::{
         ExternalId, InstanceId, LeaseId, LinkId, Lsn, RequestId, RunnerId, SlotClass, TaskId, TaskType, UpstreamName,
     },
-    task::{Error, Finish, Output, Spec},
+    task::{Error, Finish, Kind, Output, Spec},
 };
 use crate::reason::Reason;
 
@@ -29,6 +30,8 @@ pub enum Input {
     StoreFailing { reason: Arc<str> },
     /// The journal writes again.
     StoreRecovered,
+    /// The delegate's host was looked at.
+    Pressure(Usage),
 }
 
 // === upstreams ===
@@ -74,6 +77,8 @@ pub struct Listing {
 pub struct Listed {
     pub external_id: ExternalId,
     pub task_type: TaskType,
+    /// Part of a stage, as far as the upstream tells before the acquire; standalone: it does not.
+    pub kind: Kind,
     /// Nobody can do tasks of this type here, and the upstream waits for an answer all the same: take it, to say so.
     pub unsupported: bool,
 }
@@ -149,7 +154,11 @@ pub struct Hello {
 #[derive(Clone, Debug)]
 pub struct Handler {
     pub task_type: TaskType,
+    /// Phase of a stage it serves; standalone: it did not say.
+    pub kind: Kind,
     pub class: SlotClass,
+    /// What a task takes from the host.
+    pub amount: Amount,
     pub idempotent: bool,
     pub default_timeout: Option<Duration>,
     /// Names of the extensions it wants.
@@ -173,6 +182,8 @@ pub enum Frame {
         id: u64,
         leases: Vec<LeaseId>,
         healthy: bool,
+        /// Of the runner's host.
+        usage: Usage,
     },
     Capacity {
         slots: BTreeMap<SlotClass, u32>,

@@ -1,20 +1,28 @@
-//! What an upstream offers, and whether to take it: polls and admission. How a task is then acquired is [`acquire`](super::acquire)'s.
+//! What an upstream offers, and whether to take it. How full the host may be is [`admission`](super::admission)'s, how a task is then
+//! acquired [`acquire`](super::acquire)'s.
+//!
+//! Whoever has room takes the next offer: cleanups first, then the upstream whose turn it is by its weight, then the part of a
+//! stage whose turn it is within it, and of those the one that was listed first. So no upstream and no part starves another, and
+//! nothing that is served waits for ever behind its like.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::{
     Core,
+    admission::{Amount, Claim, begins_a_stage},
     effect::{Call, Effect, NotAcquired, Note},
-    id::{LinkId, SlotClass, UpstreamName},
+    id::{ExternalId, LinkId, TaskType, UpstreamName},
     input::{CallError, Listed as Offered, Listing},
+    offers::{Group, Listed, Offers},
     planted::planted,
-    roster::Link,
+    roster::{Link, Seat},
+    task::Kind,
     time::Now,
     timer::Timer,
-    upstream::{Listed, Standing},
+    upstream::{Standing, Upstream},
 };
 
-/// Listed tasks looked at in one poll; the rest is listed again by the next one.
+/// Listed tasks looked at in one poll, cleanups first; the rest is listed again by the next one.
 const LISTED_MAX: usize = 10_000;
 /// A poll's answer is old news about a task that ended after the poll was sent; polls take no longer than this.
 const CLOSED_KEPT_FOR: std::time::Duration = std::time::Duration::from_secs(120);
@@ -43,148 +51,216 @@ impl Core {
         up.closed.retain(|_, at| now.mono.since(*at) < CLOSED_KEPT_FOR);
         up.set_aside.retain(|_, until| *until > now.mono);
 
+        for external_id in &listing.aborts {
+            up.listed.remove(external_id);
+        }
         for external_id in listing.aborts {
             self.aborted(now, name, external_id);
         }
         self.forget_old_aborts(now);
         self.settle_intentions(now, name, sent, listing.tasks.iter().map(|listed| &listed.external_id).collect());
+        self.list(now, name, sent, listing.tasks);
+        self.take_listed(now);
+        self.judge_listed(now, name);
+    }
 
+    /// What the upstream offers from now on. An offer that stays keeps its place.
+    fn list(&mut self, now: Now, name: &UpstreamName, sent: super::time::Mono, tasks: Vec<Offered>) {
+        let kind = |offered: &Offered| self.kind_of_offer(&offered.task_type, offered.kind);
+        let is_cleanup = |offered: &Offered| Claim::of(kind(offered)) == Claim::Cleanup;
+        let (cleanups, others): (Vec<Offered>, Vec<Offered>) = tasks.into_iter().partition(is_cleanup);
         let Some(up) = self.upstreams.get_mut(name) else { return };
         let mut before = std::mem::take(&mut up.listed);
-        for listed in listing.tasks.into_iter().take(LISTED_MAX) {
-            let Some(up) = self.upstreams.get_mut(name) else { return };
-            let old_news = up.closed.get(&listed.external_id).is_some_and(|at| *at >= sent);
-            if old_news || self.ledger.open(name, &listed.external_id).is_some() {
+        let mut offers = Offers::default();
+        for offered in cleanups.into_iter().chain(others).take(LISTED_MAX) {
+            let Some(up) = self.upstreams.get(name) else { return };
+            let old_news = up.closed.get(&offered.external_id).is_some_and(|at| *at >= sent);
+            if old_news || self.ledger.open(name, &offered.external_id).is_some() {
                 continue;
             }
-            let since = before.remove(&listed.external_id).map(|was| (was.reason, was.since));
-            self.consider(now, name, listed, since);
-        }
-    }
-
-    /// Acquires a listed task, or notes why not.
-    fn consider(
-        &mut self,
-        now: Now,
-        name: &UpstreamName,
-        listed: Offered,
-        before: Option<(NotAcquired, super::time::Wall)>,
-    ) {
-        match self.admit(now, name, &listed) {
-            Ok(seat) => self.intend(now, name, listed.external_id, seat),
-            Err(reason) => {
-                let news = before.as_ref().is_none_or(|(was, _)| *was != reason);
-                let since = match before {
-                    Some((was, since)) if was == reason => since,
-                    _ => now.wall,
-                };
-                if news {
-                    self.note(Note::NotAcquired {
-                        upstream: name.clone(),
-                        external_id: listed.external_id.clone(),
-                        task_type: listed.task_type.clone(),
-                        reason: reason.clone(),
-                    });
-                }
-                if let Some(up) = self.upstreams.get_mut(name) {
-                    let Offered { external_id, task_type, unsupported } = listed;
-                    up.listed.insert(external_id, Listed { task_type, unsupported, reason, since });
-                }
+            let (reason, since, nth) = match before.remove(&offered.external_id) {
+                Some(was) => (was.reason, was.since, was.nth),
+                None => (None, now.wall, self.next_offer),
+            };
+            self.next_offer = self.next_offer.max(nth + 1);
+            let kind = self.kind_of_offer(&offered.task_type, offered.kind);
+            let apart = if self.ledger.abort(name, &offered.external_id).is_some() {
+                Some(NotAcquired::Aborted)
+            } else {
+                let set_aside = up.set_aside.get(&offered.external_id).is_some_and(|until| *until > now.mono);
+                set_aside.then_some(NotAcquired::SetAside)
+            };
+            let Offered { external_id, task_type, unsupported, .. } = offered;
+            let listed = Listed { task_type, kind, unsupported, apart: apart.is_some(), reason, since, nth };
+            offers.insert(external_id.clone(), listed);
+            if let Some(reason) = apart {
+                self.judged(now, name, &mut offers, &external_id, &reason);
             }
         }
+        if let Some(up) = self.upstreams.get_mut(name) {
+            up.listed = offers;
+        }
     }
 
-    /// Whether to acquire at all, and on whose credit; one that is only taken to be refused needs none.
-    fn admit(
-        &self,
-        now: Now,
-        name: &UpstreamName,
-        listed: &Offered,
-    ) -> Result<Option<(LinkId, SlotClass)>, NotAcquired> {
-        let Offered { external_id, task_type, unsupported } = listed;
+    /// What the upstream says of it, else what its type is known for, else what its handlers are for.
+    fn kind_of_offer(&self, task_type: &TaskType, said: Kind) -> Kind {
+        if said != Kind::Standalone {
+            return said;
+        }
+        if let Some(known) = self.config.kinds.get(task_type) {
+            return *known;
+        }
+        let handlers = self.roster.with_type(task_type).flat_map(|link| &link.handlers);
+        let mut handlers = handlers.filter(|handler| handler.task_type == *task_type);
+        handlers.next().map_or(Kind::Standalone, |handler| handler.kind)
+    }
+
+    /// Why nothing of a group is taken right now.
+    pub(super) fn reasons_now(&self, now: Now, up: &Upstream) -> BTreeMap<Group, NotAcquired> {
+        let refused =
+            up.listed.heads().filter_map(|(group, head)| Some((group.clone(), self.admit(now, up, head).err()?)));
+        refused.collect()
+    }
+
+    /// Notes of each offer that was not taken why not. Offers of a group share their reason.
+    fn judge_listed(&mut self, now: Now, name: &UpstreamName) {
+        let Some(reasons) = self.upstreams.get(name).map(|up| self.reasons_now(now, up)) else { return };
+        let Some(up) = self.upstreams.get_mut(name) else { return };
+        let mut offers = std::mem::take(&mut up.listed);
+        for (group, reason) in reasons {
+            for external_id in offers.of(&group) {
+                self.judged(now, name, &mut offers, &external_id, &reason);
+            }
+        }
+        if let Some(up) = self.upstreams.get_mut(name) {
+            up.listed = offers;
+        }
+    }
+
+    fn judged(&mut self, now: Now, name: &UpstreamName, offers: &mut Offers, id: &ExternalId, reason: &NotAcquired) {
+        let Some(listed) = offers.get_mut(id) else { return };
+        // Readings move within a reason, which is no news.
+        if listed.reason.as_ref().map(NotAcquired::reason) != Some(reason.reason()) {
+            listed.since = now.wall;
+            self.note(Note::NotAcquired {
+                upstream: name.clone(),
+                external_id: id.clone(),
+                task_type: listed.task_type.clone(),
+                reason: reason.clone(),
+            });
+        }
+        listed.reason = Some(reason.clone());
+    }
+
+    /// Whether to acquire an offer at all, and on whose credit; one that is only taken to be refused needs none.
+    fn admit(&self, now: Now, up: &Upstream, listed: &Listed) -> Result<Option<(LinkId, Seat)>, NotAcquired> {
+        // Who can tell may have come after the listing.
+        let kind = self.kind_of_offer(&listed.task_type, listed.kind);
+        let claim = Claim::of(kind);
         if self.leaves_offers() && !planted!(self, DrainAcquires) {
             return Err(NotAcquired::Draining);
         }
         if self.store_failing.is_some() {
             return Err(NotAcquired::StoreFailing);
         }
-        if self.ledger.abort(name, external_id).is_some() {
-            return Err(NotAcquired::Aborted);
-        }
-        let up = self.upstreams.get(name).ok_or(NotAcquired::NoRunner)?;
         if let Some(denial) = up.denied {
             return Err(NotAcquired::Denied(denial));
         }
-        if up.set_aside.get(external_id).is_some_and(|until| *until > now.mono) {
-            return Err(NotAcquired::SetAside);
-        }
-        if up.is_held_back() {
+        // What lasts is said before what passes, so that the reason for a wait is the same from poll to poll.
+        let seat = if listed.unsupported { None } else { Some(self.seat(&listed.task_type, kind)?) };
+        if up.is_held_back(claim == Claim::Cleanup) {
             return Err(NotAcquired::UpstreamSilent);
         }
-        if self.unfinished_count() >= self.config.tasks_max {
+        // A cleanup makes room; slots bound how many of them there are.
+        if claim != Claim::Cleanup && self.unfinished_count() >= self.config.tasks_max {
             return Err(NotAcquired::TasksMax { max: self.config.tasks_max });
         }
-        if *unsupported {
-            return Ok(None);
+        let next = self.ramp.next(self.config.admission.starts, now.mono);
+        if seat.is_some() && begins_a_stage(kind) && next > now.mono && !planted!(self, RampIgnored) {
+            let per_second = self.config.admission.starts.map_or(0, |starts| starts.per_second);
+            return Err(NotAcquired::StartRate { per_second });
         }
-        let mut class = None;
-        let mut best: Option<(u32, LinkId, SlotClass)> = None;
+        Ok(seat)
+    }
+
+    /// The slot for a task that is not here yet: with the runner that has the most room, on a host that is not too full.
+    fn seat(&self, task_type: &TaskType, kind: Kind) -> Result<(LinkId, Seat), NotAcquired> {
+        let claim = Claim::of(kind);
+        let limits = &self.config.admission;
+        let counted = limits.capacity != Amount::default();
+        let declared = if counted { self.roster.declared() } else { Amount::default() };
+        let here = self.gate_refusal(claim);
+        let (mut refusal, mut class) = (None, None);
+        let mut best: Option<(u32, LinkId, Seat)> = None;
         for link in self.roster.with_type(task_type).filter(|link| link.takes_work()) {
             for handler in link.handlers.iter().filter(|handler| handler.task_type == *task_type) {
                 class.get_or_insert_with(|| handler.class.clone());
-                let free = link.free(&handler.class);
-                if free > best.as_ref().map_or(0, |(free, _, _)| *free) {
-                    best = Some((free, link.id, handler.class.clone()));
+                let full = here.or_else(|| link.gate.refusal(limits, claim));
+                if let Some(full) = full.or_else(|| limits.refuses(claim, declared, handler.amount)) {
+                    refusal.get_or_insert(full);
+                    continue;
+                }
+                let room = link.room(handler, kind == Kind::SessionCleanup);
+                if room > best.as_ref().map_or(0, |(room, ..)| *room) {
+                    best = Some((room, link.id, Seat::at(handler, kind)));
                 }
             }
         }
-        match (best, class) {
-            (Some((_, link, class)), _) => Ok(Some((link, class))),
-            (None, Some(class)) => Err(NotAcquired::NoSlot { class }),
-            (None, None) => Err(NotAcquired::NoRunner),
+        match (best, refusal, class) {
+            (Some((_, link, seat)), ..) => Ok((link, seat)),
+            (None, Some(refusal), _) => Err(NotAcquired::Admission(refusal)),
+            (None, None, Some(class)) => Err(NotAcquired::NoSlot { class }),
+            (None, None, None) => Err(NotAcquired::NoRunner),
         }
     }
 
-    /// A slot came free: takes what the last listing still offers.
+    /// There may be room: takes what the last listings still offer, in turn.
     pub(super) fn take_listed(&mut self, now: Now) {
-        for name in self.upstreams.keys().cloned().collect::<Vec<_>>() {
-            // One more than there are slots would only note again what is known.
-            while let Some(offered) = self.next_listed(now, &name) {
-                let was = self.upstreams.get_mut(&name).and_then(|up| up.listed.remove(&offered.external_id));
-                self.consider(now, &name, offered, was.map(|was| (was.reason, was.since)));
+        let mut held_up = false;
+        while let Some(Next { upstream: name, external_id, seat }) = self.next_listed(now, &mut held_up) {
+            let Some(up) = self.upstreams.get_mut(&name) else { return };
+            let weight = up.config.weight;
+            let Some(listed) = up.listed.remove(&external_id) else { return };
+            self.shares.charge(&name, weight);
+            let kind = self.kind_of_offer(&listed.task_type, listed.kind);
+            self.part_shares.charge(&(name.clone(), kind), 1);
+            if begins_a_stage(kind) {
+                self.ramp.spend(self.config.admission.starts, now.mono);
+            }
+            self.intend(now, &name, external_id, seat);
+        }
+        if held_up {
+            self.arm_ramp(now);
+        }
+    }
+
+    /// Whose turn it is, of those that may be acquired now. Looks at one offer of each kind, however many there are.
+    fn next_listed(&self, now: Now, held_up: &mut bool) -> Option<Next> {
+        let mut best: Option<(Turn, Next)> = None;
+        for (name, up) in self.upstreams.iter().filter(|(_, up)| !up.listed.is_empty()) {
+            if up.standing != Standing::Registered {
+                continue;
+            }
+            let served = self.roster.task_types().flat_map(|task_type| up.listed.heads_of(task_type));
+            for (external_id, listed) in served.chain(up.listed.unsupported_head()) {
+                let seat = match self.admit(now, up, listed) {
+                    Ok(seat) => seat,
+                    Err(reason) => {
+                        *held_up |= matches!(reason, NotAcquired::StartRate { .. });
+                        continue;
+                    }
+                };
+                let kind = self.kind_of_offer(&listed.task_type, listed.kind);
+                let urgent = Claim::of(kind) == Claim::Cleanup;
+                let part = self.part_shares.standing(&(name.clone(), kind));
+                let standing = if planted!(self, SharesIgnored) { 0 } else { self.shares.standing(name) };
+                let turn = (!urgent, standing, name, part, listed.nth);
+                if best.as_ref().is_none_or(|(other, _)| turn < *other) {
+                    best = Some((turn, Next { upstream: name.clone(), external_id: external_id.clone(), seat }));
+                }
             }
         }
-    }
-
-    fn next_listed(&self, now: Now, name: &UpstreamName) -> Option<Offered> {
-        let up = self.upstreams.get(name)?;
-        if up.listed.is_empty() || !self.has_room() {
-            return None;
-        }
-        // Tasks of one type stand or fall together, so the first refusal of a type speaks for the rest of it.
-        let mut refused = BTreeSet::new();
-        up.listed
-            .iter()
-            .filter(|(_, listed)| {
-                matches!(
-                    listed.reason,
-                    NotAcquired::NoRunner
-                        | NotAcquired::NoSlot { .. }
-                        | NotAcquired::TasksMax { .. }
-                        | NotAcquired::StoreFailing
-                        | NotAcquired::UpstreamSilent
-                        | NotAcquired::Draining
-                )
-            })
-            .map(|(external_id, listed)| Offered {
-                external_id: external_id.clone(),
-                task_type: listed.task_type.clone(),
-                unsupported: listed.unsupported,
-            })
-            .find(|offered| {
-                !refused.contains(&offered.task_type)
-                    && (self.admit(now, name, offered).is_ok() || !refused.insert(offered.task_type.clone()))
-            })
+        best.map(|(_, next)| next)
     }
 
     /// Whether any task at all could be taken.
@@ -199,3 +275,14 @@ impl Core {
         self.waiting.unfinished + self.upstreams.values().map(super::upstream::Upstream::acquiring).sum::<usize>()
     }
 }
+
+/// The offer whose turn it is, and whose slot it will use.
+struct Next {
+    upstream: UpstreamName,
+    external_id: ExternalId,
+    seat: Option<(LinkId, Seat)>,
+}
+
+/// Cleanups first, then by the standing of the upstream, by its name so that it is not a matter of chance, by the standing of the
+/// part of a stage, by age.
+type Turn<'a> = (bool, u64, &'a UpstreamName, u64, u64);

@@ -1,20 +1,17 @@
 //! One attached runner: hello and its answer, numbered frames, heartbeats, and the end of the stream.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{
     Core,
+    admission::{Amount, Usage},
     effect::{Close, Decision, Effect, Note, Order},
     id::{LeaseId, LinkId, SlotClass, TaskId},
-    input::{Frame, Held, Hello},
+    input::{Frame, Handler, Held, Hello},
     planted::planted,
     record::{Record, scope_of},
-    roster::{Link, Use},
-    task::{Error, OUTPUTS_MAX, Outcome, Output, Retry, State},
+    roster::{Link, Seat, Use},
+    task::{Error, Kind, OUTPUTS_MAX, Outcome, Output, Retry, State},
     time::Now,
     timer::Timer,
 };
@@ -24,7 +21,7 @@ use crate::reason::Reason;
 const UPDATE_ROWS_MAX: u32 = 32_000;
 
 impl Core {
-    pub(super) fn attached(&mut self, now: Now, id: LinkId, hello: Hello, peer: Arc<str>) {
+    pub(super) fn attached(&mut self, now: Now, id: LinkId, mut hello: Hello, peer: Arc<str>) {
         let holder =
             self.roster.of_runner(&hello.runner).map(|link| (link.id, link.instance.clone(), link.peer.clone()));
         if self.roster.was_replaced(&hello, now.mono) {
@@ -44,34 +41,23 @@ impl Core {
             self.detach(now, old);
         }
 
-        let mut link = Link {
-            id,
-            runner: hello.runner.clone(),
-            instance: hello.instance,
-            peer,
-            sdk: hello.sdk,
-            handlers: hello.handlers,
-            slots: hello.slots,
-            held: BTreeMap::new(),
-            reserved: BTreeMap::new(),
-            healthy: true,
-            draining: false,
-            last_seen: now.wall,
-            received: 0,
-            acknowledged: 0,
-            welcomed: self.outbox.last(),
-        };
+        let held_before = std::mem::take(&mut hello.held);
+        for handler in &mut hello.handlers {
+            handler.kind = self.kind_of(handler);
+        }
+        let reserve = if planted!(self, ReserveIgnored) { 0 } else { self.config.cleanup_reserve };
+        let mut link = Link::new(id, hello, peer, reserve, now.wall, self.outbox.last());
         let mut decisions = Vec::new();
-        for held in &hello.held {
+        for held in &held_before {
             let decision = self.decide(now, &link, held);
             if decision != Decision::Acknowledged {
                 let used = self.account(&link, held.lease, decision == Decision::ResendDecision);
-                link.held.insert(held.lease, used);
+                link.hold(held.lease, used);
             }
             decisions.push((held.lease, decision));
         }
         // What this runner was given and does not hold: sent again if nothing of it can have started, else lost.
-        let said: BTreeSet<LeaseId> = hello.held.iter().map(|held| held.lease).collect();
+        let said: BTreeSet<LeaseId> = held_before.iter().map(|held| held.lease).collect();
         let theirs: Vec<(LeaseId, TaskId, bool)> = self
             .ledger
             .leases()
@@ -89,11 +75,11 @@ impl Core {
                 lost.push(task);
             } else if served {
                 let used = self.account(&link, lease, true);
-                link.held.insert(lease, used);
+                link.hold(lease, used);
                 again.push((lease, task));
             }
         }
-        let held = link.held.len();
+        let held = link.held().len();
         let runner = link.runner.clone();
         self.roster.insert(link);
         self.note(Note::RunnerAttached { runner, link: id, held });
@@ -151,17 +137,30 @@ impl Core {
         decision
     }
 
+    /// The part of a stage that a handler serves: what it says, else what its task type is known for.
+    fn kind_of(&self, handler: &Handler) -> Kind {
+        match handler.kind {
+            Kind::Standalone => self.config.kinds.get(&handler.task_type).copied().unwrap_or_default(),
+            kind => kind,
+        }
+    }
+
     /// What a lease counts for: the class it was cut in, else of no class the roster knows.
     fn account(&self, link: &Link, lease: LeaseId, undecided: bool) -> Use {
         match self.ledger.task_of(lease) {
             Some(task) => {
                 let class = task.lease().map_or_else(|| SlotClass::from("default"), |lease| lease.class.clone());
-                Use { task: task.id, class, undecided }
+                let seat = match link.handler_for(task) {
+                    Some(handler) => Seat { class, ..Seat::at(handler, task.spec.kind) },
+                    None => Seat { class, cleanup: false, amount: Amount::default() },
+                };
+                Use { task: task.id, seat, undecided }
             }
             // An abandoned task works on until it has stopped; which class it was is forgotten.
             None => {
                 let class = link.handlers.first().map_or_else(|| "default".into(), |handler| handler.class.clone());
-                Use { task: TaskId(0), class, undecided }
+                let seat = Seat { class, cleanup: false, amount: Amount::default() };
+                Use { task: TaskId(0), seat, undecided }
             }
         }
     }
@@ -174,7 +173,7 @@ impl Core {
     fn detach(&mut self, now: Now, id: LinkId) {
         let Some(link) = self.roster.remove(id) else { return };
         self.timers.clear(&Timer::Silence(id));
-        for task in link.reserved.keys() {
+        for task in link.promised() {
             for up in self.upstreams.values_mut() {
                 if let Some(acquire) = up.acquires.get_mut(task) {
                     acquire.reserved = None;
@@ -244,8 +243,9 @@ impl Core {
 
     fn receive(&mut self, now: Now, id: LinkId, sequence: u64, frame: Frame) {
         match frame {
-            Frame::Heartbeat { id: heartbeat, leases, healthy } => {
+            Frame::Heartbeat { id: heartbeat, leases, healthy, usage } => {
                 self.heartbeat_received(now, id, heartbeat, &leases, healthy);
+                self.usage_received(now, id, usage);
             }
             Frame::Capacity { slots } => {
                 if let Some(link) = self.roster.get_mut(id) {
@@ -304,7 +304,7 @@ impl Core {
         let recovered = healthy && !link.healthy;
         link.healthy = healthy;
         let runner = link.runner.clone();
-        let held = link.held.iter().filter(|(_, used)| !used.undecided).map(|(lease, _)| *lease);
+        let held = link.held().iter().filter(|(_, used)| !used.undecided).map(|(lease, _)| *lease);
         let held: Vec<LeaseId> = held.collect();
         let mut lost = Vec::new();
         for lease in leases {
@@ -346,6 +346,20 @@ impl Core {
         }
     }
 
+    /// How full the runner's host is. It counts for this link alone, since another runner may be elsewhere.
+    fn usage_received(&mut self, now: Now, id: LinkId, usage: Usage) {
+        let Some(link) = self.roster.get_mut(id) else { return };
+        let turns = link.gate.read(&self.config.admission, usage);
+        let runner = link.runner.clone();
+        let opens = turns.iter().any(|turn| turn.closed.is_none());
+        for turn in turns {
+            self.note(Note::Admission { runner: Some(runner.clone()), turn });
+        }
+        if opens {
+            self.fill(now, id);
+        }
+    }
+
     fn accepted(&mut self, now: Now, id: LinkId, sequence: u64, lease: LeaseId) {
         let runner = self.roster.get(id).map(|link| link.runner.clone());
         let found =
@@ -355,8 +369,8 @@ impl Core {
         match found {
             Some((task, true, idempotent)) => {
                 self.timers.clear(&Timer::AcceptExpiry(lease));
-                if let Some(used) = self.roster.get_mut(id).and_then(|link| link.held.get_mut(&lease)) {
-                    used.undecided = false;
+                if let Some(link) = self.roster.get_mut(id) {
+                    link.decided(lease);
                 }
                 self.record(scope_of(task), Record::LeaseAccepted { lease, at: now.wall });
                 self.renew(now, lease, idempotent);
@@ -386,7 +400,7 @@ impl Core {
         };
         self.end_assignment(now, task, &format!("rejected: {}: {}", error.reason, error.message));
         if !planted!(self, CreditLeak) {
-            self.roster.get_mut(id).map(|link| link.held.remove(&lease));
+            self.roster.get_mut(id).map(|link| link.release(lease));
         }
         if error.retry == Retry::Never || (error.retry == Retry::OtherDelegate && hand_back) {
             let finish = super::task::Finish::of(Outcome::Errored, Some(error));
@@ -405,7 +419,7 @@ impl Core {
         let Some(link) = self.roster.get_mut(id) else { return };
         link.draining = true;
         let runner = link.runner.clone();
-        let undecided = link.held.values().filter(|used| used.undecided).map(|used| used.task);
+        let undecided = link.held().values().filter(|used| used.undecided).map(|used| used.task);
         let undecided: Vec<TaskId> = undecided.collect();
         for task in undecided.into_iter().filter(|_| hurried) {
             let here = self.ledger.task(task).is_some_and(|task| {
@@ -475,7 +489,7 @@ impl Core {
             _ => None,
         });
         let unfenced = || {
-            let held = link.held.get(&lease)?;
+            let held = link.held().get(&lease)?;
             self.ledger.task(held.task).filter(|task| !task.is_finished()).map(|task| task.id)
         };
         let found = if planted!(self, NoFencing) { found.or_else(unfenced) } else { found };

@@ -15,6 +15,7 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod admission;
 pub mod command;
 pub mod config;
 pub mod drain;
@@ -33,15 +34,18 @@ mod finish;
 mod hand_back;
 mod intake;
 mod link;
+mod offers;
 mod outbox;
 pub mod planted;
 mod random;
 mod report;
 mod roster;
 mod schedule;
+mod share;
 mod standing;
 mod timer;
 mod upstream;
+mod waiting;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -50,6 +54,7 @@ use std::{
 };
 
 use self::{
+    admission::{Gate, Ramp},
     config::Config,
     drain::Drain,
     effect::{Effect, Note, Order, Wake},
@@ -61,11 +66,12 @@ use self::{
     random::Random,
     record::{Entry, Record},
     roster::Roster,
-    schedule::Waiting,
-    task::{Report, State},
+    share::Shares,
+    task::{Kind, Report, State},
     time::{Mono, Now, Wall},
     timer::{Timer, Timers},
     upstream::Upstream,
+    waiting::Waiting,
 };
 
 /// The delegate's whole mind.
@@ -80,6 +86,14 @@ pub struct Core {
     upstreams: BTreeMap<UpstreamName, Upstream>,
     roster: Roster,
     waiting: Waiting,
+    /// How full this host is.
+    gate: Gate,
+    ramp: Ramp,
+    /// Who acquires next when slots are scarce: upstreams by weight, and within one the parts of a stage alike.
+    shares: Shares<UpstreamName>,
+    part_shares: Shares<(UpstreamName, Kind)>,
+    /// Number of the next offer that is listed for the first time.
+    next_offer: u64,
     /// The latest word of a handler, per lease; never journalled.
     progress: BTreeMap<LeaseId, Arc<str>>,
     /// Leases whose result is in the journal, or was until it was reported: a runner that missed the acknowledgement is told
@@ -145,6 +159,11 @@ impl Core {
             upstreams,
             roster: Roster::default(),
             waiting: Waiting::default(),
+            gate: Gate::default(),
+            ramp: Ramp::default(),
+            shares: Shares::default(),
+            part_shares: Shares::default(),
+            next_offer: 0,
             progress: BTreeMap::new(),
             answered: BTreeSet::new(),
             store_failing: None,
@@ -218,6 +237,7 @@ impl Core {
             Input::Detached { link } => self.detached(now, link),
             Input::Commanded { request, command } => self.commanded(now, request, command),
             Input::Durable(lsn) => self.outbox.durable(lsn),
+            Input::Pressure(usage) => self.pressure_read(now, usage),
             Input::StoreFailing { reason } => {
                 if self.store_failing.is_none() {
                     self.note(Note::StoreFailing { reason: reason.clone() });
@@ -307,7 +327,7 @@ impl Core {
             Timer::Deadline(task) => self.deadline_passed(now, task),
             Timer::CancelExpiry(task) => self.cancel_expired(now, task),
             Timer::RunnerExpiry(task) => self.runner_expired(now, task),
-            Timer::Retry(task) => self.assign(now, task),
+            Timer::Retry(task) => drop(self.assign(now, task)),
             Timer::Report(task) => self.report_due(task),
             Timer::AcquireSilence(task) => self.acquire_silent(now, task),
             Timer::IntentionExpiry(task) => self.intention_expired(now, task),
@@ -316,6 +336,7 @@ impl Core {
             Timer::Register(upstream) => self.register(&upstream),
             Timer::Heartbeat(upstream) => self.heartbeat(now, &upstream),
             Timer::Poll(upstream) => self.poll(now, &upstream),
+            Timer::Ramp => self.take_listed(now),
             Timer::Tick => {}
         }
     }

@@ -50,4 +50,16 @@ pub enum Bug {
     DrainWithoutEnd,
     /// What a poll lists during a drain is acquired.
     DrainAcquires,
+    /// What begins a stage is acquired however full the host is.
+    PressureIgnored,
+    /// A cleanup is treated like what begins a stage.
+    CleanupRefused,
+    /// The gate opens again as soon as the reading is at the high mark.
+    HysteresisIgnored,
+    /// Stages begin as fast as they are offered.
+    RampIgnored,
+    /// All slots of a class may be filled by other tasks than cleanups.
+    ReserveIgnored,
+    /// Upstreams are served in the order of their names.
+    SharesIgnored,
 }

@@ -1,7 +1,8 @@
 //! Who is attached, what they can do, and the one account of their slots.
 //!
 //! A credit is used from the moment an assignment is decided until its lease leaves `held`; a reservation is a credit promised
-//! to a task that is still being acquired. Free = slots − held − reserved, never counted anywhere else.
+//! to a task that is still being acquired. Free = slots − held − reserved, never counted anywhere else. In a class that cleanups
+//! share with others some slots are kept for cleanups, so that a stage can end however many steps wait.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -10,10 +11,12 @@ use std::{
 };
 
 use super::{
+    admission::{Amount, Gate},
     id::{InstanceId, LeaseId, LinkId, Lsn, RunnerId, SlotClass, TaskId, TaskType},
     input::{Handler, Hello},
-    task::Task,
+    task::{Kind, Task},
     time::{Mono, Wall},
+    waiting::Room,
 };
 
 /// How long a replaced instance is turned away.
@@ -42,10 +45,16 @@ pub struct Link {
     pub sdk: Arc<str>,
     pub handlers: Vec<Handler>,
     pub slots: BTreeMap<SlotClass, u32>,
+    /// Slots of a shared class that only cleanups may use, if the class has more than one.
+    pub cleanup_reserve: u32,
+    /// How full its host is, by its own heartbeats.
+    pub gate: Gate,
     /// Leases that use a credit here, in force or not.
-    pub held: BTreeMap<LeaseId, Use>,
+    held: BTreeMap<LeaseId, Use>,
     /// Credits promised to acquisitions under way.
-    pub reserved: BTreeMap<TaskId, SlotClass>,
+    reserved: BTreeMap<TaskId, Seat>,
+    /// The sums of both, by class.
+    taken: BTreeMap<SlotClass, Taken>,
     pub healthy: bool,
     pub draining: bool,
     pub last_seen: Wall,
@@ -57,12 +66,29 @@ pub struct Link {
     pub welcomed: Lsn,
 }
 
+/// One slot, and what goes with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seat {
+    pub class: SlotClass,
+    /// It may be one of those that are kept for cleanups.
+    pub cleanup: bool,
+    /// What the handler declared.
+    pub amount: Amount,
+}
+
+/// Slots of one class that are used or promised.
+#[derive(Clone, Copy, Debug, Default)]
+struct Taken {
+    cleanups: u32,
+    others: u32,
+}
+
 /// One slot in use.
 #[derive(Debug)]
 pub struct Use {
     /// Zero: a lease that is not known any more.
     pub task: TaskId,
-    pub class: SlotClass,
+    pub seat: Seat,
     /// The runner is to answer the assignment yet, so that a heartbeat that leaves the lease out says nothing about it: it may
     /// have left before the assignment came.
     pub undecided: bool,
@@ -123,8 +149,14 @@ impl Roster {
     /// Gives back what was promised to an acquisition.
     pub fn release_reservation(&mut self, link: Option<LinkId>, task: TaskId) {
         if let Some(link) = link.and_then(|link| self.links.get_mut(&link)) {
-            link.reserved.remove(&task);
+            link.unreserve(task);
         }
+    }
+
+    /// What the handlers of all tasks declared that are under way or promised a slot.
+    pub fn declared(&self) -> Amount {
+        let seats = self.links.values().flat_map(Link::seats);
+        seats.fold(Amount::default(), |sum, seat| sum.plus(seat.amount))
     }
 
     /// Notes that `by` took the place of `link`'s instance.
@@ -154,9 +186,43 @@ impl Roster {
     }
 }
 
+// === impl Seat ===
+
+impl Seat {
+    /// A slot for a task of this kind at a handler.
+    pub fn at(handler: &Handler, kind: Kind) -> Self {
+        let cleanup = kind == Kind::SessionCleanup || handler.kind == Kind::SessionCleanup;
+        Self { class: handler.class.clone(), cleanup, amount: handler.amount }
+    }
+}
+
 // === impl Link ===
 
 impl Link {
+    /// A link without work.
+    pub fn new(id: LinkId, hello: Hello, peer: Arc<str>, cleanup_reserve: u32, seen: Wall, welcomed: Lsn) -> Self {
+        Self {
+            id,
+            runner: hello.runner,
+            instance: hello.instance,
+            peer,
+            sdk: hello.sdk,
+            handlers: hello.handlers,
+            slots: hello.slots,
+            cleanup_reserve,
+            gate: Gate::default(),
+            held: BTreeMap::new(),
+            reserved: BTreeMap::new(),
+            taken: BTreeMap::new(),
+            healthy: true,
+            draining: false,
+            last_seen: seen,
+            received: 0,
+            acknowledged: 0,
+            welcomed,
+        }
+    }
+
     /// Whether new work may go here.
     pub fn takes_work(&self) -> bool {
         self.healthy && !self.draining
@@ -164,7 +230,24 @@ impl Link {
 
     /// Whether there is a handler with a free slot.
     pub fn has_room(&self) -> bool {
-        self.takes_work() && self.handlers.iter().any(|handler| self.free(&handler.class) > 0)
+        self.takes_work() && self.handlers.iter().any(|handler| self.room(handler, false) > 0)
+    }
+
+    /// Types that a task can be assigned for now.
+    pub fn open_types(&self) -> Room {
+        let mut room = Room::default();
+        if !self.takes_work() {
+            return room;
+        }
+        for handler in &self.handlers {
+            if self.room(handler, true) > 0 {
+                room.cleanups.insert(handler.task_type.clone());
+            }
+            if self.room(handler, false) > 0 {
+                room.any.insert(handler.task_type.clone());
+            }
+        }
+        room
     }
 
     /// The handler for a task of this type and labels.
@@ -175,12 +258,88 @@ impl Link {
         })
     }
 
-    /// Slots of the class that nothing uses or was promised.
-    pub fn free(&self, class: &SlotClass) -> u32 {
-        let slots = self.slots.get(class).copied().unwrap_or(0);
-        let held = self.held.values().filter(|held| held.class == *class).count();
-        let reserved = self.reserved.values().filter(|reserved| *reserved == class).count();
-        slots.saturating_sub(u32::try_from(held + reserved).unwrap_or(u32::MAX))
+    /// Slots that a task of this handler may use: those that nothing uses or was promised, less what is kept for cleanups if it is
+    /// none.
+    pub fn room(&self, handler: &Handler, cleanup: bool) -> u32 {
+        let slots = self.slots.get(&handler.class).copied().unwrap_or(0);
+        let taken = self.taken.get(&handler.class).copied().unwrap_or_default();
+        let free = slots.saturating_sub(taken.cleanups.saturating_add(taken.others));
+        if cleanup || handler.kind == Kind::SessionCleanup {
+            return free;
+        }
+        free.min((slots - self.kept(&handler.class, slots)).saturating_sub(taken.others))
+    }
+
+    /// Slots of a class that only cleanups may use. A class of one slot keeps none, or it would do nothing else; a runner that wants
+    /// more than that gives its cleanups a class of their own.
+    fn kept(&self, class: &SlotClass, slots: u32) -> u32 {
+        let mut handlers = self.handlers.iter().filter(|handler| handler.class == *class);
+        if handlers.any(|handler| handler.kind == Kind::SessionCleanup) {
+            self.cleanup_reserve.min(slots.saturating_sub(1))
+        } else {
+            0
+        }
+    }
+
+    // === the account ===
+
+    /// Leases that use a credit here, in force or not.
+    pub fn held(&self) -> &BTreeMap<LeaseId, Use> {
+        &self.held
+    }
+
+    pub fn hold(&mut self, lease: LeaseId, used: Use) {
+        self.release(lease);
+        self.take(&used.seat);
+        self.held.insert(lease, used);
+    }
+
+    /// The lease uses no slot any more; whether it did.
+    pub fn release(&mut self, lease: LeaseId) -> bool {
+        let used = self.held.remove(&lease);
+        if let Some(used) = &used {
+            self.give_back(&used.seat);
+        }
+        used.is_some()
+    }
+
+    /// The runner answered the assignment.
+    pub fn decided(&mut self, lease: LeaseId) {
+        if let Some(used) = self.held.get_mut(&lease) {
+            used.undecided = false;
+        }
+    }
+
+    pub fn reserve(&mut self, task: TaskId, seat: Seat) {
+        self.unreserve(task);
+        self.take(&seat);
+        self.reserved.insert(task, seat);
+    }
+
+    fn unreserve(&mut self, task: TaskId) {
+        if let Some(seat) = self.reserved.remove(&task) {
+            self.give_back(&seat);
+        }
+    }
+
+    /// Acquisitions that were promised a slot here.
+    pub fn promised(&self) -> impl Iterator<Item = &TaskId> {
+        self.reserved.keys()
+    }
+
+    fn take(&mut self, seat: &Seat) {
+        let taken = self.taken.entry(seat.class.clone()).or_default();
+        *(if seat.cleanup { &mut taken.cleanups } else { &mut taken.others }) += 1;
+    }
+
+    fn give_back(&mut self, seat: &Seat) {
+        let Some(taken) = self.taken.get_mut(&seat.class) else { return };
+        let count = if seat.cleanup { &mut taken.cleanups } else { &mut taken.others };
+        *count = count.saturating_sub(1);
+    }
+
+    fn seats(&self) -> impl Iterator<Item = &Seat> {
+        self.held.values().map(|used| &used.seat).chain(self.reserved.values())
     }
 
     pub fn slots_total(&self) -> u32 {

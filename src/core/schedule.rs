@@ -1,86 +1,19 @@
 //! Which runner gets which waiting task. Never decides whether a task is acquired: that is intake's.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::Bound,
-    time::Duration,
-};
+use std::collections::BTreeMap;
 
 use super::{
     Core,
+    admission::Claim,
     effect::{Assignment, Note, Order},
-    id::{LeaseId, LinkId, RunnerId, TaskId, TaskType},
+    id::{LeaseId, LinkId, TaskId, UpstreamName},
     record::{Record, scope_of},
-    roster::{Link, Use},
-    task::{Priority, State},
+    roster::{Link, Seat, Use},
+    task::{Kind, State},
     time::{Mono, Now},
     timer::Timer,
+    waiting::Room,
 };
-
-/// A runner that rejected a task is not asked again for at least this long.
-const REJECTED_PAUSE_MIN: Duration = Duration::from_secs(1);
-
-/// Tasks without a lease, by what they wait for.
-#[derive(Debug, Default)]
-pub struct Waiting {
-    by_type: BTreeMap<TaskType, BTreeSet<(Priority, TaskId)>>,
-    /// Runners that rejected a task, and until when they are left alone with it.
-    avoided: BTreeMap<TaskId, BTreeMap<RunnerId, Mono>>,
-    /// A task that is not to be tried anywhere before a time.
-    not_before: BTreeMap<TaskId, Mono>,
-    /// Tasks acquired and without a result, waiting or not.
-    pub unfinished: usize,
-}
-
-// === impl Waiting ===
-
-impl Waiting {
-    pub fn forget(&mut self, task: &super::task::Task) {
-        self.unqueue(task);
-        self.avoided.remove(&task.id);
-        self.not_before.remove(&task.id);
-    }
-
-    fn queue(&mut self, task: &super::task::Task) {
-        self.by_type.entry(task.spec.task_type.clone()).or_default().insert((task.spec.priority, task.id));
-    }
-
-    fn unqueue(&mut self, task: &super::task::Task) {
-        if let Some(queue) = self.by_type.get_mut(&task.spec.task_type) {
-            queue.remove(&(task.spec.priority, task.id));
-            if queue.is_empty() {
-                self.by_type.remove(&task.spec.task_type);
-            }
-        }
-    }
-
-    /// The most urgent and oldest task of these types that comes after `last`.
-    fn next_after(&self, types: &BTreeSet<TaskType>, last: Option<(Priority, TaskId)>) -> Option<(Priority, TaskId)> {
-        let from = last.map_or(Bound::Unbounded, Bound::Excluded);
-        let queues = types.iter().filter_map(|task_type| self.by_type.get(task_type));
-        queues.filter_map(|queue| queue.range((from, Bound::Unbounded)).next().copied()).min()
-    }
-
-    /// Leaves `runner` alone with the task; everyone else may have it after `delay`.
-    pub fn avoid(&mut self, task: TaskId, runner: RunnerId, now: Mono, delay: Option<Duration>) {
-        let delay = delay.unwrap_or_default();
-        self.avoided.entry(task).or_default().insert(runner, now + delay.max(REJECTED_PAUSE_MIN));
-        self.delay(task, now, delay);
-    }
-
-    pub fn delay(&mut self, task: TaskId, now: Mono, delay: Duration) {
-        if !delay.is_zero() {
-            self.not_before.insert(task, now + delay);
-        }
-    }
-
-    /// When the task may be tried on this runner, if not now.
-    pub fn earliest(&self, task: TaskId, runner: &RunnerId, now: Mono) -> Option<Mono> {
-        let anywhere = self.not_before.get(&task).copied();
-        let here = self.avoided.get(&task).and_then(|runners| runners.get(runner)).copied();
-        anywhere.max(here).filter(|at| *at > now)
-    }
-}
 
 impl Core {
     /// The task has no lease: gives it one now or as soon as somebody has room.
@@ -93,22 +26,25 @@ impl Core {
             return;
         }
         let Some(task) = self.ledger.task(id) else { return };
-        self.waiting.queue(task);
+        self.waiting.queue(task, now.mono);
         self.assign(now, id);
     }
 
-    /// Tries to find a runner for one waiting task.
-    pub(super) fn assign(&mut self, now: Now, id: TaskId) {
-        let Some(task) = self.ledger.task(id) else { return };
+    /// Tries to find a runner for one waiting task; whether it did.
+    pub(super) fn assign(&mut self, now: Now, id: TaskId) -> bool {
+        let Some(task) = self.ledger.task(id) else { return false };
         if self.store_failing.is_some() || !matches!(task.state, State::Waiting { .. }) {
-            return;
+            return false;
         }
         if self.timers.get(&Timer::Deadline(id)).is_some_and(|at| at <= now.mono) {
-            return self.deadline_passed(now, id);
+            self.deadline_passed(now, id);
+            return false;
         }
+        let cleanup = task.spec.kind == Kind::SessionCleanup;
         let mut served = false;
         let mut later: Option<Mono> = None;
-        let mut best: Option<(u32, LinkId)> = None;
+        // A host that is not full before one that is, then the one with the most room.
+        let mut best: Option<((bool, u32), LinkId)> = None;
         for link in self.roster.with_type(&task.spec.task_type) {
             let Some(handler) = link.handler_for(task) else { continue };
             served = true;
@@ -119,14 +55,18 @@ impl Core {
                 later = Some(later.map_or(at, |earlier: Mono| earlier.min(at)));
                 continue;
             }
-            let free = link.free(&handler.class);
-            if free > best.map_or(0, |(free, _)| free) {
-                best = Some((free, link.id));
+            let room = link.room(handler, cleanup);
+            let fitness = (link.gate.refusal(&self.config.admission, Claim::of(task.spec.kind)).is_none(), room);
+            if room > 0 && best.is_none_or(|(other, _)| fitness > other) {
+                best = Some((fitness, link.id));
             }
         }
         match best {
-            Some((_, link)) => self.cut_lease(now, id, link),
-            None if self.drained_back(now, id) => {}
+            Some((_, link)) => {
+                self.cut_lease(now, id, link);
+                true
+            }
+            None if self.drained_back(now, id) => false,
             None => {
                 if let Some(at) = later {
                     self.timers.set(Timer::Retry(id), at);
@@ -136,6 +76,7 @@ impl Core {
                 } else if self.timers.get(&Timer::RunnerExpiry(id)).is_none() {
                     self.timers.set(Timer::RunnerExpiry(id), now.mono + self.config.no_runner_timeout);
                 }
+                false
             }
         }
     }
@@ -143,11 +84,13 @@ impl Core {
     fn cut_lease(&mut self, now: Now, id: TaskId, link: LinkId) {
         let Some(task) = self.ledger.task(id) else { return };
         let Some(handler) = self.roster.get(link).and_then(|link| link.handler_for(task)) else { return };
-        let (class, idempotent) = (handler.class.clone(), handler.idempotent);
+        let idempotent = handler.idempotent;
+        let seat = Seat::at(handler, task.spec.kind);
+        let class = seat.class.clone();
         self.waiting.unqueue(task);
         let lease = LeaseId(self.allot());
         let Some(held) = self.roster.get_mut(link) else { return };
-        held.held.insert(lease, Use { task: id, class: class.clone(), undecided: true });
+        held.hold(lease, Use { task: id, seat, undecided: true });
         let runner = held.runner.clone();
         self.record(scope_of(id), Record::LeaseCut { lease, runner, class, idempotent, at: now.wall });
         self.timers.clear(&Timer::RunnerExpiry(id));
@@ -181,36 +124,42 @@ impl Core {
         self.tell_drain_to(link);
     }
 
-    /// Somebody has room: hands out what waits for a type of theirs, the most urgent and oldest first, then takes more.
+    /// Somebody has room: hands out what waits for a type of theirs, each flow its share, then takes more.
     pub(super) fn fill(&mut self, now: Now, link: LinkId) {
-        let types: BTreeSet<TaskType> = match self.roster.get(link) {
-            Some(link) if link.takes_work() => link.handlers.iter().map(|handler| handler.task_type.clone()).collect(),
-            _ => return,
-        };
+        let mut tried = BTreeMap::new();
         // Thousands may wait after a restart, for a few slots: looks at no more of them than there is room.
-        let mut last = None;
-        while self.roster.get(link).is_some_and(Link::has_room)
-            && let Some(next) = self.waiting.next_after(&types, last)
-        {
-            last = Some(next);
-            self.assign(now, next.1);
+        let mut room = self.roster.get(link).map(Link::open_types).unwrap_or_default();
+        while let Some((flow, place)) = self.waiting.next(&room, &tried) {
+            if self.assign(now, place.1) {
+                self.waiting.served(&flow, self.weight(&flow.upstream));
+                room = self.roster.get(link).map(Link::open_types).unwrap_or_default();
+            }
+            tried.insert(flow, place);
         }
         self.take_listed(now);
     }
 
     /// The roster changed: looks at every waiting task, since some may have lost their only runner.
     pub(super) fn assign_waiting(&mut self, now: Now) {
-        let mut waiting: Vec<(Priority, TaskId)> = self.waiting.by_type.values().flatten().copied().collect();
-        waiting.sort_unstable();
-        for (_, task) in waiting {
-            self.assign(now, task);
+        let mut tried = BTreeMap::new();
+        let room: Room = self.waiting.all_types();
+        while let Some((flow, place)) = self.waiting.next(&room, &tried) {
+            if self.assign(now, place.1) {
+                self.waiting.served(&flow, self.weight(&flow.upstream));
+            }
+            tried.insert(flow, place);
         }
         self.take_listed(now);
     }
 
+    /// What an upstream's turns weigh; one that is not configured any more has the least.
+    pub(super) fn weight(&self, upstream: &UpstreamName) -> u32 {
+        self.upstreams.get(upstream).map_or(1, |up| up.config.weight)
+    }
+
     /// A lease no longer uses a slot of this link.
     pub(super) fn return_credit(&mut self, now: Now, link: LinkId, lease: LeaseId) {
-        let returned = self.roster.get_mut(link).is_some_and(|link| link.held.remove(&lease).is_some());
+        let returned = self.roster.get_mut(link).is_some_and(|link| link.release(lease));
         if returned {
             self.fill(now, link);
         }

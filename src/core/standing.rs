@@ -31,6 +31,7 @@ impl Core {
                 reserved: None,
                 silent: true,
                 in_batch: false,
+                cleanup: false,
             };
             up.acquires.insert(task, acquire);
             let left = Self::remaining(now, at, up.config.acquire_recovery_max);

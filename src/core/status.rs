@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Core,
+    admission::{Claim, Refusal, Usage},
     drain::Phase,
     id::{DelegateId, ExternalId, RunnerId, TaskId, TaskType, TraceId, UpstreamName},
     task::{Cancel, Finish, Kind, Report, State, Task},
@@ -24,6 +25,7 @@ pub struct Status {
     pub phase: Phase,
     /// Absent: serving.
     pub drain: Option<DrainStatus>,
+    pub admission: Admission,
     pub upstreams: Vec<UpstreamStatus>,
     pub runners: Vec<RunnerStatus>,
     /// Tasks without a result.
@@ -48,6 +50,17 @@ pub struct DrainStatus {
     pub handed_back: usize,
     /// Acquires under way.
     pub acquiring: usize,
+}
+
+/// How full this host is, and what that holds up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Admission {
+    /// The last reading.
+    pub usage: Usage,
+    /// Why nothing is begun, if nothing is.
+    pub beginnings: Option<Refusal>,
+    /// Why no steps of open stages are taken, if none are.
+    pub steps: Option<Refusal>,
 }
 
 #[derive(Clone, Debug)]
@@ -195,6 +208,11 @@ impl Core {
                 handed_back: drain.handed_back,
                 acquiring: self.upstreams.values().map(|up| up.acquires.len()).sum(),
             }),
+            admission: Admission {
+                usage: self.gate.usage().clone(),
+                beginnings: self.gate_refusal(Claim::Beginning),
+                steps: self.gate_refusal(Claim::Step),
+            },
             upstreams: self
                 .upstreams
                 .iter()
@@ -229,7 +247,7 @@ impl Core {
             instance: link.instance.0.clone(),
             sdk: link.sdk.clone(),
             task_types: link.handlers.iter().map(|handler| handler.task_type.clone()).collect(),
-            slots_used: u32::try_from(link.held.len()).unwrap_or(u32::MAX),
+            slots_used: u32::try_from(link.held().len()).unwrap_or(u32::MAX),
             slots_total: link.slots_total(),
             attached: true,
             draining: link.draining,
@@ -267,13 +285,17 @@ impl Core {
             trace_id: None,
         });
         let listed = self.upstreams.iter().flat_map(|(name, up)| {
-            up.listed.iter().map(|(external_id, listed)| TaskStatus {
+            let reasons = self.reasons_now(now, up);
+            up.listed.iter().map(move |(external_id, listed)| TaskStatus {
                 task: None,
                 upstream: name.clone(),
                 external_id: external_id.clone(),
                 task_type: Some(listed.task_type.clone()),
                 state: "listed",
-                waiting_for: format!("{}: {}", listed.reason.reason(), listed.reason),
+                waiting_for: match reasons.get(&listed.group()).or(listed.reason.as_ref()) {
+                    Some(reason) => format!("{}: {reason}", reason.reason()),
+                    None => "its turn".to_owned(),
+                },
                 since: listed.since,
                 runner: None,
                 attempt: 0,

@@ -37,6 +37,8 @@ pub enum Timer {
     Register(UpstreamName),
     Heartbeat(UpstreamName),
     Poll(UpstreamName),
+    /// The next stage may begin.
+    Ramp,
     /// Keeps turns coming while leases are open, so that a gap between two turns is a gap of the process.
     Tick,
 }

@@ -8,9 +8,9 @@ use std::{
 
 use super::{
     config,
-    effect::NotAcquired,
     id::{ExternalId, LinkId, Lsn, TaskId, TaskType},
     input::Denial,
+    offers::Offers,
     time::{Mono, Wall},
 };
 
@@ -50,7 +50,7 @@ pub struct Upstream {
     pub polling: Option<Mono>,
     pub heartbeating: bool,
     /// On offer and not acquired, from the last listing.
-    pub listed: BTreeMap<ExternalId, Listed>,
+    pub listed: Offers,
     pub acquires: BTreeMap<TaskId, Acquire>,
     /// Acquires of the last listing that have no answer yet, and whether one succeeded.
     pub batch_open: usize,
@@ -82,14 +82,6 @@ pub enum Standing {
     Deleted,
 }
 
-#[derive(Clone, Debug)]
-pub struct Listed {
-    pub task_type: TaskType,
-    pub unsupported: bool,
-    pub reason: NotAcquired,
-    pub since: Wall,
-}
-
 /// One intention as seen by this process.
 #[derive(Clone, Copy, Debug)]
 pub struct Acquire {
@@ -105,6 +97,8 @@ pub struct Acquire {
     pub silent: bool,
     /// Counts in the batch that decides on polling again at once.
     pub in_batch: bool,
+    /// It is for a cleanup, which others do not hold back.
+    pub cleanup: bool,
 }
 
 /// One unreported result as seen by this process.
@@ -141,7 +135,7 @@ impl Upstream {
             forgotten: false,
             polling: None,
             heartbeating: false,
-            listed: BTreeMap::new(),
+            listed: Offers::default(),
             acquires: BTreeMap::new(),
             batch_open: 0,
             batch_won: false,
@@ -160,9 +154,10 @@ impl Upstream {
         }
     }
 
-    /// Whether it gets no further acquire for now: one that does not answer may hold one slot, not all that others need.
-    pub fn is_held_back(&self) -> bool {
-        let mut in_flight = self.acquires.values().filter(|acquire| acquire.in_flight);
+    /// Whether it gets no further acquire for now: one that does not answer may hold one slot, not all that others need. A cleanup
+    /// waits for no other acquires than those of cleanups.
+    pub fn is_held_back(&self, cleanup: bool) -> bool {
+        let mut in_flight = self.acquires.values().filter(|acquire| acquire.in_flight && (acquire.cleanup || !cleanup));
         if self.mute { in_flight.next().is_some() } else { in_flight.any(|acquire| acquire.silent) }
     }
 

@@ -85,6 +85,18 @@ pub fn log(ids: &Ids, note: &Note) {
         Note::StoreFailing { reason } => {
             error!(%reason, reason_code = "STORE_FAILING", "the journal can't write: nothing new is taken");
         }
+        Note::Admission { runner, turn } => match turn.closed {
+            Some(refusal) => warn!(
+                runner = runner.as_ref().map(tracing::field::display), code = %turn.resource.reason(), reason = %refusal,
+                "the host is too full: no {} until it is not", turn.claim
+            ),
+            None => info!(
+                runner = runner.as_ref().map(tracing::field::display),
+                code = %turn.resource.reason(),
+                "the host has room again for {}",
+                turn.claim
+            ),
+        },
         Note::StoreRecovered => info!("the journal writes again"),
         Note::Draining { mode, grace, reason, open } => {
             info!(mode = mode.word(), ?grace, %reason, open, "draining: nothing new is taken");

@@ -13,13 +13,24 @@ use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
 
 use crate::{
     config::{Config, UpstreamKind},
-    core::{effect::Call, id::UpstreamName, input::Answer, record::Host},
+    core::{
+        effect::Call,
+        id::{TaskType, UpstreamName},
+        input::Answer,
+        record::Host,
+        task::Kind,
+    },
 };
 
 /// One configured upstream.
 pub trait Upstream: Send + Sync + 'static {
     /// "harness", …: for display and for `Origin.upstream_kind`.
     fn kind(&self) -> &'static str;
+
+    /// Task types that always play the same part in a stage, so that a runner need not say so.
+    fn known_kinds(&self) -> Vec<(TaskType, Kind)> {
+        Vec::new()
+    }
 
     /// Performs one call. A failure is an answer, too; the future ends within the adapter's own bound.
     fn perform(&self, call: Call) -> Pin<Box<dyn Future<Output = Answer> + Send + '_>>;

@@ -1,6 +1,7 @@
 //! Each limit that the Go client's authors named, and each we found besides: a test named after it, against the real binary or real
 //! sockets.
 
+mod admission;
 mod cancel;
 mod configuration;
 mod deadlines;
@@ -16,7 +17,9 @@ mod interface;
 #[allow(dead_code, reason = "shared with the tests of whole processes, which use all of it")]
 #[path = "../process/lab.rs"]
 mod lab;
+mod slots;
 mod small_handlers;
+mod stages;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -7,6 +7,7 @@ use std::{
 
 use dlite::core::{
     Core,
+    admission::{Amount, Limits},
     config::{Config, Upstream},
     effect::{Call, Effect, Note},
     id::{LinkId, TaskId, UpstreamName},
@@ -36,6 +37,7 @@ fn config() -> Config {
         report_retry_max: Duration::from_secs(1),
         acquire_recovery_max: Duration::from_secs(600),
         unregister_on_stop: false,
+        weight: 1,
     };
     Config {
         heartbeat_interval: Duration::from_secs(3600),
@@ -50,6 +52,9 @@ fn config() -> Config {
         attempts_max: 3,
         tasks_max: 5,
         payload_bytes_max: 1 << 20,
+        cleanup_reserve: 1,
+        kinds: BTreeMap::new(),
+        admission: Limits::default(),
         upstreams: vec![upstream("a"), upstream("b")],
     }
 }
@@ -67,7 +72,9 @@ impl Scene {
         }
         let handler = Handler {
             task_type: "WORK".into(),
+            kind: Kind::Standalone,
             class: "default".into(),
+            amount: Amount::default(),
             idempotent: false,
             default_timeout: None,
             extensions: Vec::new(),
@@ -128,6 +135,7 @@ impl Scene {
         let tasks = (0..tasks).map(|n| Listed {
             external_id: format!("t-{n}").into(),
             task_type: "WORK".into(),
+            kind: Kind::Standalone,
             unsupported: false,
         });
         let listing = Listing { tasks: tasks.collect(), aborts: Vec::new() };

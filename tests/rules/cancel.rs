@@ -68,6 +68,8 @@ fn limited(own: u64, run_time_max: Option<u64>) -> Rig {
     rig.register();
     let handler = Handler {
         task_type: TYPE.into(),
+        kind: Default::default(),
+        amount: Default::default(),
         class: "default".into(),
         idempotent: false,
         default_timeout: Some(Duration::from_secs(own)),
@@ -93,7 +95,7 @@ fn an_order_that_is_forced_is_answered_at_once_and_the_runner_still_told() {
     let lease = rig.accept();
     assert_eq!(cancel(&mut rig, task, None, true), Ok(()));
     assert_eq!(cancels(&mut rig), [(CancelReason::User, 0)]);
-    assert_eq!(ends(&mut rig), [(Outcome::Cancelled, "CANCELLED: not needed".to_owned())]);
+    assert_eq!(ends(&mut rig), [(Outcome::Cancelled, "TASK_CANCELLED: not needed".to_owned())]);
     // What the runner says of it now is refused, and changes nothing.
     rig.result(lease, Finish::of(Outcome::Succeeded, None));
     assert!(rig.orders.iter().any(|order| matches!(order, Order::Refuse { reason: Reason::LeaseLost, .. })));
@@ -124,7 +126,7 @@ fn the_first_reason_stands_when_another_comes() {
     abort(&mut rig, "a");
     assert_eq!(cancels(&mut rig), [(CancelReason::User, 600), (CancelReason::User, 30)]);
     rig.pass(PATIENCE);
-    assert_eq!(ends(&mut rig), [(Outcome::Cancelled, "CANCELLED: not needed".to_owned())]);
+    assert_eq!(ends(&mut rig), [(Outcome::Cancelled, "TASK_CANCELLED: not needed".to_owned())]);
 }
 
 #[test]
@@ -138,7 +140,7 @@ fn a_deadline_holds_beside_a_grace_that_is_longer() {
     rig.pass(SECOND);
     assert_eq!(cancels(&mut rig), [(CancelReason::User, 30)], "the reason stays, the grace does not");
     rig.pass(PATIENCE);
-    assert_eq!(ends(&mut rig), [(Outcome::Cancelled, "CANCELLED: not needed".to_owned())]);
+    assert_eq!(ends(&mut rig), [(Outcome::Cancelled, "TASK_CANCELLED: not needed".to_owned())]);
 }
 
 #[test]
@@ -163,7 +165,7 @@ fn a_runner_that_ignores_the_deadline_loses_the_task() {
     rig.pass(100 * SECOND);
     assert_eq!(cancels(&mut rig), [(CancelReason::Deadline, 30)]);
     rig.pass(PATIENCE);
-    assert_eq!(ends(&mut rig), [(Outcome::TimedOut, "DEADLINE: the task's time is over".to_owned())]);
+    assert_eq!(ends(&mut rig), [(Outcome::TimedOut, "DEADLINE_EXCEEDED: the task's time is over".to_owned())]);
     rig.result(lease, Finish::of(Outcome::Succeeded, None));
     assert_eq!(ends(&mut rig), []);
 }
@@ -177,7 +179,7 @@ fn a_task_whose_time_was_over_when_it_came_is_never_given_to_a_runner() {
     rig.pass(10 * SECOND);
     rig.answer(Answer::Acquire { task, result: Ok(Box::new(with_timeout(10))) });
     assert!(!rig.orders.iter().any(|order| matches!(order, Order::Assign(_))));
-    let text = "DEADLINE: the task's time was over before it could start";
+    let text = "DEADLINE_EXCEEDED: the task's time was over before it could start";
     assert_eq!(ends(&mut rig), [(Outcome::TimedOut, text.to_owned())]);
 }
 

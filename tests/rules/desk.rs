@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 use dlite::core::{
     Core,
+    admission::{Amount, Limits, Usage},
     config::{Config, Upstream},
     effect::{Call, Effect, Order},
     id::{ExternalId, InstanceId, LeaseId, LinkId, Lsn, RunnerId, SlotClass, TaskId, TaskType, UpstreamName},
@@ -145,6 +146,7 @@ impl Desk {
         let task = |id: &&str| Listed {
             external_id: ExternalId::from(*id),
             task_type: TaskType::from("build"),
+            kind: Kind::Standalone,
             unsupported: false,
         };
         let aborts = aborts.iter().map(|id| ExternalId::from(*id)).collect();
@@ -172,7 +174,9 @@ impl Desk {
     ) -> Vec<String> {
         let handler = Handler {
             task_type: TaskType::from("build"),
+            kind: Kind::Standalone,
             class: SlotClass::from("default"),
+            amount: Amount::default(),
             idempotent,
             default_timeout: None,
             extensions: Vec::new(),
@@ -206,7 +210,7 @@ impl Desk {
     }
 
     pub fn beat(&mut self, link: u64, leases: &[LeaseId]) -> Vec<String> {
-        self.frame(link, 0, Frame::Heartbeat { id: 1, leases: leases.to_vec(), healthy: true })
+        self.frame(link, 0, Frame::Heartbeat { id: 1, leases: leases.to_vec(), healthy: true, usage: Usage::new() })
     }
 
     /// Time passes while the runner on the second link says that it is there.
@@ -308,6 +312,9 @@ fn config() -> Config {
         attempts_max: 3,
         tasks_max: 100,
         payload_bytes_max: 1 << 20,
+        cleanup_reserve: 1,
+        kinds: BTreeMap::new(),
+        admission: Limits::default(),
         upstreams: vec![Upstream {
             name: UpstreamName::from(MANAGER),
             poll_interval: Duration::from_secs(10),
@@ -318,6 +325,7 @@ fn config() -> Config {
             report_retry_max: Duration::from_secs(60),
             acquire_recovery_max: Duration::from_secs(600),
             unregister_on_stop: false,
+            weight: 1,
         }],
     }
 }

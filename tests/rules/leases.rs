@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use dlite::core::{
+    admission::Amount,
     id::{LeaseId, SlotClass, TaskType},
     input::{Frame, Handler},
-    task::{Outcome, Retry, State},
+    task::{Kind, Outcome, Retry, State},
 };
 
 use super::desk::{Desk, LEASE, TASK, error, result, spec};
@@ -223,7 +224,9 @@ fn a_handlers_own_limit_is_enforced() {
     let mut desk = Desk::bare();
     let handler = Handler {
         task_type: TaskType::from("build"),
+        kind: Kind::Standalone,
         class: SlotClass::from("default"),
+        amount: Amount::default(),
         idempotent: false,
         default_timeout: Some(Duration::from_secs(20)),
         extensions: Vec::new(),

@@ -1,14 +1,17 @@
 //! The core's rules: input in, exact effects out, no mocks.
 
+mod admission;
 mod attach;
 mod cancel;
 mod denials;
 mod desk;
 mod drain;
 mod hand_back;
+mod host;
 mod intake;
 mod leases;
 mod reports;
 mod restart;
+mod slots;
 mod support;
 mod unsupported;

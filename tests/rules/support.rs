@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 use dlite::core::{
     self, Core,
+    admission::{Amount, Limits},
     command::Refusal,
     config::{Config, Upstream},
     effect::{Answerable, Call, Effect, Note, Order},
@@ -164,7 +165,9 @@ impl Rig {
     pub fn attach(&mut self, idempotent: bool) {
         let handler = Handler {
             task_type: TYPE.into(),
+            kind: Kind::Standalone,
             class: SlotClass::from("default"),
+            amount: Amount::default(),
             idempotent,
             default_timeout: None,
             extensions: Vec::new(),
@@ -192,8 +195,12 @@ impl Rig {
     /// A poll of now lists these.
     pub fn list(&mut self, tasks: &[&str]) {
         self.pass(Duration::from_secs(4));
-        let listed =
-            |id: &&str| Listed { external_id: ExternalId::from(*id), task_type: TYPE.into(), unsupported: false };
+        let listed = |id: &&str| Listed {
+            external_id: ExternalId::from(*id),
+            task_type: TYPE.into(),
+            kind: Kind::Standalone,
+            unsupported: false,
+        };
         self.answer(Answer::Poll(Ok(Listing { tasks: tasks.iter().map(listed).collect(), aborts: Vec::new() })));
     }
 
@@ -315,6 +322,9 @@ fn config() -> Config {
         attempts_max: 3,
         tasks_max: 100,
         payload_bytes_max: 1 << 20,
+        cleanup_reserve: 1,
+        kinds: BTreeMap::new(),
+        admission: Limits::default(),
         upstreams: vec![Upstream {
             name: MANAGER.into(),
             poll_interval: seconds(3),
@@ -325,6 +335,7 @@ fn config() -> Config {
             report_retry_max: seconds(60),
             acquire_recovery_max: seconds(600),
             unregister_on_stop: false,
+            weight: 1,
         }],
     }
 }

@@ -7,7 +7,9 @@ use dlite::{
         effect::{NotAcquired, Note},
         task::Outcome,
     },
-    proto::runner::v1::{CancelReason, TaskError, TaskOutcome, TaskResult, attach_request::Frame},
+    proto::runner::v1::{
+        CancelReason, Heartbeat, HostUsage, TaskError, TaskOutcome, TaskResult, attach_request::Frame,
+    },
 };
 use tonic::Code;
 
@@ -150,4 +152,31 @@ async fn a_freed_slot_takes_the_next_listed_task_at_once() {
         stub.report(external_id).await;
     }
     assert_eq!(stub.read(|book| book.polls), 1);
+}
+
+#[tokio::test]
+async fn a_runner_whose_host_is_full_gets_nothing_new_until_it_is_not() {
+    let daemon = Place::new().start().await;
+    let mut peer = daemon.attach("runner", "WORK", 4).await;
+    let says = |heartbeat_id, memory_fraction| {
+        let usage = Some(HostUsage { memory_fraction: Some(memory_fraction), ..HostUsage::default() });
+        Frame::Heartbeat(Heartbeat { heartbeat_id, usage, ..Heartbeat::default() })
+    };
+    let is_refusal = |reason: &NotAcquired| reason.to_string() == "admission: memory 95 % > 90 %";
+    peer.say(says(1, 0.95)).await;
+    peer.heartbeat_ack().await;
+    daemon.stub.offer("a", "WORK");
+    daemon
+        .noted(|note| match note {
+            Note::NotAcquired { reason, .. } if is_refusal(reason) => Some(()),
+            _ => None,
+        })
+        .await;
+    daemon.stub.polls(3).await;
+    assert_eq!(daemon.stub.read(|book| book.acquires), 0);
+    // What is no share says nothing, so that nothing is known of the host any more.
+    peer.say(says(2, f32::NAN)).await;
+    peer.heartbeat_ack().await;
+    assert_eq!(peer.assignment().await.task.expect("a task").payload.expect("a payload").inline, b"a"[..]);
+    daemon.stop().await;
 }

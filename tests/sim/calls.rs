@@ -4,15 +4,14 @@
 use super::{
     core::{effect::Call, id::UpstreamName, input::Input},
     hub::{Event, Fate, Hub},
-    manager,
-    plan::{self, MANAGER},
+    manager, plan,
     queue::MS,
     world::World,
 };
 
 impl World {
     /// Sends a call over a network that may lose, delay or double it. Every call is answered, by silence at the latest.
-    pub fn call(&mut self, process: u32, call: Call) {
+    pub fn call(&mut self, process: u32, upstream: UpstreamName, call: Call) {
         let hub = &mut self.hub;
         let mut fate = Fate {
             request_lost: hub.goes_wrong(hub.plan.lost_requests),
@@ -24,16 +23,17 @@ impl World {
         let repeatable = !matches!(&call, Call::Report { report, .. } if report.hand_back);
         if hub.goes_wrong(hub.plan.doubled) && repeatable {
             let later = delay + hub.random.below(500 * MS);
-            hub.after(later, Event::Call { process, call: call.clone(), fate: Fate { echo: true, ..fate } });
+            let (call, fate) = (call.clone(), Fate { echo: true, ..fate });
+            hub.after(later, Event::Call { process, upstream: upstream.clone(), call, fate });
         }
         if fate.request_lost || fate.answer_lost {
             let answer = manager::unanswered(&call);
-            let input = Input::Answered { upstream: UpstreamName::from(MANAGER), answer };
+            let input = Input::Answered { upstream: upstream.clone(), answer };
             hub.after(plan::CALL_TIMEOUT, Event::Inbox { process, input });
             fate.answer_lost = true;
         }
         if !fate.request_lost {
-            hub.after(delay, Event::Call { process, call, fate });
+            hub.after(delay, Event::Call { process, upstream, call, fate });
         }
     }
 
@@ -42,14 +42,14 @@ impl World {
         hub.latency() + if late { hub.random.below(plan::LATE_MAX / 2) } else { 0 }
     }
 
-    pub fn called(&mut self, process: u32, call: &Call, fate: Fate) {
-        let answer = self.manager.serve(&mut self.hub, call);
+    pub fn called(&mut self, process: u32, upstream: UpstreamName, call: &Call, fate: Fate) {
+        let answer = self.manager.serve(&mut self.hub, &upstream, call);
         self.hub.say(|| format!("  manager: {call:?} -> {answer:?} {fate:?}"));
         if fate.echo || fate.answer_lost {
             return;
         }
         let delay = Self::call_delay(&mut self.hub);
-        let input = Input::Answered { upstream: UpstreamName::from(MANAGER), answer };
+        let input = Input::Answered { upstream, answer };
         self.hub.after(delay, Event::Inbox { process, input });
     }
 }

@@ -5,15 +5,17 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{
+    admission::Admission,
     core::{
         Core,
-        effect::{Answerable, Call, Decision, Effect, Note, Order},
+        effect::{Answerable, Call, Decision, Effect, NotAcquired, Note, Order},
         id::{ExternalId, LeaseId, LinkId, SlotClass, TaskId, UpstreamName},
         input::{AcquireError, Answer, Frame, Input, ReportError},
-        task::{Finish, Retry, State},
+        task::{Finish, Kind, Retry, State},
     },
     facts::Facts,
-    plan::{MANAGER, Profile},
+    plan::{Plan, Profile},
+    queue::At,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +31,8 @@ pub struct Checks {
     /// Counted frames the core took in and did not acknowledge yet, by stream.
     heard: BTreeMap<LinkId, VecDeque<(u64, Heard)>>,
     /// Leases that use a slot, by stream, as the protocol counts them.
-    outstanding: BTreeMap<LinkId, BTreeMap<LeaseId, SlotClass>>,
+    outstanding: BTreeMap<LinkId, BTreeMap<LeaseId, (SlotClass, Kind)>>,
+    admission: Admission,
     /// Tasks whose handler must not start any more.
     started_for_good: BTreeSet<TaskId>,
     running: BTreeMap<TaskId, BTreeSet<LeaseId>>,
@@ -117,8 +120,21 @@ impl Checks {
 
     // === what the core is told ===
 
+    /// A task is on offer.
+    pub fn offered(&mut self, id: &ExternalId, kind: Kind) {
+        self.admission.offered(id, kind);
+    }
+
+    /// A record was made just now.
+    pub fn decided(&mut self, now: At, plan: &Plan, body: &[u8]) {
+        if let Err((promise, detail)) = self.admission.decided(now, plan, body) {
+            self.violated(promise, || detail);
+        }
+    }
+
     /// Before the core sees `input`.
     pub fn hears(&mut self, process: u32, input: &Input) {
+        self.admission.hears(process, input);
         match input {
             Input::Received { link, sequence, frame } if frame.is_counted() => {
                 let said = match frame {
@@ -161,8 +177,8 @@ impl Checks {
     }
 
     /// After the core took in an abort: if no handler can have started, none may start once this is durable.
-    pub fn abort_taken(&mut self, core: &Core, process: u32, last: u64, id: &ExternalId) {
-        let Some(task) = core.ledger().open(&UpstreamName::from(MANAGER), id) else { return };
+    pub fn abort_taken(&mut self, core: &Core, process: u32, last: u64, upstream: &UpstreamName, id: &ExternalId) {
+        let Some(task) = core.ledger().open(upstream, id) else { return };
         let startable = match core.ledger().task(task).map(|task| &task.state) {
             None | Some(State::Waiting { .. } | State::Assigned(_)) => false,
             Some(State::Accepted(_) | State::Finished { .. }) => return,
@@ -206,6 +222,13 @@ impl Checks {
             }
             Effect::Call { call: Call::Report { task, report }, .. } => self.posted(process, *task, report),
             Effect::Send { link, order } => self.ordered(*link, order, profile),
+            Effect::Note(Note::NotAcquired { external_id, reason, .. }) => {
+                let refused = matches!(reason, NotAcquired::Admission(_) | NotAcquired::StartRate { .. });
+                let cleanup = self.admission.kind(external_id) == Kind::SessionCleanup;
+                self.demand(!(refused && cleanup), "admission never refuses a cleanup", || {
+                    format!("{external_id}: {reason}")
+                });
+            }
             Effect::Note(Note::Reported(summary)) => {
                 let durable = self.facts.ended.contains(&summary.task) || self.facts.minimized.contains(&summary.task);
                 self.demand(durable, "reported means durable", || summary.task.to_string());
@@ -270,11 +293,19 @@ impl Checks {
                     return;
                 };
                 let leases = self.outstanding.entry(link).or_default();
-                leases.insert(lease, handler.class.clone());
-                let used = leases.values().filter(|class| **class == handler.class).count();
+                leases.insert(lease, (handler.class.clone(), assignment.spec.kind));
+                let others = |kind: &Kind| *kind != Kind::SessionCleanup;
+                let of_class = leases.values().filter(|(class, _)| *class == handler.class);
+                let used = of_class.clone().count();
+                let by_others = of_class.filter(|(_, kind)| others(kind)).count();
+                let kept = profile.kept_for_cleanups(&handler.class) as usize;
                 let most = profile.slots.get(&handler.class).copied().unwrap_or(0) as usize;
                 self.demand(used <= most, "credits bound what is outstanding", || {
                     format!("{link}: {used} of {most} slots of class {}", handler.class)
+                });
+                let stays_free = !others(&assignment.spec.kind) || by_others + kept <= most;
+                self.demand(stays_free, "slots are kept for cleanups", || {
+                    format!("{link}: {by_others} of {most} slots of class {}, {kept} are kept", handler.class)
                 });
             }
             Order::Refuse { sequence, lease, .. } => {

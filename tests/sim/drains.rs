@@ -7,7 +7,6 @@ use super::{
     core::{
         command::Command,
         drain::{ENDING_MAX, Mode, Phase, REPORTS_MAX},
-        record::Record,
         time::{Mono, Now},
     },
     hub::Event,
@@ -69,21 +68,13 @@ impl Process {
 impl World {
     /// After a turn, before its records are handed on. `drained`: nothing was to be taken before it.
     pub fn check_drain(&mut self, now: Now, drained: bool) {
+        let Some(process) = &self.process else { return };
+        let phase = process.core.phase();
+        self.take_entries(drained && phase != Phase::Serving);
         let Some(process) = &mut self.process else { return };
         let checks = &mut self.hub.checks;
-        let phase = process.core.phase();
         if (phase != Phase::Serving) != process.drain.is_some() {
             checks.violated("a drain begins and ends by an order", || format!("{phase:?} with {:?}", process.drain));
-        }
-        while let Some(entry) = process.core.next_entry() {
-            if drained
-                && phase != Phase::Serving
-                && let Some(body) = &entry.body
-                && let Ok(Record::IntentionOpened { external_id, .. }) = Record::decode(body)
-            {
-                checks.violated("nothing is acquired while the delegate drains", || external_id.to_string());
-            }
-            process.writer.queue(entry);
         }
         if phase == Phase::Drained {
             let ledger = process.core.ledger();

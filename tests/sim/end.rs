@@ -79,7 +79,9 @@ impl World {
             }
         }
         // At the interval minus a tenth, once for each acquired task, and once for each start.
-        let polls = self.hub.now / (3_600 * MS) + checks.acquired + u64::from(self.processes) * 2 + 2;
+        let upstreams = self.hub.plan.upstreams.len() as u64;
+        let each = self.hub.now / (3_600 * MS) + u64::from(self.processes) * 2 + 2;
+        let polls = each * upstreams + checks.acquired;
         let doubled = if self.hub.plan.doubled > 0 { self.manager.polls / 4 + 10 } else { 0 };
         if self.manager.polls > polls + doubled {
             checks.violated("polls keep their cadence", || format!("{} polls, {polls} expected", self.manager.polls));

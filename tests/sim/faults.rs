@@ -1,7 +1,7 @@
 //! What goes wrong, and the moment from which nothing does any more.
 
 use super::{
-    core::command::Command,
+    core::{command::Command, input::Input},
     hub::Event,
     plan::Fault,
     queue::{MS, SEC},
@@ -66,7 +66,20 @@ impl World {
             Fault::DrainDelegate => self.order_drain(),
             Fault::ResumeDelegate => self.order(Command::Resume),
             Fault::SignalDelegate => self.signal(),
+            Fault::Pressure => {
+                self.memory = *hub.random.pick(&[40, 70, 76, 80, 84, 86, 89, 91, 99]);
+                self.look_at_host();
+            }
+            Fault::Strain => runner.strain(hub),
             Fault::CutLink | Fault::RetireRunner | Fault::Drain => {}
+        }
+    }
+
+    /// The delegate is told how full its host is.
+    pub fn look_at_host(&mut self) {
+        if let Some(process) = self.process.as_ref().map(|process| process.number) {
+            let input = Input::Pressure(self.usage());
+            self.hub.after(MS, Event::Inbox { process, input });
         }
     }
 
@@ -82,6 +95,8 @@ impl World {
         }
         // What is drained for good takes nothing.
         self.order(Command::Resume);
+        self.memory = 40;
+        self.look_at_host();
         self.hub.after(SEC, Event::Look);
     }
 }

@@ -6,7 +6,7 @@ use super::{
     checks::Checks,
     core::{
         effect::{Call, Order},
-        id::{LeaseId, LinkId},
+        id::{LeaseId, LinkId, UpstreamName},
         input::Input,
     },
     plan::Plan,
@@ -37,6 +37,7 @@ pub enum Event {
     /// A call arrives at the manager.
     Call {
         process: u32,
+        upstream: UpstreamName,
         call: Call,
         fate: Fate,
     },

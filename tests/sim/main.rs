@@ -17,6 +17,7 @@ mod core;
 #[path = "../../src/reason.rs"]
 mod reason;
 
+mod admission;
 mod calls;
 mod checks;
 mod disk;

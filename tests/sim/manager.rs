@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::{
     core::{
         effect::{Answerable, Call},
-        id::{ExternalId, TaskType},
+        id::{ExternalId, TaskType, UpstreamName},
         input::{AcquireError, Answer, CallError, Listed, Listing, Registered, ReportError, Standing},
         record::Host,
         task::{Finish, Kind, Payload, Priority, Spec},
@@ -36,6 +36,8 @@ pub struct Manager {
 #[derive(Debug)]
 pub struct Offer {
     pub id: ExternalId,
+    /// Under which name it is offered.
+    pub upstream: UpstreamName,
     pub spec: Spec,
     pub place: Place,
     temper: Temper,
@@ -100,8 +102,8 @@ impl Manager {
         };
         let os = random.pick(&["linux", "linux", "linux", "darwin"]);
         let spec = Spec {
+            kind: plan::kind_of(&task_type),
             task_type,
-            kind: Kind::Standalone,
             priority: *random.pick(&[Priority::High, Priority::Normal, Priority::Low]),
             payload: Some(Payload { content_type: "text/plain".into(), content: Bytes::from(format!("task {nth}")) }),
             labels: BTreeMap::from([("os".to_owned(), (*os).to_owned())]),
@@ -115,9 +117,13 @@ impl Manager {
             unsupported: None,
         };
         let id = ExternalId::from(format!("e-{nth}"));
+        let names: Vec<&UpstreamName> = hub.plan.upstreams.keys().collect();
+        let upstream = names[nth % names.len()].clone();
+        hub.checks.offered(&id, spec.kind);
         hub.say(|| format!("manager: offers {id} ({}, {temper:?}, timeout {timeout:?})", spec.task_type));
         self.offers.push(Offer {
             id,
+            upstream,
             spec,
             place: Place::Listed,
             temper,
@@ -173,7 +179,7 @@ impl Manager {
     }
 
     /// Does what a call asks for and says what comes of it.
-    pub fn serve(&mut self, hub: &mut Hub, call: &Call) -> Answer {
+    pub fn serve(&mut self, hub: &mut Hub, upstream: &UpstreamName, call: &Call) -> Answer {
         if hub.now < self.outage_until {
             // As from a proxy before it, which knows of no task.
             return unanswered(call);
@@ -195,15 +201,21 @@ impl Manager {
                 if self.forgot {
                     return Answer::Poll(Ok(Listing::default()));
                 }
-                let listed = self.offers.iter().filter(|offer| offer.place == Place::Listed);
+                let ours = |offer: &&Offer| offer.place == Place::Listed && offer.upstream == *upstream;
+                let listed = self.offers.iter().filter(ours);
                 let tasks = listed
                     .map(|offer| Listed {
                         external_id: offer.id.clone(),
                         task_type: offer.spec.task_type.clone(),
+                        // Some upstreams tell, some do not.
+                        kind: if offer.spec.hand_back { offer.spec.kind } else { Kind::Standalone },
                         unsupported: false,
                     })
                     .collect();
-                Answer::Poll(Ok(Listing { tasks, aborts: std::mem::take(&mut self.aborts) }))
+                let (told, kept) =
+                    std::mem::take(&mut self.aborts).into_iter().partition(|id| self.offer(id).upstream == *upstream);
+                self.aborts = kept;
+                Answer::Poll(Ok(Listing { tasks, aborts: told }))
             }
             Call::Acquire { task, external_id, .. } => {
                 // Forgotten or not, what was assigned to this identity is its own.

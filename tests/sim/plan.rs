@@ -4,17 +4,20 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     core::{
+        admission::{Amount, Limits, Marks, Resource, Starts},
         config::{Config, Upstream},
         id::{SlotClass, TaskType, UpstreamName},
         input::Handler,
         planted::Bug,
+        task::Kind,
     },
     queue::{At, MS, SEC},
     random::Random,
 };
 
-/// The one manager's name.
+/// The manager's names: it may be two upstreams at once.
 pub const MANAGER: &str = "manager";
+pub const RIVAL: &str = "rival";
 /// Longest time between two processing steps of a call; below what the core waits before it believes a listing.
 pub const LATE_MAX: u64 = 3 * SEC;
 /// A call without an answer is given up after this long, as an adapter does.
@@ -24,7 +27,14 @@ pub const HEARTBEAT: Duration = Duration::from_secs(5);
 pub const LEASE_TTL: Duration = Duration::from_secs(20);
 pub const DRAIN_GRACE: Duration = Duration::from_secs(20);
 
-const TYPES: [&str; 4] = ["build", "test", "deploy", "scan"];
+const TYPES: [&str; 4] = ["setup", "cleanup", "step", "scan"];
+const KINDS: [Kind; 4] = [Kind::SessionSetup, Kind::SessionCleanup, Kind::SessionExecute, Kind::Standalone];
+
+/// Marks of the host's memory, and the points by which steps pass longer.
+pub const MEMORY: Marks = Marks { high: 85, low: 75 };
+pub const MARGIN: u8 = 5;
+/// Slots kept for cleanups.
+pub const RESERVE: u32 = 1;
 
 /// What goes wrong in a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,9 +63,11 @@ pub enum Fault {
     ResumeDelegate,
     /// A signal to the delegate's process; more often than not it is not the only one.
     SignalDelegate,
+    Pressure,
+    Strain,
 }
 
-const FAULTS: [Fault; 22] = [
+const FAULTS: [Fault; 24] = [
     Fault::CutLink,
     Fault::HalfOpenLink,
     Fault::CrashRunner,
@@ -78,6 +90,8 @@ const FAULTS: [Fault; 22] = [
     Fault::DrainDelegate,
     Fault::ResumeDelegate,
     Fault::SignalDelegate,
+    Fault::Pressure,
+    Fault::Strain,
 ];
 
 #[derive(Clone, Debug)]
@@ -86,6 +100,12 @@ pub struct Plan {
     /// The last task is submitted and the last fault happens before this.
     pub faults_end: At,
     pub runners: Vec<Profile>,
+    /// Weights of the upstreams, by name.
+    pub upstreams: BTreeMap<UpstreamName, u32>,
+    /// Absent: stages begin as they come.
+    pub starts: Option<Starts>,
+    /// Nothing goes wrong, so that everything must be prompt and exact.
+    pub calm: bool,
     /// The faults of this history; empty: none happen.
     pub faults: Vec<Fault>,
     /// Mean time between two faults.
@@ -138,10 +158,14 @@ impl Plan {
         };
         let idempotent: Vec<bool> = TYPES.iter().map(|_| random.chance(500)).collect();
         let runners = random.between(1, 4);
+        let names = if random.chance(500) { vec![MANAGER] } else { vec![MANAGER, RIVAL] };
         Self {
             tasks: random.between(5, 30) as usize,
             faults_end: random.between(20, 120) * SEC,
             runners: (0..runners).map(|nth| Profile::draw(random, nth == 0, &idempotent)).collect(),
+            upstreams: names.into_iter().map(|name| (UpstreamName::from(name), random.between(1, 3) as u32)).collect(),
+            starts: random.chance(300).then(|| Starts { per_second: random.between(1, 3) as u32, burst: 2 }),
+            calm,
             faults,
             fault_every: random.between(500 * MS, 15 * SEC),
             crash_at_effect,
@@ -175,17 +199,30 @@ impl Plan {
             attempts_max: 5,
             tasks_max: 20,
             payload_bytes_max: 1 << 20,
-            upstreams: vec![Upstream {
-                name: UpstreamName::from(MANAGER),
-                poll_interval: Duration::from_secs(4),
-                heartbeat_interval: Duration::from_secs(30),
-                task_types: Vec::new(),
-                report_age_max: Duration::from_secs(24 * 3600),
-                report_retry_min: Duration::from_millis(500),
-                report_retry_max: Duration::from_secs(20),
-                acquire_recovery_max: Duration::from_secs(600),
-                unregister_on_stop: false,
-            }],
+            cleanup_reserve: RESERVE,
+            kinds: TYPES.into_iter().map(TaskType::from).zip(KINDS).collect(),
+            admission: Limits {
+                marks: BTreeMap::from([(Resource::Memory, MEMORY)]),
+                execute_margin: MARGIN,
+                starts: self.starts,
+                ..Limits::default()
+            },
+            upstreams: self
+                .upstreams
+                .iter()
+                .map(|(name, weight)| Upstream {
+                    name: name.clone(),
+                    weight: *weight,
+                    poll_interval: Duration::from_secs(4),
+                    heartbeat_interval: Duration::from_secs(30),
+                    task_types: Vec::new(),
+                    report_age_max: Duration::from_secs(24 * 3600),
+                    report_retry_min: Duration::from_millis(500),
+                    report_retry_max: Duration::from_secs(20),
+                    acquire_recovery_max: Duration::from_secs(600),
+                    unregister_on_stop: false,
+                })
+                .collect(),
             planted,
         }
     }
@@ -209,6 +246,9 @@ impl Profile {
             }
             handlers.push(Handler {
                 task_type: TaskType::from(task_type),
+                // The configuration knows.
+                kind: Kind::Standalone,
+                amount: Amount::default(),
                 class: random.pick(&classes).clone(),
                 // A runner may know better than the rest how its handler behaves.
                 idempotent: *idempotent ^ random.chance(50),
@@ -221,12 +261,25 @@ impl Profile {
         Self { handlers, slots, sloppy: random.chance(250) }
     }
 
+    /// Slots of a class that only cleanups may use.
+    pub fn kept_for_cleanups(&self, class: &SlotClass) -> u32 {
+        let mut handlers = self.handlers.iter().filter(|handler| handler.class == *class);
+        let shared = handlers.any(|handler| kind_of(&handler.task_type) == Kind::SessionCleanup);
+        let most = self.slots.get(class).copied().unwrap_or(0);
+        if shared { RESERVE.min(most.saturating_sub(1)) } else { 0 }
+    }
+
     pub fn handler(&self, task_type: &TaskType, labels: &BTreeMap<String, String>) -> Option<&Handler> {
         self.handlers.iter().find(|handler| {
             handler.task_type == *task_type
                 && handler.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
         })
     }
+}
+
+pub fn kind_of(task_type: &TaskType) -> Kind {
+    let nth = TYPES.iter().position(|name| *name == task_type.as_str());
+    nth.map_or(Kind::Standalone, |nth| KINDS[nth])
 }
 
 /// A task type, served or not.

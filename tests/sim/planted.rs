@@ -44,4 +44,10 @@ planted_bugs! {
     a_drain_that_forgets_an_acquire_is_found: DrainForgetsAcquire,
     a_drain_without_an_end_is_found: DrainWithoutEnd,
     an_acquire_during_a_drain_is_found: DrainAcquires,
+    a_stage_begun_on_a_full_host_is_found: PressureIgnored,
+    a_cleanup_refused_by_admission_is_found: CleanupRefused,
+    a_gate_without_hysteresis_is_found: HysteresisIgnored,
+    a_burst_of_stages_is_found: RampIgnored,
+    a_class_filled_without_a_slot_for_cleanups_is_found: ReserveIgnored,
+    an_upstream_that_starves_is_found: SharesIgnored,
 }

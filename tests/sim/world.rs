@@ -8,10 +8,12 @@ use super::{
     checks::Violation,
     core::{
         self, Core,
+        admission::{Resource, Usage},
         drain::Phase,
         effect::{Effect, Note, Order},
         input::{Answer, Frame, Input},
         planted::Bug,
+        record::Record,
         time::{Mono, Now, Wall},
     },
     disk::Disk,
@@ -37,6 +39,8 @@ pub struct World {
     pub disk: Disk,
     pub process: Option<Process>,
     pub processes: u32,
+    /// Of the host, in percent.
+    pub memory: u8,
     /// The wall clock against virtual time.
     pub wall: i64,
     pub planted: Option<Bug>,
@@ -118,6 +122,7 @@ impl World {
             disk: Disk::default(),
             process: None,
             processes: 0,
+            memory: 40,
             wall: WALL,
             planted,
             submitted: 0,
@@ -182,7 +187,7 @@ impl World {
                 self.hub.say(|| format!("  {link} > {order:?}"));
                 runner.ordered(&mut self.hub, link, order);
             }
-            Event::Call { process, call, fate } => self.called(process, &call, fate),
+            Event::Call { process, upstream, call, fate } => self.called(process, upstream, &call, fate),
             Event::Cue { runner, instance, cue } => {
                 let process = self.process.as_ref().map(|process| process.number);
                 let runner = &mut self.runners[runner];
@@ -227,7 +232,11 @@ impl World {
             backlog: VecDeque::new(),
             drain: None,
         });
-        self.perform();
+        self.turn(Some(Input::Pressure(self.usage())));
+    }
+
+    pub fn usage(&self) -> Usage {
+        Usage::from([(Resource::Memory, self.memory)])
     }
 
     /// Hands an event to the process it is for, or keeps it until that goes on.
@@ -279,8 +288,10 @@ impl World {
         };
         hub.say(|| format!("< {input:?}"));
         hub.checks.hears(process.number, &input);
-        let aborts = match &input {
-            Input::Answered { answer: Answer::Poll(Ok(listing)), .. } => listing.aborts.clone(),
+        let aborts: Vec<_> = match &input {
+            Input::Answered { upstream, answer: Answer::Poll(Ok(listing)) } => {
+                listing.aborts.iter().map(|id| (upstream.clone(), id.clone())).collect()
+            }
             _ => Vec::new(),
         };
         let beat = match &input {
@@ -298,19 +309,33 @@ impl World {
             hub.checks.beat_taken(&process.core, link, &named);
         }
         self.check_drain(now, drained);
-        let Some(process) = &mut self.process else { return };
-        for id in aborts {
-            self.hub.checks.abort_taken(&process.core, process.number, process.writer.last, &id);
+        for (upstream, id) in aborts {
+            let Some(process) = &self.process else { return };
+            self.hub.checks.abort_taken(&process.core, process.number, process.writer.last, &upstream, &id);
         }
         self.perform();
     }
 
-    /// Performs what the core wants, and may die before any of it.
-    fn perform(&mut self) {
+    /// What the core recorded goes to the writer; what it decided is judged at the moment of the decision. `drained`: nothing was to
+    /// be taken.
+    pub fn take_entries(&mut self, drained: bool) {
         let Some(process) = &mut self.process else { return };
         while let Some(entry) = process.core.next_entry() {
+            if let Some(body) = &entry.body {
+                self.hub.checks.decided(self.hub.now, &self.hub.plan, body);
+                if drained && let Ok(Record::IntentionOpened { external_id, .. }) = Record::decode(body) {
+                    let text = || external_id.to_string();
+                    self.hub.checks.violated("nothing is acquired while the delegate drains", text);
+                }
+            }
             process.writer.queue(entry);
         }
+    }
+
+    /// Performs what the core wants, and may die before any of it.
+    fn perform(&mut self) {
+        self.take_entries(false);
+        let Some(process) = &mut self.process else { return };
         process.writer.write(&mut self.hub, process.number);
         loop {
             let Some(process) = &mut self.process else { return };
@@ -329,7 +354,7 @@ impl World {
             };
             self.hub.checks.leaves(number, &effect, profile);
             match effect {
-                Effect::Call { call, .. } => self.call(number, call),
+                Effect::Call { upstream, call } => self.call(number, upstream, call),
                 Effect::Send { link, order } => {
                     let closes = matches!(order, Order::Close(_));
                     self.hub.send_down(link, order);

@@ -14,9 +14,10 @@ use super::{
 };
 use crate::{
     core::{
+        admission::{Amount, Resource, Usage},
         id::{LeaseId, SlotClass},
         input::{Frame, Handler, Held, Hello},
-        task::{Blame, Error, Extension, Finish, OUTPUTS_MAX, Outcome, Output, OutputValue, Payload, Retry},
+        task::{Blame, Error, Extension, Finish, Kind, OUTPUTS_MAX, Outcome, Output, OutputValue, Payload, Retry},
     },
     proto::runner::v1 as proto,
     reason::Reason,
@@ -96,12 +97,24 @@ fn read_handler(n: usize, handler: proto::Handler) -> Result<Handler, Broken> {
     map(&field("match_labels"), &handler.match_labels)?;
     Ok(Handler {
         task_type: handler.task_type.into(),
+        kind: match proto::TaskKind::try_from(handler.kind).unwrap_or_default() {
+            proto::TaskKind::Unspecified | proto::TaskKind::Standalone => Kind::Standalone,
+            proto::TaskKind::SessionSetup => Kind::SessionSetup,
+            proto::TaskKind::SessionExecute => Kind::SessionExecute,
+            proto::TaskKind::SessionCleanup => Kind::SessionCleanup,
+            proto::TaskKind::Pipeline => Kind::Pipeline,
+        },
+        amount: handler.default_resources.map(read_amount).unwrap_or_default(),
         class: class(handler.slot_class),
         idempotent: handler.idempotent,
         default_timeout: duration(&field("default_timeout"), handler.default_timeout)?,
         extensions: handler.extensions.into_iter().map(Into::into).collect(),
         match_labels: handler.match_labels,
     })
+}
+
+fn read_amount(resources: proto::ResourceRequest) -> Amount {
+    Amount { cpu_millis: resources.cpu_millis, memory_bytes: resources.memory_bytes, disk_bytes: resources.disk_bytes }
 }
 
 /// Reads any later frame. What breaks a bound comes back as a frame, too: it is refused in its turn, with its number.
@@ -174,7 +187,23 @@ fn read_heartbeat(heartbeat: proto::Heartbeat, ids: &Ids) -> Result<Frame, Broke
         id: heartbeat.heartbeat_id,
         leases: leases.collect::<Result<_, _>>()?,
         healthy: heartbeat.health != proto::RunnerHealth::Unhealthy as i32,
+        usage: heartbeat.usage.map(read_usage).unwrap_or_default(),
     })
+}
+
+/// Whole percents; what is no share is not known.
+fn read_usage(usage: proto::HostUsage) -> Usage {
+    let shares = [
+        (Resource::Cpu, usage.cpu_fraction),
+        (Resource::Memory, usage.memory_fraction),
+        (Resource::Disk, usage.disk_fraction),
+    ];
+    let known = shares.into_iter().filter_map(|(resource, share)| {
+        let share = share.filter(|share| (0.0..=1.0).contains(share))?;
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // it was just seen to be from 0 to 100
+        Some((resource, (share * 100.0).round() as u8))
+    });
+    known.collect()
 }
 
 fn read_decision(decision: proto::AssignmentDecision, ids: &Ids) -> Result<Frame, Broken> {

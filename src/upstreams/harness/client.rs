@@ -28,7 +28,7 @@ use crate::{
         id::{ExternalId, TaskType},
         input::{AcquireError, Answer, CallError, Listing, Registered, ReportError, Standing},
         record::Host,
-        task::{Identity, Spec},
+        task::{Identity, Kind, Spec},
     },
     upstreams::{
         Upstream,
@@ -316,6 +316,10 @@ impl Upstream for Harness {
             let outcome = self.send(&request, self.options.request_timeout).await;
             classify::told(&request, &outcome).map_or(Ok(()), Err)
         })
+    }
+
+    fn known_kinds(&self) -> Vec<(TaskType, Kind)> {
+        spec::kinds().collect()
     }
 
     fn perform(&self, call: Call) -> Pin<Box<dyn Future<Output = Answer> + Send + '_>> {

@@ -14,6 +14,7 @@ use super::{
     wire,
 };
 use crate::{
+    core::id::TaskType,
     core::task::{Identity, Kind, Payload, Priority, Secret, Spec},
     proto::upstream::harness::v1::TaskInfo,
 };
@@ -72,7 +73,12 @@ pub(super) fn spec(task: &wire::Task<'_>, account: &str, identity: &Identity, le
     spec
 }
 
-fn kind_of(task_type: &str) -> Kind {
+/// The part in a stage of the task types that are known to have one.
+pub(super) fn kinds() -> impl Iterator<Item = (TaskType, Kind)> {
+    KINDS.iter().map(|(name, kind)| (TaskType::from(*name), *kind))
+}
+
+pub(super) fn kind_of(task_type: &str) -> Kind {
     KINDS.iter().find(|(name, _)| *name == task_type).map_or(Kind::Standalone, |(_, kind)| *kind)
 }
 

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::{
     core::{
+        admission::{Resource, Usage},
         effect::{Assignment, Close, Decision, Order},
         id::{InstanceId, LeaseId, LinkId, RunnerId, SlotClass, TaskId},
         input::{Frame, Held, Hello, Input},
@@ -39,6 +40,8 @@ pub struct Runner {
     pub retired: bool,
     pub draining: bool,
     healthy: bool,
+    /// Of its host's memory, in percent.
+    memory: u8,
     slots: BTreeMap<SlotClass, u32>,
     /// Until when its heartbeats are starved while all else goes on.
     stalled_until: At,
@@ -112,6 +115,7 @@ impl Runner {
             retired: false,
             draining: false,
             healthy: true,
+            memory: 40,
             stalled_until: 0,
             link: None,
             work: BTreeMap::new(),
@@ -212,8 +216,14 @@ impl Runner {
         self.cue(hub, pause, Cue::Recover);
     }
 
+    /// Its host fills up, or empties.
+    pub fn strain(&mut self, hub: &mut Hub) {
+        self.memory = *hub.random.pick(&[40, 76, 86, 99]);
+    }
+
     pub fn recover(&mut self) {
         self.healthy = true;
+        self.memory = 40;
     }
 
     /// Wants to go: finishes what it has and starts anew.
@@ -262,7 +272,8 @@ impl Runner {
                 Stage::Finished(_) => !work.result_sent,
             });
             let leases = named.map(|(lease, _)| *lease).collect();
-            let frame = Frame::Heartbeat { id: link.beat, leases, healthy: self.healthy };
+            let usage = Usage::from([(Resource::Memory, self.memory)]);
+            let frame = Frame::Heartbeat { id: link.beat, leases, healthy: self.healthy, usage };
             self.say(hub, frame);
         }
         self.cue(hub, BEAT, Cue::Beat(id));

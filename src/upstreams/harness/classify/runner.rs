@@ -8,7 +8,7 @@ use crate::{
     },
     upstreams::harness::{
         request::{Request, check_task_id},
-        spec::runner::is_unsupported,
+        spec::{kind_of, runner::is_unsupported},
         wire::runner,
     },
 };
@@ -29,7 +29,8 @@ pub(in super::super) fn poll(request: &Request, outcome: &Outcome) -> Result<Lis
         } else {
             let unsupported = is_unsupported(&event.task_type);
             let external_id = ExternalId::from(event.task_id);
-            listing.tasks.push(Listed { external_id, task_type: event.task_type.into(), unsupported });
+            let kind = kind_of(&event.task_type);
+            listing.tasks.push(Listed { external_id, task_type: event.task_type.into(), kind, unsupported });
         }
     }
     Ok(listing)
