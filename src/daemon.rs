@@ -197,6 +197,7 @@ pub fn core_config(config: &Config) -> core::config::Config {
         revoke_margin: config.runners.revoke_margin,
         no_runner_timeout: config.runners.no_runner_timeout,
         attempts_max: config.runners.attempts_max,
+        session_ttl: config.sessions.ttl,
         tasks_max: usize::try_from(config.tasks_max).unwrap_or(usize::MAX),
         payload_bytes_max: convert::PAYLOAD_BYTES_MAX,
         upstreams: config.upstreams.iter().map(core_upstream).collect(),

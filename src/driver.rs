@@ -229,6 +229,7 @@ impl Driver {
             // Whoever asked may be gone.
             Event::Ask(Question::Status(answer)) => drop(answer.send(self.core.status())),
             Event::Ask(Question::Tasks(answer)) => drop(answer.send(self.core.task_list(now))),
+            Event::Ask(Question::Sessions(answer)) => drop(answer.send(self.core.session_list())),
             Event::Ask(Question::Task(name, answer)) => drop(answer.send(self.core.find_task(now, &name))),
             Event::Order(command, answer) => {
                 self.requests += 1;

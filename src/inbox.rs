@@ -9,7 +9,7 @@ use crate::{
         command::{Command, Refusal},
         id::LinkId,
         input::{Hello, Input},
-        status::{NotFound, Status, TaskDetail, TaskName, TaskStatus},
+        status::{NotFound, SessionStatus, Status, TaskDetail, TaskName, TaskStatus},
     },
     runners::link::Orders,
 };
@@ -35,5 +35,6 @@ pub enum Event {
 pub enum Question {
     Status(oneshot::Sender<Status>),
     Tasks(oneshot::Sender<Vec<TaskStatus>>),
+    Sessions(oneshot::Sender<Vec<SessionStatus>>),
     Task(TaskName, oneshot::Sender<Result<TaskDetail, NotFound>>),
 }

@@ -10,6 +10,7 @@ pub mod config;
 mod dev;
 mod run;
 mod runner;
+mod sessions;
 mod status;
 mod table;
 mod tasks;
@@ -54,6 +55,9 @@ enum Command {
     /// Look at tasks, and stop one
     #[command(subcommand)]
     Tasks(tasks::Command),
+    /// Look at open sessions, and end one
+    #[command(subcommand)]
+    Sessions(sessions::Command),
     /// List upstreams, and check the way to one
     #[command(subcommand)]
     Upstreams(Upstreams),
@@ -91,6 +95,7 @@ impl Cli {
             Command::Config(Config::Show(args)) => config::show(&args),
             Command::Status(args) => status::run(&args),
             Command::Tasks(command) => tasks::run(&command),
+            Command::Sessions(command) => sessions::run(&command),
             Command::Upstreams(Upstreams::Check(args)) => upstreams::check(&args),
             Command::Upstreams(Upstreams::List(args)) => upstreams::list(&args),
             Command::Runner(command) => runner::run(command),

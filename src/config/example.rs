@@ -82,7 +82,7 @@ fn assignment(option: &Opt, name: &str) -> String {
     };
     let value = match option.kind {
         Kind::Boolean | Kind::Count(..) => text.to_owned(),
-        Kind::Texts | Kind::Paths => {
+        Kind::Texts | Kind::Pointers | Kind::Paths => {
             let items: Vec<String> =
                 text.split(',').filter(|item| !item.is_empty()).map(|item| format!("{item:?}")).collect();
             format!("[{}]", items.join(", "))

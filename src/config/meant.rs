@@ -20,6 +20,7 @@ pub struct Config {
     pub log: Log,
     pub admin: Admin,
     pub runners: Runners,
+    pub sessions: Sessions,
     /// At least one, names unique, in the order of the file.
     pub upstreams: Vec<Upstream>,
 }
@@ -64,6 +65,13 @@ pub struct Runners {
     pub attempts_max: u32,
 }
 
+/// Stages, from setup to cleanup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sessions {
+    /// At most 30 days.
+    pub ttl: Duration,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
     pub name: String,
@@ -92,6 +100,8 @@ pub struct Upstream {
     pub family: Family,
     /// Announced; absent: nothing is.
     pub capacity: Option<u32>,
+    /// Each a task type, `=` and a JSON pointer.
+    pub session_pointers: Vec<String>,
     pub unregister_on_stop: bool,
     pub legacy_status_code: LegacyStatusCode,
     pub send_secret_in_body: bool,
@@ -170,6 +180,7 @@ impl Config {
                 no_runner_timeout: global.need("runners.no_runner_timeout"),
                 attempts_max: global.need("runners.attempts_max"),
             },
+            sessions: Sessions { ttl: global.need("sessions.ttl") },
             upstreams: settings.upstreams.iter().map(Upstream::build).collect(),
         }
     }
@@ -206,6 +217,7 @@ impl Upstream {
                 other => unknown_choice("upstreams[].family", other),
             },
             capacity: values.get("upstreams[].capacity"),
+            session_pointers: values.need("upstreams[].session_pointers"),
             unregister_on_stop: values.need("upstreams[].unregister_on_stop"),
             legacy_status_code: match values.need::<String>("upstreams[].legacy_status_code").as_str() {
                 "failed" => LegacyStatusCode::Failed,

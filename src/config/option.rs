@@ -70,6 +70,8 @@ pub enum Kind {
     Proxy,
     /// At most [`LIST_LEN_MAX`] of [`Kind::Text`]; in environment and flags with commas between.
     Texts,
+    /// At most [`LIST_LEN_MAX`] of a task type, `=` and a JSON pointer; in environment and flags with commas between.
+    Pointers,
     /// At most [`LIST_LEN_MAX`] of [`Kind::Path`]; in environment and flags with commas between.
     Paths,
 }

@@ -16,6 +16,7 @@ const PROTOCOL_MIN: Duration = Duration::from_millis(100);
 const POLL_MIN: Duration = Duration::from_millis(10);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const MONTH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// All options, in the order they are shown.
@@ -162,6 +163,14 @@ pub static OPTIONS: &[Opt] = &[
         kind: Kind::Count(1, 100),
         default: Default::Fixed("3"),
         doc: "Most attempts at one task, the first included. Only handlers declared idempotent are started twice.",
+    },
+    Opt {
+        key: "sessions.ttl",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Duration(PROTOCOL_MIN, MONTH),
+        default: Default::Fixed("24h"),
+        doc: "How long a stage may go without a task before the delegate closes it and cleans up by itself. A handler may ask for more.",
     },
     Opt {
         key: "upstreams[].name",
@@ -329,6 +338,15 @@ pub static OPTIONS: &[Opt] = &[
         default: Default::Absent("none is announced, as by the Go client", "10"),
         doc: "Tasks at once that the manager is told this delegate has room for, so that it offers the rest to others. What is taken \
               is bounded by tasks_max and by the runners' slots, with or without it.",
+    },
+    Opt {
+        key: "upstreams[].session_pointers",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Pointers,
+        default: Default::Fixed(""),
+        doc: "Where the payload of a task type names the stage it belongs to, as \"TYPE=/json/pointer\". Those of the known CI types are \
+              built in; one given here replaces them for its type. A task of any other type runs as a step of the stage it names.",
     },
     Opt {
         key: "upstreams[].legacy_status_code",

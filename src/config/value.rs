@@ -75,6 +75,7 @@ impl Value {
             Kind::Secret => secret(raw).map(Self::Secret),
             Kind::Proxy => proxy(raw).map(Self::Proxy),
             Kind::Texts => list(raw, text).map(Self::Texts),
+            Kind::Pointers => list(raw, pointer).map(Self::Texts),
             Kind::Paths => list(raw, path).map(Self::Paths),
         }
     }
@@ -156,6 +157,15 @@ fn id(raw: &Raw) -> Result<String, Refusal> {
         return Ok(text);
     }
     refuse("is not an id", "copy it as the manager shows it: letters, digits, \"_\" and \"-\" only")
+}
+
+/// A task type, `=`, and a pointer as of RFC 6901.
+fn pointer(raw: &Raw) -> Result<String, Refusal> {
+    let text = text(raw)?;
+    match text.split_once('=') {
+        Some((task_type, pointer)) if !task_type.is_empty() && pointer.starts_with('/') => Ok(text),
+        _ => refuse("is no task type with a pointer", "write it as \"TYPE=/path/to/id\", as in \"CI_SETUP=/stage/id\""),
+    }
 }
 
 fn choice(raw: &Raw, choices: &[&str]) -> Result<String, Refusal> {

@@ -19,6 +19,7 @@ use super::{
     input::AcquireError,
     planted::planted,
     record::{Record, scope_of},
+    session::SESSION_BYTES_MAX,
     task::{Blame, CancelReason, Error, Finish, Identity, Outcome, Retry, Spec},
     time::Now,
     timer::Timer,
@@ -261,12 +262,13 @@ impl Core {
     fn too_large(&self, spec: &Spec) -> Option<Error> {
         let payload = spec.payload.as_ref().map_or(0, |payload| payload.content.len());
         let payload_max = self.config.payload_bytes_max;
-        let rest = spec.other_bytes() + ASSIGNMENT_BYTES;
+        let session = if spec.session.is_some() { SESSION_BYTES_MAX } else { 0 };
+        let rest = spec.other_bytes() + ASSIGNMENT_BYTES + session;
         let rest_max = FRAME_REST_BYTES + payload_max.saturating_sub(payload);
         let message = if payload > payload_max {
             format!("the payload has {payload} bytes, {payload_max} are allowed")
         } else if rest > rest_max {
-            format!("labels, secrets and extensions have {rest} bytes, {rest_max} fit beside the payload")
+            format!("labels, secrets, extensions and session have {rest} bytes, {rest_max} fit beside the payload")
         } else {
             return None;
         };

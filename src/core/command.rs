@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     Core,
     effect::Effect,
-    id::{RequestId, TaskId},
+    id::{RequestId, SessionId, TaskId},
     task::CancelReason,
     time::Now,
 };
@@ -15,6 +15,8 @@ use super::{
 pub enum Command {
     /// Stops a task. `grace` absent: the configured one. `force`: answers the upstream at once, without waiting for the runner.
     CancelTask { task: TaskId, message: Arc<str>, grace: Option<Duration>, force: bool },
+    /// Ends a session. `force`: forgets it, without a cleanup.
+    CloseSession { session: SessionId, reason: Arc<str>, force: bool },
 }
 
 /// Why an order is not followed; nothing has changed.
@@ -22,6 +24,8 @@ pub enum Command {
 pub enum Refusal {
     TaskUnknown,
     TaskFinished,
+    SessionUnknown,
+    SessionClosing,
 }
 
 impl Core {
@@ -30,6 +34,7 @@ impl Core {
             Command::CancelTask { task, message, grace, force } => {
                 self.cancel_ordered(now, task, &message, grace, force)
             }
+            Command::CloseSession { session, reason, force } => self.close_session(now, session, &reason, force),
         };
         self.promise(Effect::Answer { request, answer });
     }
@@ -63,6 +68,8 @@ impl Refusal {
         match self {
             Self::TaskUnknown => "TASK_UNKNOWN",
             Self::TaskFinished => "TASK_FINISHED",
+            Self::SessionUnknown => "SESSION_UNKNOWN",
+            Self::SessionClosing => "SESSION_CLOSING",
         }
     }
 }
@@ -71,6 +78,8 @@ impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::TaskUnknown => "there is no open task of this id here",
+            Self::SessionUnknown => "there is no open session of this id here",
+            Self::SessionClosing => "the session's cleanup waits or runs already",
             Self::TaskFinished => "the task's result is decided already; what is left is its way to the upstream",
         })
     }

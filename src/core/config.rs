@@ -21,6 +21,8 @@ pub struct Config {
     pub attempts_max: u32,
     /// Tasks acquired and without a result, over all upstreams.
     pub tasks_max: usize,
+    /// A stage that hears of no task for so long is closed.
+    pub session_ttl: Duration,
     /// Largest inline payload, in bytes, either way.
     pub payload_bytes_max: usize,
     pub upstreams: Vec<Upstream>,

@@ -125,11 +125,17 @@ impl Core {
         self.waiting.unfinished -= 1;
         let outcome = finish.outcome;
         let reason = finish.error.as_ref().map_or_else(|| "".into(), |error| error.reason.clone());
-        let upstream = task.upstream.clone();
+        let (upstream, own) = (task.upstream.clone(), task.own);
+        self.export(id, &finish);
         self.record(scope_of(id), Record::TaskFinished { lease, finish: Arc::new(finish), at: now.wall });
-        self.note(Note::Finished { task: id, outcome, reason });
-        self.owe(now, id);
-        self.send_reports(&upstream);
+        self.note(Note::Finished { task: id, outcome, reason: reason.clone() });
+        self.session_task_finished(now, id, outcome, &reason);
+        if own {
+            self.record(scope_of(id), Record::ScopeEnded);
+        } else {
+            self.owe(now, id);
+            self.send_reports(&upstream);
+        }
         self.take_listed(now);
     }
 
@@ -150,8 +156,7 @@ impl Core {
     /// An acquired task waited for a runner of its type, and none came.
     pub(super) fn runner_expired(&mut self, now: Now, id: TaskId) {
         let Some(task) = self.ledger.task(id) else { return };
-        let served = self.roster.with_type(&task.spec.task_type).any(|link| link.handler_for(task).is_some());
-        if served || !matches!(task.state, State::Waiting { .. }) {
+        if self.is_served(task) || !matches!(task.state, State::Waiting { .. }) {
             return;
         }
         let error = Error {

@@ -71,6 +71,10 @@ number!(
     LeaseId, "l-"
 );
 number!(
+    /// One stage, from its setup to its cleanup.
+    SessionId, "s-"
+);
+number!(
     /// One attached stream, in this process only.
     LinkId, "link-"
 );

@@ -7,7 +7,8 @@ use super::{
     id::{
         ExternalId, InstanceId, LeaseId, LinkId, Lsn, RequestId, RunnerId, SlotClass, TaskId, TaskType, UpstreamName,
     },
-    task::{Error, Finish, Output, Spec},
+    session::StateUpdate,
+    task::{Error, Finish, Kind, Output, Spec},
 };
 
 #[derive(Debug)]
@@ -73,6 +74,8 @@ pub struct Listing {
 pub struct Listed {
     pub external_id: ExternalId,
     pub task_type: TaskType,
+    /// The part it plays in a stage, as far as its type says.
+    pub kind: Kind,
     /// Nobody can do tasks of this type here, and the upstream waits for an answer all the same: take it, to say so.
     pub unsupported: bool,
 }
@@ -141,6 +144,8 @@ pub struct Hello {
     pub sdk: Arc<str>,
     pub handlers: Vec<Handler>,
     pub slots: BTreeMap<SlotClass, u32>,
+    /// No new session may begin there.
+    pub refuses_sessions: bool,
     pub held: Vec<Held>,
 }
 
@@ -154,6 +159,8 @@ pub struct Handler {
     /// Names of the extensions it wants.
     pub extensions: Vec<Arc<str>>,
     pub match_labels: BTreeMap<String, String>,
+    /// What a session needs stands in its state alone, so that any runner may go on with it.
+    pub any_runner: bool,
 }
 
 /// One task in a runner's hands when it attaches.
@@ -175,6 +182,8 @@ pub enum Frame {
     },
     Capacity {
         slots: BTreeMap<SlotClass, u32>,
+        /// No new session may begin there.
+        refuses_sessions: bool,
     },
     Accepted {
         lease: LeaseId,
@@ -196,9 +205,17 @@ pub enum Frame {
         lease: LeaseId,
         progress: Arc<str>,
     },
+    /// A change of the session's state.
+    State {
+        lease: LeaseId,
+        number: u64,
+        update: Box<StateUpdate>,
+    },
     Result {
         lease: LeaseId,
         finish: Box<Finish>,
+        /// The session's last change by this task, durable together with the result.
+        state: Option<Box<StateUpdate>>,
     },
     DrainNotice,
     /// A frame that broke a bound; `name` as in the contract.
@@ -255,6 +272,7 @@ impl Frame {
             | Frame::Rejected { .. }
             | Frame::Started { .. }
             | Frame::Outputs { .. }
+            | Frame::State { .. }
             | Frame::Result { .. } => true,
             Frame::Heartbeat { .. } | Frame::Capacity { .. } | Frame::Progress { .. } | Frame::DrainNotice => false,
             Frame::Invalid { name, .. } => matches!(*name, "decision" | "update" | "result"),
@@ -272,9 +290,10 @@ impl Frame {
             Frame::Heartbeat { .. } => ("heartbeat", None),
             Frame::Capacity { .. } => ("capacity", None),
             Frame::Accepted { lease } | Frame::Rejected { lease, .. } => ("decision", Some(*lease)),
-            Frame::Started { lease, .. } | Frame::Outputs { lease, .. } | Frame::Progress { lease, .. } => {
-                ("update", Some(*lease))
-            }
+            Frame::Started { lease, .. }
+            | Frame::Outputs { lease, .. }
+            | Frame::State { lease, .. }
+            | Frame::Progress { lease, .. } => ("update", Some(*lease)),
             Frame::Result { lease, .. } => ("result", Some(*lease)),
             Frame::DrainNotice => ("drain", None),
             Frame::Invalid { name, lease, .. } => (name, *lease),

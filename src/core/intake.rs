@@ -8,6 +8,8 @@ use super::{
     id::{LinkId, SlotClass, UpstreamName},
     input::{CallError, Listed as Offered, Listing},
     roster::Link,
+    session::SESSIONS_MAX,
+    task::Kind,
     time::Now,
     timer::Timer,
     upstream::{Listed, Standing},
@@ -86,8 +88,8 @@ impl Core {
                     });
                 }
                 if let Some(up) = self.upstreams.get_mut(name) {
-                    let Offered { external_id, task_type, unsupported } = listed;
-                    up.listed.insert(external_id, Listed { task_type, unsupported, reason, since });
+                    let Offered { external_id, task_type, kind, unsupported } = listed;
+                    up.listed.insert(external_id, Listed { task_type, kind, unsupported, reason, since });
                 }
             }
         }
@@ -100,7 +102,7 @@ impl Core {
         name: &UpstreamName,
         listed: &Offered,
     ) -> Result<Option<(LinkId, SlotClass)>, NotAcquired> {
-        let Offered { external_id, task_type, unsupported } = listed;
+        let Offered { external_id, task_type, kind, unsupported } = listed;
         if self.store_failing.is_some() {
             return Err(NotAcquired::StoreFailing);
         }
@@ -123,9 +125,18 @@ impl Core {
         if *unsupported {
             return Ok(None);
         }
+        let sets_up = *kind == Kind::SessionSetup;
+        if sets_up && self.ledger.session_count() >= SESSIONS_MAX {
+            return Err(NotAcquired::SessionsMax { max: SESSIONS_MAX });
+        }
         let mut class = None;
+        let mut refused = false;
         let mut best: Option<(u32, LinkId, SlotClass)> = None;
         for link in self.roster.with_type(task_type).filter(|link| link.takes_work()) {
+            if sets_up && link.refuses_sessions {
+                refused = true;
+                continue;
+            }
             for handler in link.handlers.iter().filter(|handler| handler.task_type == *task_type) {
                 class.get_or_insert_with(|| handler.class.clone());
                 let free = link.free(&handler.class);
@@ -137,6 +148,7 @@ impl Core {
         match (best, class) {
             (Some((_, link, class)), _) => Ok(Some((link, class))),
             (None, Some(class)) => Err(NotAcquired::NoSlot { class }),
+            (None, None) if refused => Err(NotAcquired::SessionsRefused),
             (None, None) => Err(NotAcquired::NoRunner),
         }
     }
@@ -169,11 +181,14 @@ impl Core {
                         | NotAcquired::TasksMax { .. }
                         | NotAcquired::StoreFailing
                         | NotAcquired::UpstreamSilent
+                        | NotAcquired::SessionsMax { .. }
+                        | NotAcquired::SessionsRefused
                 )
             })
             .map(|(external_id, listed)| Offered {
                 external_id: external_id.clone(),
                 task_type: listed.task_type.clone(),
+                kind: listed.kind,
                 unsupported: listed.unsupported,
             })
             .find(|offered| {

@@ -14,6 +14,8 @@ use super::{
     planted::planted,
     record::{Record, scope_of},
     roster::{Link, Use},
+    session::{STATE_BYTES_MAX, StateUpdate},
+    sessions::Unset,
     task::{Error, OUTPUTS_MAX, Outcome, Output, Retry, State},
     time::Now,
     timer::Timer,
@@ -23,6 +25,7 @@ use super::{
 const UPDATE_ROWS_MAX: u32 = 32_000;
 /// Reason of a frame about a lease that is not in force.
 const LEASE_LOST: &str = "LEASE_LOST";
+const NOT_ACCEPTED: &str = "the lease is not in force or not accepted";
 
 impl Core {
     pub(super) fn attached(&mut self, now: Now, id: LinkId, hello: Hello, peer: Arc<str>) {
@@ -57,6 +60,7 @@ impl Core {
             reserved: BTreeMap::new(),
             healthy: true,
             draining: false,
+            refuses_sessions: hello.refuses_sessions,
             last_seen: now.wall,
             received: 0,
             acknowledged: 0,
@@ -114,6 +118,8 @@ impl Core {
                 self.cancel_again(id, lease);
                 if let Some(task) = self.ledger.task_of(lease).map(|task| task.id) {
                     self.arm_run_limit(now, id, task);
+                    // It may have missed what others changed meanwhile.
+                    self.tell_session(task, None);
                 }
             }
         }
@@ -121,6 +127,7 @@ impl Core {
             self.lose_lease(now, task, "the runner came back without it");
         }
         self.announce_types(now);
+        self.session_runners_changed(now);
         self.assign_waiting(now);
     }
 
@@ -182,6 +189,7 @@ impl Core {
             }
         }
         self.note(Note::RunnerDetached { runner: link.runner, link: id });
+        self.session_runners_changed(now);
         // Those that wait may have lost their only runner.
         self.assign_waiting(now);
     }
@@ -241,9 +249,9 @@ impl Core {
             Frame::Heartbeat { id: heartbeat, leases, healthy } => {
                 self.heartbeat_received(now, id, heartbeat, &leases, healthy);
             }
-            Frame::Capacity { slots } => {
+            Frame::Capacity { slots, refuses_sessions } => {
                 if let Some(link) = self.roster.get_mut(id) {
-                    link.slots = slots;
+                    (link.slots, link.refuses_sessions) = (slots, refuses_sessions);
                 }
                 self.fill(now, id);
             }
@@ -265,10 +273,13 @@ impl Core {
                     self.progress.insert(lease, progress);
                 }
             }
-            Frame::Result { lease, ref finish } if !self.has_room_for(lease, &finish.outputs) => {
+            Frame::Result { lease, ref finish, .. } if !self.has_room_for(lease, &finish.outputs) => {
                 self.refuse(id, sequence, &frame, "FRAME_INVALID", &outputs_text("result.outputs"));
             }
-            Frame::Result { lease, finish } => self.result_received(now, id, sequence, lease, *finish),
+            Frame::State { lease, number, update } => self.state_updated(now, id, sequence, lease, number, &update),
+            Frame::Result { lease, finish, state } => {
+                self.result_received(now, id, sequence, lease, *finish, state.as_deref());
+            }
             Frame::DrainNotice => {
                 if let Some(link) = self.roster.get_mut(id) {
                     link.draining = true;
@@ -357,6 +368,9 @@ impl Core {
                     used.undecided = false;
                 }
                 self.record(scope_of(task), Record::LeaseAccepted { lease, at: now.wall });
+                let handler = self.ledger.task(task).and_then(|task| self.roster.get(id)?.handler_for(task));
+                let any_runner = handler.is_some_and(|handler| handler.any_runner);
+                self.session_task_accepted(task, any_runner);
                 self.renew(now, lease, idempotent);
                 self.arm_run_limit(now, id, task);
             }
@@ -436,18 +450,73 @@ impl Core {
             Some((task, updates)) if number > updates => self.record(scope_of(task), record),
             // Sent again after a cut.
             Some(_) => {}
-            None => self.refuse_named(
-                id,
-                sequence,
-                "update",
-                Some(lease),
-                LEASE_LOST,
-                "the lease is not in force or not accepted",
-            ),
+            None => self.refuse_named(id, sequence, "update", Some(lease), LEASE_LOST, NOT_ACCEPTED),
         }
     }
 
-    fn result_received(&mut self, now: Now, id: LinkId, sequence: u64, lease: LeaseId, finish: super::task::Finish) {
+    /// In the journal once, by its number within the lease, unless another was faster.
+    fn state_updated(
+        &mut self,
+        now: Now,
+        id: LinkId,
+        sequence: u64,
+        lease: LeaseId,
+        number: u64,
+        update: &StateUpdate,
+    ) {
+        let runner = self.roster.get(id).map(|link| &link.runner);
+        let found = self.ledger.task_of(lease).and_then(|task| match &task.state {
+            State::Accepted(held) if Some(&held.runner) == runner => Some((task.id, held.updates)),
+            _ => None,
+        });
+        let refused = match found {
+            None => return self.refuse_named(id, sequence, "update", Some(lease), LEASE_LOST, NOT_ACCEPTED),
+            // Sent again after a cut.
+            Some((_, updates)) if number <= updates => return,
+            Some((task, _)) if self.ledger.rows(scope_of(task)) >= UPDATE_ROWS_MAX => (task, Unset::TooMany),
+            Some((task, _)) => match self.set_state(now, task, update) {
+                Ok(()) => {
+                    self.record(scope_of(task), Record::StateUpdated { lease, number });
+                    // The author learns the new etag by it.
+                    return self.tell_session(task, None);
+                }
+                Err(unset) => (task, unset),
+            },
+        };
+        self.refuse_state(id, sequence, "update", lease, refused.1);
+    }
+
+    /// A refused change says why; one that lost the race says against what, too.
+    fn refuse_state(&mut self, id: LinkId, sequence: u64, frame: &'static str, lease: LeaseId, unset: Unset) {
+        let field = format!("{frame}.session_state");
+        let (reason, text) = match &unset {
+            Unset::NoSession => ("FRAME_INVALID", format!("{field}: the task belongs to no session")),
+            Unset::Closed => ("SESSION_CLOSED", "the session is gone".to_owned()),
+            Unset::TooLarge(bytes) => (
+                "FRAME_INVALID",
+                format!("{field}: state and sensitive_state would have {bytes} bytes, {STATE_BYTES_MAX} are allowed"),
+            ),
+            Unset::TooMany => ("FRAME_INVALID", format!("{field}: the session or the task was changed too often")),
+            Unset::Stale(session) => (
+                "SESSION_ETAG_STALE",
+                format!("the session's state was changed meanwhile; its etag is {}", session.etag()),
+            ),
+        };
+        self.refuse_named(id, sequence, frame, Some(lease), reason, &text);
+        if let Unset::Stale(session) = unset {
+            self.send(id, Order::Session(session));
+        }
+    }
+
+    fn result_received(
+        &mut self,
+        now: Now,
+        id: LinkId,
+        sequence: u64,
+        lease: LeaseId,
+        finish: super::task::Finish,
+        state: Option<&StateUpdate>,
+    ) {
         let Some(link) = self.roster.get(id) else { return };
         let found = self.ledger.task_of(lease).and_then(|task| match &task.state {
             State::Accepted(held) if held.runner == link.runner => Some(task.id),
@@ -465,6 +534,14 @@ impl Core {
             }
             return self.return_stale_credit(now, id, lease);
         };
+        if let Some(update) = state {
+            match self.set_state(now, task, update) {
+                Ok(()) => self.tell_session(task, Some(lease)),
+                // Nobody is left to read it.
+                Err(Unset::Closed) => {}
+                Err(unset) => return self.refuse_state(id, sequence, "result", lease, unset),
+            }
+        }
         self.take_result(now, task, lease, finish);
         self.return_credit(now, id, lease);
     }

@@ -44,4 +44,10 @@ pub enum Bug {
     LeaseImmortal,
     /// A hand-back without a clear answer is sent again.
     HandBackRepeated,
+    /// A session's state is set whatever it was made from.
+    StateUnchecked,
+    /// A session's tasks go to any runner.
+    SessionAstray,
+    /// A session whose setup failed is forgotten without its cleanup.
+    CleanupForgotten,
 }

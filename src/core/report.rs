@@ -64,7 +64,7 @@ impl Core {
                 Report::Owed => (None, false, false),
                 Report::OwedMinimal { refusal } => (Some(refusal.clone()), false, false),
                 Report::HandBack { sent } => (None, true, !sent),
-                Report::Dead { .. } => continue,
+                Report::Dead { .. } | Report::Nowhere => continue,
             };
             let tries = up.reports.get(&id).map_or(0, |clock| clock.tries);
             let finish = if tries > 0 && planted!(self, ReportChanged) {

@@ -48,6 +48,8 @@ pub struct Link {
     pub reserved: BTreeMap<TaskId, SlotClass>,
     pub healthy: bool,
     pub draining: bool,
+    /// No new session may begin here.
+    pub refuses_sessions: bool,
     pub last_seen: Wall,
     /// Highest counted frame taken in.
     pub received: u64,

@@ -12,7 +12,8 @@ use super::{
     id::{LeaseId, LinkId, RunnerId, TaskId, TaskType},
     record::{Record, scope_of},
     roster::{Link, Use},
-    task::{Priority, State},
+    sessions::Gate,
+    task::{Finish, Outcome, Priority, State, Task},
     time::{Mono, Now},
     timer::Timer,
 };
@@ -95,17 +96,24 @@ impl Core {
 
     /// Tries to find a runner for one waiting task.
     pub(super) fn assign(&mut self, now: Now, id: TaskId) {
-        let Some(task) = self.ledger.task(id) else { return };
-        if self.store_failing.is_some() || !matches!(task.state, State::Waiting { .. }) {
+        let waits = self.ledger.task(id).is_some_and(|task| matches!(task.state, State::Waiting { .. }));
+        if self.store_failing.is_some() || !waits {
             return;
         }
-        let mut served = false;
+        match self.gate(now, id) {
+            Gate::Open => {}
+            Gate::Shut => return,
+            Gate::Never(error) => return self.finish(now, id, None, Finish::of(Outcome::Errored, Some(error))),
+        }
+        let Some(task) = self.ledger.task(id).filter(|task| matches!(task.state, State::Waiting { .. })) else {
+            return;
+        };
+        let served = self.is_served(task);
         let mut later: Option<Mono> = None;
         let mut best: Option<(u32, LinkId)> = None;
         for link in self.roster.with_type(&task.spec.task_type) {
             let Some(handler) = link.handler_for(task) else { continue };
-            served = true;
-            if !link.takes_work() {
+            if !link.takes_work() || !self.session_allows(link, task) {
                 continue;
             }
             if let Some(at) = self.waiting.earliest(id, &link.runner, now.mono) {
@@ -130,6 +138,17 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// Whether somebody has a handler for the task, with room or without, or is awaited back.
+    pub(super) fn is_served(&self, task: &Task) -> bool {
+        let bound = self.session_runner(task);
+        if bound.is_some_and(|runner| self.roster.of_runner(runner).is_none()) {
+            // It has a lease_ttl to come back; what then happens is the session's affair.
+            return true;
+        }
+        let mut links = self.roster.with_type(&task.spec.task_type).filter(|link| link.handler_for(task).is_some());
+        links.any(|link| bound.is_none_or(|runner| *runner == link.runner))
     }
 
     fn cut_lease(&mut self, now: Now, id: TaskId, link: LinkId) {
@@ -171,6 +190,8 @@ impl Core {
             },
             cancel_grace: self.config.cancel_grace,
             extensions: handler.extensions.clone(),
+            session: task.session.and_then(|session| self.ledger.session(session)).cloned(),
+            synthesized: task.own,
         };
         self.send(link, Order::Assign(Box::new(assignment)));
     }

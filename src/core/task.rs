@@ -14,7 +14,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    id::{ExternalId, LeaseId, RunnerId, SlotClass, TaskId, TaskType, TraceId, UpstreamName},
+    id::{ExternalId, LeaseId, RunnerId, SessionId, SlotClass, TaskId, TaskType, TraceId, UpstreamName},
     time::Wall,
 };
 
@@ -82,6 +82,10 @@ pub struct Spec {
     pub hand_back: bool,
     /// What of it this delegate can't do, by its name at the upstream: the task is answered at once, and no runner sees it.
     pub unsupported: Option<Arc<str>>,
+    /// The stage it belongs to, as the upstream names it; 1 to [`EXTERNAL_ID_BYTES_MAX`](super::session::EXTERNAL_ID_BYTES_MAX) bytes.
+    pub session: Option<Arc<str>>,
+    /// Of a setup: the type of the task that undoes it, should the upstream never send one.
+    pub cleanup: Option<TaskType>,
 }
 
 /// How a task ended.
@@ -137,6 +141,8 @@ pub struct Output {
     pub name: Arc<str>,
     pub value: OutputValue,
     pub sensitive: bool,
+    /// Later tasks of the session get it as a variable, if it is text.
+    pub exported: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -208,6 +214,8 @@ pub enum Report {
     HandBack { sent: bool },
     /// It is not sent any more; kept for the operator.
     Dead { reason: Arc<str> },
+    /// The task was the delegate's own: nobody waits for its result.
+    Nowhere,
 }
 
 /// Where a task stands.
@@ -248,6 +256,10 @@ pub struct Task {
     pub times: Times,
     /// Who had it last.
     pub runner: Option<RunnerId>,
+    /// The stage it has joined.
+    pub session: Option<SessionId>,
+    /// The delegate's own: no upstream knows it.
+    pub own: bool,
 }
 
 /// The delegate as an upstream knows it.
@@ -295,6 +307,11 @@ impl Spec {
             + self.tenant.len()
             + content_type
             + labels.chain(secrets).chain(extensions).sum::<usize>()
+    }
+
+    /// Whether it plays a part in a stage, and so needs to know which.
+    pub fn is_of_stage(&self) -> bool {
+        matches!(self.kind, Kind::SessionSetup | Kind::SessionExecute | Kind::SessionCleanup)
     }
 
     /// The same without what only a runner needs; a finished task keeps no more in memory.

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::core::id::{DelegateId, LeaseId, TaskId};
+use crate::core::id::{DelegateId, LeaseId, SessionId, TaskId};
 
 /// Leases of other journals that one link may name, as many as a hello may list; more of them read as one.
 const FOREIGN_MAX: usize = 10_000;
@@ -49,6 +49,16 @@ impl Ids {
     pub fn parse_task(&self, text: &str) -> Option<TaskId> {
         let number = text.strip_prefix("t-")?.strip_prefix(&*self.mark)?.strip_prefix('-')?;
         u64::from_str_radix(number, 16).ok().map(TaskId)
+    }
+
+    pub fn session(&self, session: SessionId) -> String {
+        format!("s-{}-{:x}", self.mark, session.0)
+    }
+
+    /// The session a text names, if it is one of this journal's.
+    pub fn parse_session(&self, text: &str) -> Option<SessionId> {
+        let number = text.strip_prefix("s-")?.strip_prefix(&*self.mark)?.strip_prefix('-')?;
+        u64::from_str_radix(number, 16).ok().map(SessionId)
     }
 
     pub fn lease(&self, lease: LeaseId) -> String {

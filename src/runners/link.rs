@@ -122,6 +122,8 @@ fn own_bytes(order: &Order) -> usize {
             Order::HeartbeatAck { lost, .. } => size_of_val(&lost[..]),
             Order::Refuse { message, .. } => message.len(),
             Order::Assign(work) => size_of_val(&**work),
+            // One that was followed by a newer is held by nobody else.
+            Order::Session(session) => session.state_bytes(),
             Order::Cancel { .. } | Order::Acknowledge { .. } | Order::Close(_) => 0,
         }
 }
@@ -312,6 +314,7 @@ impl Writer {
                 let kind = self.terms.kinds.get(&work.upstream).copied().unwrap_or_default();
                 (true, Out::Assignment(convert::assignment(&work, kind, &self.ids)))
             }
+            Order::Session(session) => (false, Out::Session(convert::session(&session, &self.ids))),
             Order::Cancel { lease, reason, message, grace } => {
                 (true, Out::Cancellation(convert::cancellation(&self.ids, lease, reason, &message, grace)))
             }

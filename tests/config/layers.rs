@@ -76,7 +76,7 @@ fn value(option: &Opt, scene: &Scene) -> String {
 fn toml(option: &Opt, value: &str) -> String {
     match option.kind {
         Kind::Boolean | Kind::Count(..) => value.to_owned(),
-        Kind::Texts | Kind::Paths => format!("{:?}", value.split(',').collect::<Vec<_>>()),
+        Kind::Texts | Kind::Pointers | Kind::Paths => format!("{:?}", value.split(',').collect::<Vec<_>>()),
         _ => format!("{value:?}"),
     }
 }

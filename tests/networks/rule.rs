@@ -46,6 +46,7 @@ fn config() -> Config {
         revoke_margin: Duration::from_secs(5),
         no_runner_timeout: Duration::from_secs(3600),
         attempts_max: 3,
+        session_ttl: Duration::from_secs(24 * 3600),
         tasks_max: 5,
         payload_bytes_max: 1 << 20,
         upstreams: vec![upstream("a"), upstream("b")],
@@ -70,6 +71,7 @@ impl Scene {
             default_timeout: None,
             extensions: Vec::new(),
             match_labels: BTreeMap::new(),
+            any_runner: false,
         };
         let hello = Hello {
             runner: "r".into(),
@@ -242,5 +244,7 @@ fn spec() -> Spec {
         reply: bytes::Bytes::new(),
         hand_back: false,
         unsupported: None,
+        session: None,
+        cleanup: None,
     }
 }

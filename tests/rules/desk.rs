@@ -145,6 +145,7 @@ impl Desk {
         let task = |id: &&str| Listed {
             external_id: ExternalId::from(*id),
             task_type: TaskType::from("build"),
+            kind: dlite::core::task::Kind::Standalone,
             unsupported: false,
         };
         let aborts = aborts.iter().map(|id| ExternalId::from(*id)).collect();
@@ -177,6 +178,7 @@ impl Desk {
             default_timeout: None,
             extensions: Vec::new(),
             match_labels: BTreeMap::new(),
+            any_runner: false,
         };
         self.attach_with(runner, instance, handler, slots, held)
     }
@@ -258,7 +260,7 @@ impl Desk {
 pub fn result(lease: LeaseId, text: &'static str) -> Frame {
     let content = Bytes::from_static(text.as_bytes());
     let payload = Some(Payload { content_type: "text/plain".into(), content });
-    Frame::Result { lease, finish: Box::new(Finish { payload, ..Finish::of(Outcome::Succeeded, None) }) }
+    Frame::Result { lease, finish: Box::new(Finish { payload, ..Finish::of(Outcome::Succeeded, None) }), state: None }
 }
 
 pub fn error(retry: Retry) -> Error {
@@ -291,6 +293,8 @@ pub fn spec() -> Spec {
         reply: Bytes::new(),
         hand_back: false,
         unsupported: None,
+        session: None,
+        cleanup: None,
     }
 }
 
@@ -304,6 +308,7 @@ fn config() -> Config {
         revoke_margin: Duration::from_secs(5),
         no_runner_timeout: Duration::from_secs(300),
         attempts_max: 3,
+        session_ttl: Duration::from_secs(24 * 3600),
         tasks_max: 100,
         payload_bytes_max: 1 << 20,
         upstreams: vec![Upstream {

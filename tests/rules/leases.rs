@@ -228,6 +228,7 @@ fn a_handlers_own_limit_is_enforced() {
         default_timeout: Some(Duration::from_secs(20)),
         extensions: Vec::new(),
         match_labels: BTreeMap::new(),
+        any_runner: false,
     };
     desk.attach_with("r", "r/1", handler, 1, Vec::new());
     desk.pass(0);

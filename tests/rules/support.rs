@@ -163,6 +163,7 @@ impl Rig {
             default_timeout: None,
             extensions: Vec::new(),
             match_labels: BTreeMap::new(),
+            any_runner: false,
         };
         let hello = Hello {
             runner: RunnerId::from("r-1"),
@@ -182,8 +183,12 @@ impl Rig {
     /// A poll of now lists these.
     pub fn list(&mut self, tasks: &[&str]) {
         self.pass(Duration::from_secs(4));
-        let listed =
-            |id: &&str| Listed { external_id: ExternalId::from(*id), task_type: TYPE.into(), unsupported: false };
+        let listed = |id: &&str| Listed {
+            external_id: ExternalId::from(*id),
+            task_type: TYPE.into(),
+            kind: dlite::core::task::Kind::Standalone,
+            unsupported: false,
+        };
         self.answer(Answer::Poll(Ok(Listing { tasks: tasks.iter().map(listed).collect(), aborts: Vec::new() })));
     }
 
@@ -238,7 +243,7 @@ impl Rig {
     }
 
     pub fn result(&mut self, lease: LeaseId, finish: Finish) {
-        self.frame(Frame::Result { lease, finish: Box::new(finish) });
+        self.frame(Frame::Result { lease, finish: Box::new(finish), state: None });
     }
 
     pub fn report_answered(&mut self, task: TaskId, result: Result<(), ReportError>) {
@@ -265,6 +270,8 @@ pub fn spec() -> Spec {
         reply: Bytes::new(),
         hand_back: false,
         unsupported: None,
+        session: None,
+        cleanup: None,
     }
 }
 
@@ -301,6 +308,7 @@ fn config() -> Config {
         revoke_margin: seconds(5),
         no_runner_timeout: seconds(60),
         attempts_max: 3,
+        session_ttl: Duration::from_secs(24 * 3600),
         tasks_max: 100,
         payload_bytes_max: 1 << 20,
         upstreams: vec![Upstream {

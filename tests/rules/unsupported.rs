@@ -46,8 +46,12 @@ fn a_type_that_is_only_to_be_refused_is_taken_without_a_runner() {
     let mut rig = Rig::new();
     rig.register();
     rig.pass(std::time::Duration::from_secs(4));
-    let listed =
-        |id: &str, unsupported| Listed { external_id: ExternalId::from(id), task_type: TYPE.into(), unsupported };
+    let listed = |id: &str, unsupported| Listed {
+        external_id: ExternalId::from(id),
+        task_type: TYPE.into(),
+        kind: dlite::core::task::Kind::Standalone,
+        unsupported,
+    };
     let tasks = vec![listed("e-1", true), listed("e-2", false)];
     rig.answer(Answer::Poll(Ok(Listing { tasks, aborts: Vec::new() })));
     let acquires = rig.acquires();

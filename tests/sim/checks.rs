@@ -127,7 +127,7 @@ impl Checks {
                     Frame::Started { lease, number } | Frame::Outputs { lease, number, .. } => {
                         Said::Update(*lease, *number)
                     }
-                    Frame::Result { lease, finish } => Said::Result(*lease, finish.clone()),
+                    Frame::Result { lease, finish, state: None } => Said::Result(*lease, finish.clone()),
                     _ => return,
                 };
                 if let (Said::Rejected(lease) | Said::Result(lease, _), Some(leases)) =

@@ -113,6 +113,8 @@ impl Manager {
             // No draw, so that the other half of all histories stays as it is.
             hand_back: nth % 2 == 1,
             unsupported: None,
+            session: None,
+            cleanup: None,
         };
         let id = ExternalId::from(format!("e-{nth}"));
         hub.say(|| format!("manager: offers {id} ({}, {temper:?}, timeout {timeout:?})", spec.task_type));
@@ -200,6 +202,7 @@ impl Manager {
                     .map(|offer| Listed {
                         external_id: offer.id.clone(),
                         task_type: offer.spec.task_type.clone(),
+                        kind: offer.spec.kind,
                         unsupported: false,
                     })
                     .collect();

@@ -158,6 +158,7 @@ impl Plan {
             revoke_margin: Duration::from_secs(5),
             no_runner_timeout: Duration::from_secs(40),
             attempts_max: 5,
+            session_ttl: Duration::from_secs(24 * 3600),
             tasks_max: 20,
             payload_bytes_max: 1 << 20,
             upstreams: vec![Upstream {
@@ -200,6 +201,7 @@ impl Profile {
                 default_timeout: random.chance(100).then(|| Duration::from_secs(60)),
                 extensions: Vec::new(),
                 match_labels,
+                any_runner: false,
             });
         }
         let slots = classes.into_iter().map(|class| (class, random.between(1, 4) as u32)).collect();

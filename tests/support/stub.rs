@@ -186,6 +186,7 @@ impl Book {
                 let tasks = self.offers.iter().map(|(external_id, spec)| Listed {
                     external_id: external_id.as_str().into(),
                     task_type: spec.task_type.clone(),
+                    kind: dlite::core::task::Kind::Standalone,
                     unsupported: false,
                 });
                 let aborts = aborts.iter().map(|id| id.as_str().into()).collect();
@@ -229,5 +230,7 @@ pub fn spec(task_type: &str, content: &[u8]) -> Spec {
         reply: bytes::Bytes::new(),
         hand_back: false,
         unsupported: None,
+        session: None,
+        cleanup: None,
     }
 }

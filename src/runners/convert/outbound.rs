@@ -11,7 +11,8 @@ use crate::{
         config::Config,
         effect::{Assignment, Decision},
         id::LeaseId,
-        task::{CancelReason, Kind, Priority},
+        session::{Phase, Session},
+        task::{CancelReason, Kind, Payload, Priority},
         time::Wall,
     },
     proto::runner::v1 as proto,
@@ -112,7 +113,43 @@ pub fn assignment(work: &Assignment, upstream_kind: &str, ids: &Ids) -> proto::T
             tracestate: String::new(),
         }),
         time_remaining: work.time_remaining.map(span),
-        session: None,
+        session: work
+            .session
+            .as_ref()
+            .map(|held| proto::Session { synthesized_cleanup: work.synthesized, ..session(held, ids) }),
+    }
+}
+
+/// A stage as its handlers see it.
+pub fn session(session: &Session, ids: &Ids) -> proto::Session {
+    let payload = |payload: &Option<Payload>| {
+        payload.as_ref().map(|payload| proto::Payload {
+            content_type: payload.content_type.to_string(),
+            inline: payload.content.clone(),
+        })
+    };
+    let variables = session.variables.iter().map(|(name, variable)| proto::ExportedVariable {
+        name: name.to_string(),
+        value: variable.value.to_string(),
+        sensitive: variable.sensitive,
+    });
+    proto::Session {
+        session_id: ids.session(session.id),
+        phase: match session.phase {
+            Phase::SettingUp => proto::SessionPhase::SettingUp,
+            Phase::Ready => proto::SessionPhase::Ready,
+            Phase::Closing => proto::SessionPhase::Closing,
+            Phase::Orphaned => proto::SessionPhase::Orphaned,
+        } as i32,
+        etag: session.etag().to_string(),
+        state: payload(&session.state),
+        sensitive_state: payload(&session.sensitive_state),
+        external_id: session.external_id.to_string(),
+        runner_id: session.runner.as_ref().map(ToString::to_string).unwrap_or_default(),
+        create_time: Some(timestamp(session.created)),
+        expire_time: Some(timestamp(session.expires)),
+        exported_variables: variables.collect(),
+        synthesized_cleanup: false,
     }
 }
 
@@ -151,7 +188,8 @@ pub fn rejection(
     message: &str,
 ) -> proto::FrameRejection {
     let code = match reason {
-        "ASSIGNMENT_WITHDRAWN" | "LEASE_LOST" => tonic::Code::FailedPrecondition,
+        "ASSIGNMENT_WITHDRAWN" | "LEASE_LOST" | "SESSION_CLOSED" => tonic::Code::FailedPrecondition,
+        "SESSION_ETAG_STALE" => tonic::Code::Aborted,
         "FRAME_UNKNOWN" => tonic::Code::Unimplemented,
         "RESULT_TOO_LARGE" => tonic::Code::ResourceExhausted,
         _ => tonic::Code::InvalidArgument,

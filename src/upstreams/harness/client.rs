@@ -185,7 +185,7 @@ impl Harness {
         let request = request.map_err(|error| AcquireError::Refused(error.to_string().into()))?;
         let outcome = self.send(&request, self.options.request_timeout).await;
         let account = &self.options.account_id;
-        Ok(Box::new(match self.options.family {
+        let mut spec = match self.options.family {
             Family::Legacy => {
                 let task = classify::acquire(&request, &outcome, external_id, identity)?;
                 spec(&task, account, identity, self.options.legacy_status_code)
@@ -194,7 +194,9 @@ impl Harness {
                 let given = classify::runner::acquire(&request, &outcome)?;
                 spec::runner::spec(&given, account, identity)
             }
-        }))
+        };
+        self.options.session_pointers.place(&mut spec);
+        Ok(Box::new(spec))
     }
 
     async fn report(&self, report: &Answerable) -> Result<(), ReportError> {

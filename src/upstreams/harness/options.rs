@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use super::{
     credentials,
     request::REQUEST_TIMEOUT,
+    stage::Pointers,
     token::{self, AccountSecret},
 };
 use crate::{
@@ -37,6 +38,8 @@ pub struct Options {
     /// Tasks at once that the manager is told this delegate has room for; none: nothing is announced.
     pub capacity: Option<u32>,
     pub legacy_status_code: LegacyStatusCode,
+    /// Where payloads name their stage, beside what is built in.
+    pub session_pointers: Pointers,
     /// Sends the account secret in clear with registrations and heartbeats, as the Go client does. For managers that want it. The
     /// runner family never does.
     pub send_secret_in_body: bool,
@@ -101,6 +104,7 @@ impl Options {
             family: Family::default(),
             capacity: None,
             legacy_status_code: LegacyStatusCode::default(),
+            session_pointers: Pointers::default(),
             send_secret_in_body: false,
             network: Network::default(),
         }
@@ -125,6 +129,7 @@ impl Options {
                 config::LegacyStatusCode::Failed => LegacyStatusCode::Failed,
                 config::LegacyStatusCode::Ok => LegacyStatusCode::Ok,
             },
+            session_pointers: Pointers::new(&upstream.session_pointers),
             send_secret_in_body: upstream.send_secret_in_body,
             account_secret_file: upstream.account_secret_file.clone(),
             network: Network {

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use prost::Message as _;
 use serde_json::value::RawValue;
 
-use super::{options::LegacyStatusCode, reply::Reply, wire};
+use super::{options::LegacyStatusCode, reply::Reply, stage, wire};
 use crate::{
-    core::task::{Extension, Identity, Kind, Payload, Priority, Secret, Spec},
+    core::task::{Extension, Identity, Payload, Priority, Secret, Spec},
     proto::upstream::harness::v1::TaskInfo,
 };
 
@@ -25,24 +25,6 @@ const SECRET_BYTES_MAX: usize = 64 * 1024;
 /// The label that names the account. The manager's own abstractions use the same name.
 const LABEL_ACCOUNT: &str = "accountId";
 
-/// The parts that CI tasks play in a stage; everything else stands alone.
-const KINDS: [(&str, Kind); 14] = [
-    ("DLITE_CI_VM_INITIALIZE_TASK", Kind::SessionSetup),
-    ("DLITE_CI_VM_EXECUTE_TASK", Kind::SessionExecute),
-    ("DLITE_CI_VM_EXECUTE_TASK_V2", Kind::SessionExecute),
-    ("DLITE_CI_VM_CLEANUP_TASK", Kind::SessionCleanup),
-    ("DLITE_CI_VM_CLEANUP_TASK_V2", Kind::SessionCleanup),
-    ("CI_DOCKER_INITIALIZE_TASK", Kind::SessionSetup),
-    ("CI_DOCKER_EXECUTE_TASK", Kind::SessionExecute),
-    ("CI_DOCKER_CLEANUP_TASK", Kind::SessionCleanup),
-    ("local_init", Kind::SessionSetup),
-    ("local_execute", Kind::SessionExecute),
-    ("local_cleanup", Kind::SessionCleanup),
-    ("vm_init", Kind::SessionSetup),
-    ("vm_execute", Kind::SessionExecute),
-    ("vm_cleanup", Kind::SessionCleanup),
-];
-
 /// What the core is to know of an acquired task of the legacy family.
 pub(super) fn spec(task: &wire::Task<'_>, account: &str, identity: &Identity, legacy: LegacyStatusCode) -> Spec {
     let timeout = u64::try_from(task.timeout).ok().filter(|ms| *ms > 0).map(Duration::from_millis);
@@ -50,7 +32,7 @@ pub(super) fn spec(task: &wire::Task<'_>, account: &str, identity: &Identity, le
     let reply = Reply::new(task.runner_response, legacy);
     Spec {
         task_type: task.task_type.as_str().into(),
-        kind: kind_of(&task.task_type),
+        kind: stage::kind_of(&task.task_type),
         priority: if task.is_async { Priority::Normal } else { Priority::High },
         payload: task.data.map(|data| Payload {
             content_type: Arc::from("application/json"),
@@ -68,11 +50,9 @@ pub(super) fn spec(task: &wire::Task<'_>, account: &str, identity: &Identity, le
         // Only dialect A has a word for it, and whoever wants the Go client's codes does not want this one.
         hand_back: reply == Reply::A,
         unsupported: None,
+        session: None,
+        cleanup: stage::cleanup_of(&task.task_type),
     }
-}
-
-fn kind_of(task_type: &str) -> Kind {
-    KINDS.iter().find(|(name, _)| *name == task_type).map_or(Kind::Standalone, |(_, kind)| *kind)
 }
 
 /// The abstractions that are text, and the account.
@@ -124,6 +104,7 @@ fn info(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::task::Kind;
 
     const ACCOUNT: &str = "acctEXAMPLE0000000001";
     const DATA: &str = r#"{ "a":1.0 ,"big":12345678901234567890123,"s":"\u00e9é\/" }"#;
@@ -180,16 +161,5 @@ mod tests {
         assert_eq!(Reply::decode(&spec.reply), Ok(Reply::B));
         assert_eq!(spec_of(r#"{"type":"X","timeout":-1}"#).timeout, None);
         assert!(spec_of(r#"{"type":"X","secrets":{"new":"form"}}"#).secrets.is_empty());
-    }
-
-    #[test]
-    fn the_stages_of_both_ci_families_are_told_by_type() {
-        for (task_type, kind) in [
-            ("DLITE_CI_VM_EXECUTE_TASK_V2", Kind::SessionExecute),
-            ("CI_DOCKER_CLEANUP_TASK", Kind::SessionCleanup),
-            ("DLITE_CI_VM_CAPACITY_TASK", Kind::Standalone),
-        ] {
-            assert_eq!(kind_of(task_type), kind, "{task_type}");
-        }
     }
 }

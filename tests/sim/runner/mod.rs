@@ -227,7 +227,7 @@ impl Runner {
             let slots = if whole { *most } else { hub.random.below(u64::from(*most) + 1) as u32 };
             self.slots.insert(class.clone(), slots);
         }
-        self.say(hub, Frame::Capacity { slots: self.slots.clone() });
+        self.say(hub, Frame::Capacity { slots: self.slots.clone(), refuses_sessions: false });
     }
 
     /// Sends a frame that is not counted.
@@ -304,7 +304,7 @@ impl Runner {
         if self.draining {
             self.say(hub, Frame::DrainNotice);
         }
-        self.say(hub, Frame::Capacity { slots: self.slots.clone() });
+        self.say(hub, Frame::Capacity { slots: self.slots.clone(), refuses_sessions: false });
         let decisions: BTreeMap<LeaseId, Decision> = decisions.into_iter().collect();
         for lease in self.work.keys().copied().collect::<Vec<_>>() {
             match decisions.get(&lease).copied().unwrap_or(Decision::ResendDecision) {

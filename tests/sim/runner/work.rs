@@ -142,7 +142,7 @@ impl Runner {
         let Stage::Finished(finish) = &work.stage else { return };
         let finish = Box::new(finish.clone());
         work.result_sent = true;
-        self.send(hub, lease, What::Result, Frame::Result { lease, finish });
+        self.send(hub, lease, What::Result, Frame::Result { lease, finish, state: None });
     }
 
     /// Everything of this task that nobody acknowledged.

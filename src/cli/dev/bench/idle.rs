@@ -72,6 +72,8 @@ fn fill(scene: &Scene) -> Result<(), journal::Error> {
         reply: Bytes::new(),
         hand_back: false,
         unsupported: None,
+        session: None,
+        cleanup: None,
     });
     let now = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
     let at = Wall(i64::try_from(now.as_micros()).unwrap_or(i64::MAX));

@@ -100,7 +100,12 @@ impl Stub {
                 let state = self.state();
                 let tasks = state.offered.keys().take(1_000);
                 let tasks = tasks
-                    .map(|id| Listed { external_id: id.clone(), task_type: NOOP.into(), unsupported: false })
+                    .map(|id| Listed {
+                        external_id: id.clone(),
+                        task_type: NOOP.into(),
+                        kind: crate::core::task::Kind::Standalone,
+                        unsupported: false,
+                    })
                     .collect();
                 Answer::Poll(Ok(Listing { tasks, aborts: Vec::new() }))
             }
@@ -140,6 +145,8 @@ impl Stub {
             reply: Bytes::new(),
             hand_back: false,
             unsupported: None,
+            session: None,
+            cleanup: None,
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     upstreams::harness::{
         request::{Request, check_task_id},
         spec::runner::is_unsupported,
+        stage::kind_of,
         wire::runner,
     },
 };
@@ -29,7 +30,12 @@ pub(in super::super) fn poll(request: &Request, outcome: &Outcome) -> Result<Lis
         } else {
             let unsupported = is_unsupported(&event.task_type);
             let external_id = ExternalId::from(event.task_id);
-            listing.tasks.push(Listed { external_id, task_type: event.task_type.into(), unsupported });
+            listing.tasks.push(Listed {
+                external_id,
+                kind: kind_of(&event.task_type),
+                task_type: event.task_type.into(),
+                unsupported,
+            });
         }
     }
     Ok(listing)

@@ -22,6 +22,8 @@ fn report(reply: Reply, finish: Finish) -> Answerable {
         reply: reply.encode(),
         hand_back: false,
         unsupported: None,
+        session: None,
+        cleanup: None,
     };
     Answerable {
         external_id: "tsk-1".into(),

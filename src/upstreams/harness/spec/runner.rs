@@ -17,12 +17,13 @@ use bytes::Bytes;
 use prost::Message as _;
 use serde_json::value::RawValue;
 
-use super::{SECRET_BYTES_MAX, SECRETS_MAX, TASK_INFO, kind_of, labels, masked};
+use super::{SECRET_BYTES_MAX, SECRETS_MAX, TASK_INFO, labels, masked};
 use crate::{
     core::task::{Extension, Identity, Payload, Priority, Secret, Spec},
     proto::upstream::harness::v1::TaskInfo,
     upstreams::harness::{
         reply::Reply,
+        stage,
         wire::runner::{DAEMON_SET, Logger, Request, SECRET_STATIC, StaticSecrets, Task},
     },
 };
@@ -49,7 +50,7 @@ pub(in super::super) fn spec(request: &Request<'_>, account: &str, identity: &Id
     };
     Spec {
         task_type: task.task_type.as_str().into(),
-        kind: kind_of(&task.task_type),
+        kind: stage::kind_of(&task.task_type),
         priority: Priority::Normal,
         payload,
         labels: labels(None, account),
@@ -62,6 +63,8 @@ pub(in super::super) fn spec(request: &Request<'_>, account: &str, identity: &Id
         // Dialect C has no word for it.
         hand_back: false,
         unsupported,
+        session: None,
+        cleanup: stage::cleanup_of(&task.task_type),
     }
 }
 
