@@ -79,6 +79,7 @@ impl Scene {
             sdk: "test".into(),
             handlers: vec![handler],
             slots: BTreeMap::from([("default".into(), SLOTS)]),
+            refuses_sessions: false,
             held: Vec::new(),
         };
         scene.tell(Input::Attached { link: LinkId(1), hello, peer: "test".into() });

@@ -198,6 +198,7 @@ impl Desk {
             sdk: "desk".into(),
             handlers: vec![handler],
             slots: BTreeMap::from([(SlotClass::from("default"), slots)]),
+            refuses_sessions: false,
             held,
         };
         self.tell(Input::Attached { link: LinkId(self.links), hello, peer: "desk".into() })
@@ -356,6 +357,7 @@ fn line(effect: &Effect) -> Option<String> {
             Order::Acknowledge { sequence } => format!("acknowledge {sequence} on {link}"),
             Order::HeartbeatAck { lost, .. } => format!("answer heartbeat on {link}, lost {lost:?}"),
             Order::Refuse { sequence, reason, .. } => format!("refuse {sequence} on {link} ({reason})"),
+            Order::Session(session) => format!("session {} etag {} on {link}", session.id, session.etag()),
             Order::Close(close) => format!("close {link} ({close:?})"),
         },
     })

@@ -8,5 +8,6 @@ mod intake;
 mod leases;
 mod reports;
 mod restart;
+mod sessions;
 mod support;
 mod unsupported;

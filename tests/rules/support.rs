@@ -171,6 +171,7 @@ impl Rig {
             sdk: "test".into(),
             handlers: vec![handler],
             slots: BTreeMap::from([(SlotClass::from("default"), 10)]),
+            refuses_sessions: false,
             held: Vec::new(),
         };
         self.tell(Input::Attached { link: LINK, hello, peer: "test".into() });

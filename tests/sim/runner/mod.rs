@@ -154,6 +154,7 @@ impl Runner {
             sdk: "model".into(),
             handlers: self.profile.handlers.clone(),
             slots: self.slots.clone(),
+            refuses_sessions: false,
             held: held.collect(),
         };
         for work in self.work.values_mut() {
