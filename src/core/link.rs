@@ -305,6 +305,11 @@ impl Core {
         message: &str,
     ) {
         self.note(Note::FrameRefused { link: id, frame, reason });
+        // The lease of a refused result stays open, and a heartbeat that left it out may have left before the runner knew.
+        let used = lease.and_then(|lease| self.roster.get_mut(id)?.held.get_mut(&lease));
+        if let Some(used) = used.filter(|_| frame == "result") {
+            used.undecided = true;
+        }
         self.send(id, Order::Refuse { sequence, lease, frame, reason, message: message.to_owned() });
     }
 
@@ -324,7 +329,12 @@ impl Core {
                 .filter(|(held, _)| held.runner == runner)
                 .map(|(held, state)| (held.idempotent, matches!(state, State::Accepted(_))));
             match in_force {
-                Some((idempotent, true)) => self.renew(now, *lease, idempotent),
+                Some((idempotent, true)) => {
+                    self.renew(now, *lease, idempotent);
+                    if let Some(used) = self.roster.get_mut(id).and_then(|link| link.held.get_mut(lease)) {
+                        used.undecided = false;
+                    }
+                }
                 // Its accept is under way.
                 Some((_, false)) => {}
                 None => lost.push(*lease),

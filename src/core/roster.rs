@@ -66,7 +66,7 @@ pub struct Use {
     pub task: TaskId,
     pub class: SlotClass,
     /// The runner is to answer the assignment yet, so that a heartbeat that leaves the lease out says nothing about it: it may
-    /// have left before the assignment came.
+    /// have left before the assignment came. The same holds after a result was refused, until a heartbeat names the lease again.
     pub undecided: bool,
 }
 

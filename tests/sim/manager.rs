@@ -116,6 +116,7 @@ impl Manager {
             session: None,
             cleanup: None,
         };
+        let spec = if hub.random.chance(350) { staged(hub, spec) } else { spec };
         let id = ExternalId::from(format!("e-{nth}"));
         hub.say(|| format!("manager: offers {id} ({}, {temper:?}, timeout {timeout:?})", spec.task_type));
         self.offers.push(Offer {
@@ -279,6 +280,19 @@ impl Offer {
     pub fn may_be_buried(&self) -> bool {
         self.lost || matches!(self.temper, Temper::Refuses | Temper::Chokes | Temper::Hates)
     }
+}
+
+/// The same as a part of one of few stages, in whatever order: the delegate has to make sense of it.
+fn staged(hub: &mut Hub, spec: Spec) -> Spec {
+    let [setup, step, cleanup] = plan::STAGE.map(TaskType::from);
+    let stage = hub.random.below(3);
+    let (task_type, kind) = match hub.random.below(10) {
+        0..4 => (setup, Kind::SessionSetup),
+        4..8 => (step, Kind::SessionExecute),
+        _ => (cleanup.clone(), Kind::SessionCleanup),
+    };
+    let undone = (kind == Kind::SessionSetup && hub.random.chance(900)).then_some(cleanup);
+    Spec { task_type, kind, session: Some(format!("stage-{stage}").into()), cleanup: undone, ..spec }
 }
 
 /// A failure that says nothing about the task.

@@ -24,6 +24,8 @@ pub const HEARTBEAT: Duration = Duration::from_secs(5);
 pub const LEASE_TTL: Duration = Duration::from_secs(20);
 
 const TYPES: [&str; 4] = ["build", "test", "deploy", "scan"];
+/// Setup, step and cleanup of a stage.
+pub const STAGE: [&str; 3] = ["stage-setup", "stage-step", "stage-cleanup"];
 
 /// What goes wrong in a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,7 +160,7 @@ impl Plan {
             revoke_margin: Duration::from_secs(5),
             no_runner_timeout: Duration::from_secs(40),
             attempts_max: 5,
-            session_ttl: Duration::from_secs(24 * 3600),
+            session_ttl: Duration::from_secs(90),
             tasks_max: 20,
             payload_bytes_max: 1 << 20,
             upstreams: vec![Upstream {
@@ -203,6 +205,21 @@ impl Profile {
                 match_labels,
                 any_runner: false,
             });
+        }
+        // Some keep what a stage needs on their host, others in its state alone; few do stages by halves.
+        let any_runner = random.chance(300);
+        if first || random.chance(600) {
+            for task_type in STAGE {
+                handlers.push(Handler {
+                    task_type: TaskType::from(task_type),
+                    class: random.pick(&classes).clone(),
+                    idempotent: random.chance(300),
+                    default_timeout: None,
+                    extensions: Vec::new(),
+                    match_labels: BTreeMap::new(),
+                    any_runner,
+                });
+            }
         }
         let slots = classes.into_iter().map(|class| (class, random.between(1, 4) as u32)).collect();
         Self { handlers, slots, sloppy: random.chance(250) }

@@ -41,4 +41,7 @@ planted_bugs! {
     a_cancellation_without_an_end_is_found: GraceIgnored,
     an_immortal_lease_is_found: LeaseImmortal,
     a_repeated_hand_back_is_found: HandBackRepeated,
+    a_state_set_without_a_look_is_found: StateUnchecked,
+    a_stage_on_the_wrong_runner_is_found: SessionAstray,
+    a_forgotten_cleanup_is_found: CleanupForgotten,
 }
