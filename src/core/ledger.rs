@@ -433,6 +433,7 @@ fn apply_to_task(task: &mut Task, record: &Record) -> Result<(), &'static str> {
                 class: class.clone(),
                 idempotent: *idempotent,
                 updates: 0,
+                states: BTreeSet::new(),
                 cut: *at,
                 accepted: None,
                 started: None,
@@ -458,7 +459,10 @@ fn apply_to_task(task: &mut Task, record: &Record) -> Result<(), &'static str> {
         (Record::SessionJoined { session }, State::Waiting { .. }) if task.session.is_none() => {
             task.session = Some(*session);
         }
-        (Record::StateUpdated { lease, number }, State::Accepted(held)) if held.id == *lease => held.updates = *number,
+        (Record::StateUpdated { lease, number }, State::Accepted(held)) if held.id == *lease => {
+            held.updates = held.updates.max(*number);
+            held.states.insert(*number);
+        }
         (Record::AttemptEnded { lease, at }, State::Accepted(held)) if held.id == *lease => {
             task.attempt += 1;
             task.outputs.clear();

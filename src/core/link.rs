@@ -476,13 +476,13 @@ impl Core {
     ) {
         let runner = self.roster.get(id).map(|link| &link.runner);
         let found = self.ledger.task_of(lease).and_then(|task| match &task.state {
-            State::Accepted(held) if Some(&held.runner) == runner => Some((task.id, held.updates)),
+            State::Accepted(held) if Some(&held.runner) == runner => Some((task.id, held.states.contains(&number))),
             _ => None,
         });
         let refused = match found {
             None => return self.refuse_named(id, sequence, "update", Some(lease), LEASE_LOST, NOT_ACCEPTED),
             // Sent again after a cut.
-            Some((_, updates)) if number <= updates => return,
+            Some((_, true)) => return,
             Some((task, _)) if self.ledger.rows(scope_of(task)) >= UPDATE_ROWS_MAX => (task, Unset::TooMany),
             Some((task, _)) => match self.set_state(now, task, update) {
                 Ok(()) => {

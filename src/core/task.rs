@@ -8,7 +8,12 @@
 //!            └── lost or failed, may repeat ── Accepted ── result ──► Finished ── reported ──► gone
 //! ```
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -178,6 +183,9 @@ pub struct Lease {
     pub idempotent: bool,
     /// Highest update number in the journal.
     pub updates: u64,
+    /// Numbers of the changes of the session that were taken. One that lost the race has a number, too, and when it is sent again after
+    /// a cut it is refused again rather than dropped.
+    pub states: BTreeSet<u64>,
     pub cut: Wall,
     pub accepted: Option<Wall>,
     pub started: Option<Wall>,

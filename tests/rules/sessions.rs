@@ -29,7 +29,8 @@ struct Stages {
 }
 
 fn stage(task_type: &str, kind: Kind) -> Spec {
-    let payload = Payload { content_type: "text/plain".into(), content: Bytes::from(format!("payload of {task_type}")) };
+    let payload =
+        Payload { content_type: "text/plain".into(), content: Bytes::from(format!("payload of {task_type}")) };
     Spec {
         task_type: task_type.into(),
         kind,
@@ -113,7 +114,11 @@ impl Stages {
         let sequence = self.sequences.entry(link).or_default();
         *sequence += u64::from(frame.is_counted());
         let sequence = *sequence;
-        self.rig.tell(Input::Received { link: LinkId(link), sequence: if frame.is_counted() { sequence } else { 0 }, frame });
+        self.rig.tell(Input::Received {
+            link: LinkId(link),
+            sequence: if frame.is_counted() { sequence } else { 0 },
+            frame,
+        });
         sequence
     }
 

@@ -37,6 +37,8 @@ pub struct Facts {
     /// The session each task has joined.
     pub joined: BTreeMap<TaskId, SessionId>,
     kinds: BTreeMap<TaskId, Kind>,
+    /// The process died over this batch, perhaps before it could say what it left behind.
+    pub dying: bool,
 }
 
 /// What is durable of one session.
@@ -67,7 +69,7 @@ impl Facts {
                 self.ended.insert(TaskId(*scope));
                 if let Some(stage) = self.sessions.get_mut(&SessionId(*scope)) {
                     stage.ended = true;
-                    if stage.started && !stage.cleaned_up && !stage.left_behind {
+                    if stage.started && !stage.cleaned_up && !stage.left_behind && !self.dying {
                         return Err("a session that was set up is cleaned up or named as left behind");
                     }
                 }
@@ -122,7 +124,7 @@ impl Facts {
                 if self.kinds.get(&task) == Some(&Kind::SessionCleanup)
                     && let Some(stage) = self.joined.get(&task).and_then(|session| self.sessions.get_mut(session))
                 {
-                    stage.cleaned_up = lease.is_some();
+                    stage.cleaned_up |= lease.is_some();
                 }
                 if self.finished.insert(task, (lease, finish)).is_some() {
                     return Err("a task finished twice");
@@ -150,7 +152,8 @@ impl Facts {
                 self.joined.insert(task, session);
             }
             Record::StateUpdated { lease, number } => {
-                self.updates.insert(lease, number);
+                let newest = self.updates.entry(lease).or_default();
+                *newest = number.max(*newest);
             }
             Record::SessionOpened { phase, .. } => {
                 let closing = phase == Phase::Closing;

@@ -121,7 +121,11 @@ impl Runner {
             Frame::State { lease, number, update }
         } else {
             let value = OutputValue::Text(format!("{number}").into());
-            Frame::Outputs { lease, number, outputs: vec![Output { name: "out".into(), value, sensitive: false, exported: number % 2 == 0 }] }
+            Frame::Outputs {
+                lease,
+                number,
+                outputs: vec![Output { name: "out".into(), value, sensitive: false, exported: number % 2 == 0 }],
+            }
         };
         work.updates.push_back((number, frame.clone()));
         self.send(hub, lease, What::Update(number), frame);
