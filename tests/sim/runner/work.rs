@@ -159,7 +159,7 @@ impl Runner {
         let Some(work) = self.work.get_mut(&lease).filter(|_| welcomed) else { return };
         let Stage::Finished(finish) = &work.stage else { return };
         let finish = Box::new(finish.clone());
-        work.result_sent = true;
+        (work.result_sent, work.stale) = (true, false);
         let state = work.session.as_ref().zip(work.leaves.clone()).map(|((_, etag), state)| change(etag, state));
         self.send(hub, lease, What::Result, Frame::Result { lease, finish, state });
     }
