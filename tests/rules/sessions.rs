@@ -527,7 +527,7 @@ fn a_setup_of_the_same_name_waits_until_the_last_one_is_cleaned_up() {
 fn a_session_that_nobody_closes_is_closed_after_its_ttl() {
     let mut stages = Stages::new();
     stages.set_up("vm-7");
-    stages.rig.pass(Duration::from_secs(24 * 3600 + 60));
+    stages.rig.pass(Duration::from_secs(24 * 3600 + 10));
     assert_eq!(stages.phase(), Some(Phase::Closing));
     stages.attach_as(3, 1, false);
     let own = stages.own_cleanup().expect("a cleanup of the delegate's own");
