@@ -1,7 +1,4 @@
 //! Limit 8: steps and cleanup depend on the process that did the setup.
-//!
-//! Planted faults each story was seen failing under: a setup's state that is not set (`set_state` returns at once), an assignment
-//! without its session, a session's scope that ends with the setup's task, a journal that does not seal its rows.
 
 use std::path::{Path, PathBuf};
 
