@@ -18,7 +18,7 @@ use tokio::{
 use crate::{
     admin,
     config::Config,
-    core::{self, Core, id::UpstreamName},
+    core::{self, Core, id::UpstreamName, trace::TraceScope},
     driver::{self, Clock, Driver, Observer},
     journal,
     runners::{convert, ids::Ids, link::Terms, server, service::Service},
@@ -208,6 +208,7 @@ pub fn core_config(config: &Config) -> core::config::Config {
 fn core_upstream(upstream: &crate::config::Upstream) -> core::config::Upstream {
     core::config::Upstream {
         name: upstream.name.as_str().into(),
+        trace_scope: TraceScope { kind: upstream.kind.as_str().into(), account: upstream.account_id.as_str().into() },
         poll_interval: upstream.poll_interval,
         heartbeat_interval: upstream.heartbeat_interval,
         task_types: upstream.task_types.iter().flatten().map(|name| name.as_str().into()).collect(),
