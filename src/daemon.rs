@@ -23,6 +23,7 @@ use crate::{
     journal,
     runners::{convert, ids::Ids, link::Terms, server, service::Service},
     state_dir::{self, StateDir},
+    telemetry::traces::Propagation,
     upstreams::Upstream,
 };
 
@@ -107,7 +108,8 @@ pub async fn start_on<S: journal::Store + 'static>(
     let kinds: BTreeMap<_, _> = upstreams.iter().map(|(name, up)| (name.clone(), up.kind())).collect();
     let (sender, inbox) = mpsc::channel(crate::inbox::INBOX_MAX);
     let (stop, stopped) = watch::channel(false);
-    let terms = Terms { config: core_config, delegate, ids: Ids::of(delegate), kinds: kinds.clone() };
+    let propagation = Propagation::of(&config.traces);
+    let terms = Terms { config: core_config, delegate, ids: Ids::of(delegate), kinds: kinds.clone(), propagation };
     let terms = Arc::new(terms);
     let links = Arc::new(AtomicU64::new(1));
     let mut parts = JoinSet::new();

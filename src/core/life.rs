@@ -49,6 +49,8 @@ pub struct Stage {
     /// 0: before the first.
     pub attempt: u32,
     pub runner: Option<RunnerId>,
+    /// Of a run: the lease of the attempt before.
+    pub after: Option<LeaseId>,
     /// A stable word, if it went wrong.
     pub error: Option<Arc<str>>,
     /// An earlier note of this process has told it.
@@ -139,14 +141,17 @@ pub fn is_well(outcome: Outcome) -> bool {
 /// All stages of `task` that are over; those that ended before `started` are marked as not told.
 fn stages(task: &Task, started: Wall) -> Vec<Stage> {
     let mut stages = Vec::with_capacity(3 + 3 * task.leases.len());
+    let mut earlier = None;
     let mut push = |phase, from, to, attempt, lease: Option<(LeaseId, &RunnerId)>, error: Option<Arc<str>>| {
+        let lease_id = lease.map(|(lease, _)| lease);
         stages.push(Stage {
             phase,
             from,
             to,
-            lease: lease.map(|(lease, _)| lease),
+            lease: lease_id,
             attempt,
             runner: lease.map(|(_, runner)| runner.clone()),
+            after: if phase == Phase::Run { std::mem::replace(&mut earlier, lease_id) } else { None },
             error,
             told: to >= started,
         });
@@ -219,6 +224,7 @@ impl Core {
             lease: None,
             attempt: task.attempt,
             runner: None,
+            after: None,
             error: unreported.or(refusal).map(Arc::from),
             told: false,
         });
