@@ -91,13 +91,13 @@ mod tests {
             let id = TraceId(n.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835));
             let theirs = Sampler::TraceIdRatioBased(0.25).should_sample(
                 None,
-                id.0.to_be_bytes().into(),
+                opentelemetry::TraceId::from(id.0),
                 "",
                 &opentelemetry::trace::SpanKind::Internal,
                 &[],
                 &[],
             );
-            let theirs = theirs.decision == opentelemetry::trace::SamplingDecision::RecordAndSample;
+            let theirs = theirs.decision == opentelemetry_sdk::trace::SamplingDecision::RecordAndSample;
             assert_eq!(propagation("0.25").keeps(id, None), theirs, "{id}");
         }
     }
