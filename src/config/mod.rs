@@ -50,8 +50,8 @@ pub use self::{
     file::FILE_BYTES_MAX,
     headers::Headers,
     meant::{
-        Admin, ClientCert, Config, Family, LegacyStatusCode, Log, LogFormat, Runners, Tls, Traces, TracesProtocol, Upstream,
-        UpstreamKind,
+        Admin, ClientCert, Config, Family, LegacyStatusCode, Log, LogFormat, Runners, Tls, Traces, TracesProtocol,
+        Upstream, UpstreamKind,
     },
     proxy::{BadProxy, BadRule, NO_PROXY_AT_ALL, NoProxy, Proxy, ProxyUrl},
     ratio::Ratio,

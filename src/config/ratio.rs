@@ -55,7 +55,9 @@ mod tests {
 
     #[test]
     fn a_ratio_is_exact_and_bounded() {
-        for (text, millionths) in [("0", 0), ("1", WHOLE), ("1.0", WHOLE), ("0.25", 250_000), ("0.000001", 1), ("0.", 0)] {
+        for (text, millionths) in
+            [("0", 0), ("1", WHOLE), ("1.0", WHOLE), ("0.25", 250_000), ("0.000001", 1), ("0.", 0)]
+        {
             assert_eq!(text.parse(), Ok(Ratio(millionths)), "{text}");
         }
         for text in ["", ".5", "1.000001", "2", "-0.5", "+1", "0.0000001", "1e-1", "nan", "0,5"] {

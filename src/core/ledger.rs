@@ -9,7 +9,8 @@ use super::{
     id::{DelegateId, ExternalId, LeaseId, TaskId, UpstreamName},
     record::{Host, Record},
     task::{
-        Finish, Identity, Lease, Offer, Outcome, Output, PastLease, Report, Retry, State, Task, Times, UNACCEPTED_KEPT_MAX,
+        Finish, Identity, Lease, Offer, Outcome, Output, PastLease, Report, Retry, State, Task, Times,
+        UNACCEPTED_KEPT_MAX,
     },
     time::Wall,
 };

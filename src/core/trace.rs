@@ -74,7 +74,8 @@ impl TraceParent {
         if trace_id == 0 || span_id == 0 {
             return Err(Malformed("an id of zeros"));
         }
-        let is_carried = |state: &&str| state.len() <= STATE_BYTES_MAX && state.bytes().all(|b| (b' '..=b'~').contains(&b));
+        let is_carried =
+            |state: &&str| state.len() <= STATE_BYTES_MAX && state.bytes().all(|b| (b' '..=b'~').contains(&b));
         Ok(Self {
             trace_id: TraceId(trace_id),
             span_id: SpanId(span_id),

@@ -16,8 +16,7 @@ fn shipped(name: &str) -> String {
 
 /// The example as a real configuration: the files it names exist.
 fn scene(text: &str) -> Scene {
-    let scene =
-        Scene::new(
+    let scene = Scene::new(
         &text
             .replace("/etc/dlite/account-secret", "account-secret")
             .replace("/etc/dlite/client", "client")

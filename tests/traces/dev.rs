@@ -15,5 +15,8 @@ fn the_show_prints_each_tasks_trace_as_a_tree() {
     // Four of the pipeline, the aborted one and the batch of one.
     assert_eq!((count("trace "), count("├─ poll "), count("└─ report ")), (6, 6, 6), "{text}");
     assert!(count("├─ run #1 ") >= 5, "{text}");
-    assert!(text.lines().any(|line| line.starts_with("├─ run #1 ") && line.ends_with("scripts-1 TASK_FAILED")), "{text}");
+    assert!(
+        text.lines().any(|line| line.starts_with("├─ run #1 ") && line.ends_with("scripts-1 TASK_FAILED")),
+        "{text}"
+    );
 }

@@ -80,7 +80,8 @@ impl Mill {
             })),
             Call::Heartbeat { .. } => Answer::Heartbeat(Ok(Standing::Known)),
             Call::Poll { .. } => {
-                let listed = |id: &ExternalId| Listed { external_id: id.clone(), task_type: "MILL".into(), unsupported: false };
+                let listed =
+                    |id: &ExternalId| Listed { external_id: id.clone(), task_type: "MILL".into(), unsupported: false };
                 let tasks = self.offered().1.iter().take(256).map(listed).collect();
                 Answer::Poll(Ok(Listing { tasks, aborts: Vec::new() }))
             }

@@ -1,8 +1,7 @@
 //! A trace goes on over the death of its delegate, and tells of each attempt.
 
 use crate::{
-    lab::SOON,
-    receiver::{Transport, attribute, hex, is_error},
+    receiver::{Transport, attribute, is_error},
     scene::{Scene, trace_id},
 };
 
@@ -41,27 +40,14 @@ async fn a_second_attempt_links_to_the_first() {
     let trace = scene.receiver.whole(&trace_id(&id)).await;
     trace.assert_connected("");
     let [first, second] = trace.named("run")[..] else { panic!("not two runs in {:?}", trace.names()) };
-    assert_eq!((attribute(first, "dlite.attempt"), attribute(second, "dlite.attempt")), (Some("1".into()), Some("2".into())));
+    assert_eq!(
+        (attribute(first, "dlite.attempt"), attribute(second, "dlite.attempt")),
+        (Some("1".into()), Some("2".into()))
+    );
     assert_eq!(attribute(first, "error.type").as_deref(), Some("LEASE_LOST"));
     assert!(is_error(first) && !is_error(second) && first.links.is_empty());
     let [link] = &second.links[..] else { panic!("one link, not {:?}", second.links) };
     assert_eq!((&link.span_id, &link.trace_id), (&first.span_id, &first.trace_id));
     assert_eq!((trace.named("queue").len(), trace.named("assign").len()), (2, 2));
     assert_eq!(attribute(trace.one("task DEV_WORK"), "dlite.attempts").as_deref(), Some("2"));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_task_that_comes_back_shares_the_trace_and_no_span() {
-    let mut scene = Scene::start(Transport::Grpc, "").await;
-    scene.start_sdk_runner("r-1");
-    let mut tasks = std::collections::BTreeSet::new();
-    for _ in 0..2 {
-        let id = scene.lab.submit("DEV_WORK", 1);
-        assert_eq!(scene.result(&id).await, "OK");
-        let trace = scene.receiver.whole(&trace_id(&id)).await;
-        tasks.insert(hex(&trace.one("task DEV_WORK").span_id));
-    }
-    assert_eq!(tasks.len(), 2, "each acquisition has spans of its own");
-    scene.lab.status_when("nothing is left", |status| status.open_task_count == 0).await;
-    let _ = SOON;
 }

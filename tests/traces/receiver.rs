@@ -131,7 +131,8 @@ impl TraceService for Inlet {
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        let authorization = request.metadata().get("authorization").and_then(|value| value.to_str().ok().map(str::to_owned));
+        let authorization =
+            request.metadata().get("authorization").and_then(|value| value.to_str().ok().map(str::to_owned));
         self.take(request.into_inner(), authorization.as_deref());
         Ok(Response::new(ExportTraceServiceResponse::default()))
     }
@@ -192,7 +193,12 @@ impl Trace {
         let ids: BTreeSet<&[u8]> = self.0.iter().map(|span| &span.span_id[..]).collect();
         let roots: Vec<&Span> = self.0.iter().filter(|span| !ids.contains(&span.parent_span_id[..])).collect();
         let [root] = roots[..] else {
-            panic!("{} roots: {:?} of {:?}", roots.len(), roots.iter().map(|span| &span.name).collect::<Vec<_>>(), self.names())
+            panic!(
+                "{} roots: {:?} of {:?}",
+                roots.len(),
+                roots.iter().map(|span| &span.name).collect::<Vec<_>>(),
+                self.names()
+            )
         };
         assert!(is_task(root), "the root is {}", root.name);
         assert_eq!(hex(&root.parent_span_id), above);

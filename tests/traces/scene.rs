@@ -45,7 +45,16 @@ impl Scene {
     pub fn start_sdk_runner(&mut self, id: &str) {
         let (socket, starts) = (self.lab.socket(), self.lab.path("starts").display().to_string());
         self.start_runner(&[
-            "dev", "runner", "--id", id, "--reattach-max-ms", "100", "--connect", &socket, "--starts", &starts,
+            "dev",
+            "runner",
+            "--id",
+            id,
+            "--reattach-max-ms",
+            "100",
+            "--connect",
+            &socket,
+            "--starts",
+            &starts,
         ]);
     }
 

@@ -61,7 +61,10 @@ pub struct Args {
 /// What the observer has to tell.
 enum Story {
     /// The trace of a task that is about to be told.
-    Trace { external_id: ExternalId, tree: String },
+    Trace {
+        external_id: ExternalId,
+        tree: String,
+    },
     Line(Box<Summary>),
 }
 

@@ -44,7 +44,8 @@ async fn trace(args: &Args) -> Result<ExitCode, String> {
         Context::new().with_remote_span_context(span)
     });
     let spans = global::tracer(TRACER);
-    let mut span = spans.span_builder(args.name.clone()).with_kind(SpanKind::Internal).start_with_context(&spans, &above);
+    let mut span =
+        spans.span_builder(args.name.clone()).with_kind(SpanKind::Internal).start_with_context(&spans, &above);
     let context = span.span_context();
     let (program, arguments) = args.command.split_first().ok_or("no command")?;
     let mut command = tokio::process::Command::new(program);

@@ -2,11 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::core::{
-    effect::Summary,
-    task::Outcome,
-    time::Wall,
-};
+use crate::core::{effect::Summary, task::Outcome, time::Wall};
 
 /// Widest mark of a bar.
 const BAR_WIDTH: u32 = 24;

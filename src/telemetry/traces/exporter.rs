@@ -25,8 +25,9 @@ use crate::{core::life::Life, runners::ids::Ids};
 pub const SPANS_QUEUED_MAX: usize = 4_096;
 /// Spans in one request.
 const BATCH_SPANS_MAX: usize = 512;
-/// Longest time a span waits for others before it is sent.
-const BATCH_DELAY: Duration = Duration::from_secs(1);
+/// Longest time a span waits for others before it is sent: what a kill may take of a task that is over, and with it all that could tell
+/// its end again.
+const BATCH_DELAY: Duration = Duration::from_millis(200);
 /// What a stop gives the last spans to leave.
 pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 

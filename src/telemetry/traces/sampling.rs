@@ -81,7 +81,10 @@ mod tests {
             assert!(between.contains(&kept), "{ratio}: {kept}");
         }
         let narrow: Vec<_> = ids.iter().filter(|id| propagation("0.1").keeps(**id, None)).collect();
-        assert!(narrow.iter().all(|id| propagation("0.2").keeps(**id, None)), "a higher ratio keeps what a lower one does");
+        assert!(
+            narrow.iter().all(|id| propagation("0.2").keeps(**id, None)),
+            "a higher ratio keeps what a lower one does"
+        );
     }
 
     #[test]

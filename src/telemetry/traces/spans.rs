@@ -107,7 +107,11 @@ impl Maker<'_> {
         span.parent_span_id = id(span_id(&self.task_id, "", ROOT).0);
         if let Some(earlier) = stage.after {
             let run = span_id(&self.task_id, &self.ids.lease(earlier), Phase::Run.name());
-            span.links.links.push(Link::new(self.context(run.0), vec![KeyValue::new("dlite.link", "previous attempt")], 0));
+            span.links.links.push(Link::new(
+                self.context(run.0),
+                vec![KeyValue::new("dlite.link", "previous attempt")],
+                0,
+            ));
         }
         span
     }
@@ -199,5 +203,76 @@ fn kind(kind: Kind) -> &'static str {
         Kind::SessionExecute => "execute",
         Kind::SessionCleanup => "cleanup",
         Kind::Pipeline => "pipeline",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::core::id::{DelegateId, TaskId};
+
+    fn life(task: u64) -> Life {
+        let stage = |phase, from: i64, to: i64| Stage {
+            phase,
+            from: Wall(from),
+            to: Wall(to),
+            lease: None,
+            attempt: 1,
+            runner: None,
+            after: None,
+            error: None,
+            told: phase == Phase::Poll,
+        };
+        Life {
+            task: TaskId(task),
+            upstream: "m".into(),
+            external_id: "e-1".into(),
+            task_type: "BUILD".into(),
+            kind: Kind::Standalone,
+            tenant: "".into(),
+            trace_id: crate::core::id::TraceId(7),
+            parent: None,
+            began: Wall(1),
+            stages: vec![stage(Phase::Poll, 1, 5), stage(Phase::Report, 9, 3)],
+            end: Some(End {
+                at: Wall(9),
+                outcome: Outcome::Errored,
+                reason: "a password: hunter2".into(),
+                report_tries: 1,
+                unreported: None,
+            }),
+        }
+    }
+
+    #[test]
+    fn a_task_that_comes_back_shares_the_trace_and_no_span() {
+        let ids = Ids::of(DelegateId(1 << 96));
+        let all: Vec<SpanData> = [life(3), life(4)].iter().flat_map(|life| spans(&ids, life, true)).collect();
+        let traces: BTreeSet<_> = all.iter().map(|span| span.span_context.trace_id().to_string()).collect();
+        let spans: BTreeSet<_> = all.iter().map(|span| span.span_context.span_id().to_string()).collect();
+        assert_eq!((traces.len(), spans.len()), (1, all.len()));
+    }
+
+    #[test]
+    fn what_was_told_is_left_out_and_the_same_is_told_alike() {
+        let ids = Ids::of(DelegateId(1 << 96));
+        let news = spans(&ids, &life(3), false);
+        assert_eq!(news.iter().map(|span| &*span.name).collect::<Vec<_>>(), ["report", "task BUILD"]);
+        assert_eq!(spans(&ids, &life(3), true)[1..], news, "the same ids and times");
+        assert!(news.iter().all(|span| span.end_time >= span.start_time), "whatever the clock did");
+    }
+
+    #[test]
+    fn only_a_stable_word_is_repeated() {
+        for (word, shown) in
+            [("LEASE_LOST", "LEASE_LOST"), ("E2BIG", "E2BIG"), ("", OTHER), ("hunter2", OTHER), ("A: B", OTHER)]
+        {
+            assert_eq!(stable(word), shown);
+        }
+        assert_eq!(stable(&"A".repeat(WORD_BYTES_MAX + 1)), OTHER);
+        let root = spans(&Ids::of(DelegateId(1)), &life(3), true).pop().unwrap();
+        assert_eq!(root.status, Status::error(OTHER));
     }
 }

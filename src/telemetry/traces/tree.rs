@@ -92,7 +92,13 @@ mod tests {
     fn span(id: u64, parent: u64, name: &'static str, from: u64, to: u64) -> SpanData {
         let at = |millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
         SpanData {
-            span_context: SpanContext::new(TraceId::from(1), SpanId::from(id), TraceFlags::SAMPLED, false, TraceState::NONE),
+            span_context: SpanContext::new(
+                TraceId::from(1),
+                SpanId::from(id),
+                TraceFlags::SAMPLED,
+                false,
+                TraceState::NONE,
+            ),
             parent_span_id: SpanId::from(parent),
             parent_span_is_remote: false,
             span_kind: SpanKind::Internal,
@@ -110,8 +116,12 @@ mod tests {
 
     #[test]
     fn a_trace_is_a_tree_with_offsets_lengths_and_errors() {
-        let spans =
-            [span(3, 1, "run", 50, 100), span(1, 9, "task A", 0, 100), span(2, 1, "poll", 0, 50), span(4, 3, "below", 75, 100)];
+        let spans = [
+            span(3, 1, "run", 50, 100),
+            span(1, 9, "task A", 0, 100),
+            span(2, 1, "poll", 0, 50),
+            span(4, 3, "below", 75, 100),
+        ];
         let text = render(&spans);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "trace 00000000000000000000000000000001");

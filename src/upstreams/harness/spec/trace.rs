@@ -64,7 +64,8 @@ mod tests {
 
     #[test]
     fn it_is_found_where_a_pointer_leads_to() {
-        let data = format!(r#"{{"a":1,"context":{{"traceparent":"{PARENT}","tracestate":"x=1"}},"l":[{{"t":"{PARENT}"}}]}}"#);
+        let data =
+            format!(r#"{{"a":1,"context":{{"traceparent":"{PARENT}","tracestate":"x=1"}},"l":[{{"t":"{PARENT}"}}]}}"#);
         assert_eq!(found(&data, &["/traceparent", "/context/traceparent"]), Some(format!("{PARENT} x=1")));
         assert_eq!(found(&data, &["/l/0/t"]), Some(PARENT.to_owned()));
         assert_eq!(found(&data, &["/l/1/t", "/context/other", "/a/traceparent"]), None);
@@ -77,7 +78,14 @@ mod tests {
     fn a_bad_one_is_passed_over() {
         let data = format!(r#"{{"traceparent":"nonsense","context":{{"traceparent":"{PARENT}"}}}}"#);
         assert_eq!(found(&data, &["/traceparent", "/context/traceparent"]), Some(PARENT.to_owned()));
-        for data in ["", "traceparent", "[]", r#"{"traceparent":7}"#, r#"{"traceparent":{}}"#, "\u{feff}{\"traceparent\":\"x\"}"] {
+        for data in [
+            "",
+            "traceparent",
+            "[]",
+            r#"{"traceparent":7}"#,
+            r#"{"traceparent":{}}"#,
+            "\u{feff}{\"traceparent\":\"x\"}",
+        ] {
             assert_eq!(found(data, &["/traceparent"]), None, "{data}");
         }
         assert_eq!(parent(b"\xff\xfetraceparent", &["/traceparent".to_owned()]), None);
