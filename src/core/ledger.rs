@@ -386,11 +386,10 @@ fn end_lease(task: &mut Task, at: Wall, reason: &Arc<str>) {
     if let Some(last) = task.leases.last_mut() {
         last.ended = Some((at, Some(reason.clone())));
     }
-    let unaccepted = |past: &PastLease| past.accepted.is_none();
-    if task.leases.iter().filter(|past| unaccepted(past)).count() > UNACCEPTED_KEPT_MAX
-        && let Some(oldest) = task.leases.iter().position(unaccepted)
-    {
-        task.leases.remove(oldest);
+    // A runner that rejects for hours must not fill memory, nor a trace.
+    let unaccepted = task.leases.iter().filter(|past| past.accepted.is_none()).count();
+    if unaccepted > UNACCEPTED_KEPT_MAX && task.leases.last().is_some_and(|last| last.accepted.is_none()) {
+        task.leases.pop();
     }
 }
 

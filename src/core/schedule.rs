@@ -216,7 +216,9 @@ impl Core {
         let Some((lease, runner)) = task.lease().map(|lease| (lease.id, lease.runner.clone())) else { return };
         self.timers.clear(&Timer::AcceptExpiry(lease));
         self.record(scope_of(id), Record::AssignmentEnded { lease, reason: word.into(), at: now.wall });
-        self.tell_stages(id, 2);
+        if self.ledger.task(id).and_then(|task| task.leases.last()).is_some_and(|last| last.lease == lease) {
+            self.tell_stages(id, 2);
+        }
         self.note(Note::AssignmentEnded { task: id, lease, runner, reason: reason.into() });
     }
 

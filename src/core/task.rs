@@ -252,8 +252,8 @@ pub struct PastLease {
     pub ended: Option<(Wall, Option<Arc<str>>)>,
 }
 
-/// Assignments of one task that ended before their accept and are remembered; the oldest make room. Accepted ones are no more than
-/// the attempts.
+/// Assignments of one task that ended before their accept and are remembered; later ones are not. Accepted ones are no more than the
+/// attempts.
 pub const UNACCEPTED_KEPT_MAX: usize = 32;
 
 /// One open task.

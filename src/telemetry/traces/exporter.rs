@@ -106,7 +106,10 @@ impl Exporter {
         if !self.counts.admit(stages + usize::from(life.end.is_some())) {
             return;
         }
-        if let Some(otlp) = self.otlp.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if self.processor.get().is_none()
+            && let Some(otlp) = self.otlp.lock().unwrap_or_else(PoisonError::into_inner).take()
+        {
+            // Nobody else has taken it.
             let _ = self.processor.set(self.start(otlp, ids));
         }
         if let Some(processor) = self.processor.get() {

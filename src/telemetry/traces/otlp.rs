@@ -107,6 +107,30 @@ fn headers(headers: &Headers) -> HashMap<String, String> {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn each_kind_of_endpoint_has_an_exporter_and_a_bad_one_is_named() {
+        let traces = |protocol| Traces {
+            endpoint: None,
+            protocol,
+            sample_ratio: crate::config::Ratio::ALL,
+            headers: Headers::default(),
+            timeout: std::time::Duration::from_secs(1),
+        };
+        for (endpoint, protocol) in [
+            ("http://127.0.0.1:4317", TracesProtocol::Grpc),
+            ("https://[::1]:4317", TracesProtocol::Grpc),
+            ("http://127.0.0.1:4318", TracesProtocol::Http),
+        ] {
+            // A machine without certificates can't speak TLS to anybody.
+            match exporter(endpoint, &traces(protocol)) {
+                Ok(_) | Err(Error::Tls(_)) => {}
+                Err(error) => panic!("{endpoint}: {error}"),
+            }
+        }
+        let error = exporter("https://a b", &traces(TracesProtocol::Grpc)).unwrap_err();
+        assert_eq!(error.to_string(), "traces.endpoint https://a b is no address to connect to");
+    }
+
     #[test]
     fn the_path_of_the_standard_is_appended_once() {
         assert_eq!(http_endpoint("http://127.0.0.1:4318"), "http://127.0.0.1:4318/v1/traces");
