@@ -18,11 +18,12 @@ use tokio::{
 use crate::{
     admin,
     config::Config,
-    core::{self, Core, id::UpstreamName},
+    core::{self, Core, id::UpstreamName, trace::TraceScope},
     driver::{self, Clock, Driver, Observer},
     journal,
     runners::{convert, ids::Ids, link::Terms, server, service::Service},
     state_dir::{self, StateDir},
+    telemetry::traces::Propagation,
     upstreams::Upstream,
 };
 
@@ -107,7 +108,8 @@ pub async fn start_on<S: journal::Store + 'static>(
     let kinds: BTreeMap<_, _> = upstreams.iter().map(|(name, up)| (name.clone(), up.kind())).collect();
     let (sender, inbox) = mpsc::channel(crate::inbox::INBOX_MAX);
     let (stop, stopped) = watch::channel(false);
-    let terms = Terms { config: core_config, delegate, ids: Ids::of(delegate), kinds: kinds.clone() };
+    let propagation = Propagation::of(&config.traces);
+    let terms = Terms { config: core_config, delegate, ids: Ids::of(delegate), kinds: kinds.clone(), propagation };
     let terms = Arc::new(terms);
     let links = Arc::new(AtomicU64::new(1));
     let mut parts = JoinSet::new();
@@ -209,6 +211,7 @@ pub fn core_config(config: &Config) -> core::config::Config {
 fn core_upstream(upstream: &crate::config::Upstream) -> core::config::Upstream {
     core::config::Upstream {
         name: upstream.name.as_str().into(),
+        trace_scope: TraceScope { kind: upstream.kind.as_str().into(), account: upstream.account_id.as_str().into() },
         poll_interval: upstream.poll_interval,
         heartbeat_interval: upstream.heartbeat_interval,
         task_types: upstream.task_types.iter().flatten().map(|name| name.as_str().into()).collect(),

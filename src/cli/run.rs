@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{block_on, chain, config::ConfigArgs, config::EXIT_CHECK_FAILED, fail};
-use crate::{config, daemon, telemetry, upstreams};
+use crate::{config, core::effect::Note, daemon, runners::ids::Ids, telemetry, upstreams};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -39,7 +39,18 @@ async fn serve(config: config::Config) -> ExitCode {
         Ok(adapters) => adapters,
         Err(error) => return fail(&chain(&error)),
     };
-    let mut daemon = match daemon::start(&config, adapters, Box::new(telemetry::notes::log)).await {
+    let traces = match telemetry::traces::Traces::start(&config) {
+        Ok(traces) => traces,
+        Err(error) => return fail(&chain(&error)),
+    };
+    let exporter = traces.as_ref().map(|traces| traces.exporter().clone());
+    let observer = move |ids: &Ids, note: &Note| {
+        telemetry::notes::log(ids, note);
+        if let Some(traces) = &traces {
+            traces.note(ids, note);
+        }
+    };
+    let mut daemon = match daemon::start(&config, adapters, Box::new(observer)).await {
         Ok(daemon) => daemon,
         Err(error) => return fail(&chain(&error)),
     };
@@ -62,7 +73,11 @@ async fn serve(config: config::Config) -> ExitCode {
         _ = interrupt.recv() => tracing::info!("SIGINT: stopping; running tasks go on in their runners"),
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-    match daemon.stop().await {
+    let stopped = daemon.stop().await;
+    if let Some(exporter) = exporter {
+        exporter.shut_down().await;
+    }
+    match stopped {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&chain(&error)),
     }

@@ -20,7 +20,7 @@ use super::{
     planted::planted,
     record::{Record, scope_of},
     session::SESSION_BYTES_MAX,
-    task::{Blame, CancelReason, Error, Finish, Identity, Outcome, Retry, Spec},
+    task::{Blame, CancelReason, Error, Finish, Identity, Offer, Outcome, Retry, Spec},
     time::Now,
     timer::Timer,
     upstream::{ACQUIRE_LATE_MAX, ACQUIRE_SILENCE, Acquire, REFUSALS_APART, SET_ASIDE_FOR},
@@ -40,6 +40,7 @@ impl Core {
         now: Now,
         name: &UpstreamName,
         external_id: ExternalId,
+        offer: Offer,
         seat: Option<(LinkId, SlotClass)>,
     ) {
         let Some((_, delegate_id, _)) = self.ledger.registration(name) else { return };
@@ -65,6 +66,7 @@ impl Core {
             upstream: name.clone(),
             external_id: external_id.clone(),
             identity: identity.clone(),
+            offer,
             at: now.wall,
         };
         let call = Call::Acquire { task, external_id, identity };
@@ -238,11 +240,12 @@ impl Core {
         // Nobody will run it, so the journal need not carry it.
         let too_large = self.too_large(&spec);
         let spec = if too_large.is_some() { spec.without_content() } else { spec };
-        self.record(scope_of(task), Record::TaskTaken { spec: Arc::new(spec), at: now.wall });
+        let trace_id = self.trace_of(name, &spec, &external_id);
+        self.record(scope_of(task), Record::TaskTaken { spec: Arc::new(spec), trace_id, at: now.wall });
         self.waiting.unfinished += 1;
-        let trace_id = self.ledger.task(task).map(|task| task.trace_id).unwrap_or_default();
         let upstream = name.clone();
         self.note(Note::Acquired { task, upstream, external_id: external_id.clone(), task_type, trace_id });
+        self.tell_stages(task, 3);
         self.arm_deadline(now, task);
         if let Some(scope) = self.ledger.abort(name, &external_id) {
             self.record(scope, Record::ScopeEnded);

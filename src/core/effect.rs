@@ -6,6 +6,7 @@ use super::{
     command::Refusal,
     id::{ExternalId, LeaseId, LinkId, RequestId, RunnerId, SessionId, TaskId, TaskType, TraceId, UpstreamName},
     input::Denial,
+    life::Life,
     record::Host,
     session::Session,
     task::{CancelReason, Finish, Identity, Outcome, Spec, Times},
@@ -209,6 +210,8 @@ pub enum Note {
         reason: Arc<str>,
     },
     Reported(Box<Summary>),
+    /// Stages of a task that are over, and that this process has not told; with its end, all of them.
+    StagesEnded(Box<Life>),
     /// The task is another delegate's to do now. Not `answered`: nobody knows whether the upstream took it back, and it is not
     /// asked again.
     HandedBack {

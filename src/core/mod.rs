@@ -21,11 +21,13 @@ pub mod effect;
 pub mod id;
 pub mod input;
 pub mod ledger;
+pub mod life;
 pub mod record;
 pub mod session;
 pub mod status;
 pub mod task;
 pub mod time;
+pub mod trace;
 
 mod acquire;
 mod cancel;

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    id::{DelegateId, ExternalId, LeaseId, Lsn, RunnerId, SessionId, SlotClass, TaskId, UpstreamName},
+    id::{DelegateId, ExternalId, LeaseId, Lsn, RunnerId, SessionId, SlotClass, TaskId, TraceId, UpstreamName},
     session::{Phase, Variable},
-    task::{Cancel, Finish, Identity, Output, Payload, Spec},
+    task::{Cancel, Finish, Identity, Offer, Output, Payload, Spec},
     time::Wall,
 };
 
@@ -47,11 +47,13 @@ pub enum Record {
         upstream: UpstreamName,
         external_id: ExternalId,
         identity: Arc<Identity>,
+        offer: Offer,
         at: Wall,
     },
     /// It is ours.
     TaskTaken {
         spec: Arc<Spec>,
+        trace_id: TraceId,
         at: Wall,
     },
     LeaseCut {
@@ -61,9 +63,10 @@ pub enum Record {
         idempotent: bool,
         at: Wall,
     },
-    /// The lease ended before its accept.
+    /// The lease ended before its accept; `reason` is a stable word.
     AssignmentEnded {
         lease: LeaseId,
+        reason: Arc<str>,
         at: Wall,
     },
     LeaseAccepted {
@@ -80,9 +83,10 @@ pub enum Record {
         number: u64,
         outputs: Vec<Output>,
     },
-    /// The lease ended after its accept and the task is tried again.
+    /// The lease ended after its accept and the task is tried again; `reason` is a stable word.
     AttemptEnded {
         lease: LeaseId,
+        reason: Arc<str>,
         at: Wall,
     },
     CancelRequested {
@@ -155,6 +159,7 @@ pub enum Record {
         upstream: UpstreamName,
         external_id: ExternalId,
         spec: Arc<Spec>,
+        trace_id: TraceId,
         at: Wall,
     },
 }

@@ -445,13 +445,17 @@ impl Core {
             reply: bytes::Bytes::new(),
             hand_back: false,
             cleanup: None,
+            // The span that its setup came with is over, and knows of no further task.
+            trace_parent: None,
             ..(**setup).clone()
         };
         let task = TaskId(self.allot());
+        let external_id = ExternalId::from(format!("cleanup of {}", session.external_id));
         let record = Record::CleanupSynthesized {
             session: id,
             upstream: session.upstream.clone(),
-            external_id: ExternalId::from(format!("cleanup of {}", session.external_id)),
+            trace_id: self.trace_of(&session.upstream, &spec, &external_id),
+            external_id,
             spec: Arc::new(spec),
             at: now.wall,
         };

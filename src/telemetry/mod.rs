@@ -7,6 +7,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{Log, LogFormat};
 
 pub mod notes;
+pub mod traces;
 
 /// Starts logging for the process; a second call in one process (in tests) changes nothing.
 ///

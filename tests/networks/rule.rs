@@ -35,6 +35,7 @@ fn config() -> Config {
         report_retry_min: Duration::from_secs(1),
         report_retry_max: Duration::from_secs(1),
         acquire_recovery_max: Duration::from_secs(600),
+        trace_scope: dlite::core::trace::TraceScope { kind: "model".into(), account: "account".into() },
         unregister_on_stop: false,
     };
     Config {
@@ -129,6 +130,7 @@ impl Scene {
         let tasks = (0..tasks).map(|n| Listed {
             external_id: format!("t-{n}").into(),
             task_type: "WORK".into(),
+            kind: Kind::Standalone,
             unsupported: false,
         });
         let listing = Listing { tasks: tasks.collect(), aborts: Vec::new() };
@@ -247,5 +249,6 @@ fn spec() -> Spec {
         unsupported: None,
         session: None,
         cleanup: None,
+        trace_parent: None,
     }
 }

@@ -296,6 +296,7 @@ pub fn spec() -> Spec {
         unsupported: None,
         session: None,
         cleanup: None,
+        trace_parent: None,
     }
 }
 
@@ -321,6 +322,7 @@ fn config() -> Config {
             report_retry_min: Duration::from_secs(1),
             report_retry_max: Duration::from_secs(60),
             acquire_recovery_max: Duration::from_secs(600),
+            trace_scope: dlite::core::trace::TraceScope { kind: "model".into(), account: "account".into() },
             unregister_on_stop: false,
         }],
     }

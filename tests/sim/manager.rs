@@ -115,6 +115,7 @@ impl Manager {
             unsupported: None,
             session: None,
             cleanup: None,
+            trace_parent: None,
         };
         let spec = if hub.random.chance(350) { staged(hub, spec) } else { spec };
         let id = ExternalId::from(format!("e-{nth}"));

@@ -232,5 +232,6 @@ pub fn spec(task_type: &str, content: &[u8]) -> Spec {
         unsupported: None,
         session: None,
         cleanup: None,
+        trace_parent: None,
     }
 }

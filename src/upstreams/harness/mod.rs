@@ -15,6 +15,7 @@
 //! | `wire::runner`, `spec::runner`, `classify::runner` | the same of the runner family |
 //! | `spec` | an acquired task in the core's words |
 //! | `stage` | the part a task plays in a stage, and which stage |
+//! | `spec::trace` | the span that a task came with |
 //! | `reply` | the note, kept with a task, of how to answer for it |
 //! | `result` | a finished task as the exact bytes of dialect A, B or C |
 //! | `classify` | what an answer, or none, means |

@@ -1,6 +1,7 @@
 //! An acquired task in the core's words. Pure: the same answer gives the same spec.
 
 pub(super) mod runner;
+mod trace;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -26,7 +27,13 @@ const SECRET_BYTES_MAX: usize = 64 * 1024;
 const LABEL_ACCOUNT: &str = "accountId";
 
 /// What the core is to know of an acquired task of the legacy family.
-pub(super) fn spec(task: &wire::Task<'_>, account: &str, identity: &Identity, legacy: LegacyStatusCode) -> Spec {
+pub(super) fn spec(
+    task: &wire::Task<'_>,
+    account: &str,
+    identity: &Identity,
+    legacy: LegacyStatusCode,
+    trace_pointers: &[String],
+) -> Spec {
     let timeout = u64::try_from(task.timeout).ok().filter(|ms| *ms > 0).map(Duration::from_millis);
     let abstractions = task.logging.as_ref().and_then(|logging| logging.abstractions);
     let reply = Reply::new(task.runner_response, legacy);
@@ -52,6 +59,7 @@ pub(super) fn spec(task: &wire::Task<'_>, account: &str, identity: &Identity, le
         unsupported: None,
         session: None,
         cleanup: stage::cleanup_of(&task.task_type),
+        trace_parent: task.data.and_then(|data| trace::parent(data.get().as_bytes(), trace_pointers)),
     }
 }
 
@@ -111,7 +119,7 @@ mod tests {
 
     fn spec_of(text: &str) -> Spec {
         let identity = Identity { delegate_id: "dlgEXAMPLE42".into(), instance_id: "instance-1".into() };
-        spec(&serde_json::from_str(text).unwrap(), ACCOUNT, &identity, LegacyStatusCode::Failed)
+        spec(&serde_json::from_str(text).unwrap(), ACCOUNT, &identity, LegacyStatusCode::Failed, &[])
     }
 
     fn whole() -> String {

@@ -98,6 +98,7 @@ mod tests {
             unsupported: None,
             session: None,
             cleanup: None,
+            trace_parent: None,
         };
         Pointers::new(&rules).place(&mut spec);
         (spec.kind, spec.session)

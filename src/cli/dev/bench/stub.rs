@@ -147,6 +147,7 @@ impl Stub {
             unsupported: None,
             session: None,
             cleanup: None,
+            trace_parent: None,
         }
     }
 }

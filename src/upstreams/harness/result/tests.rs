@@ -24,6 +24,7 @@ fn report(reply: Reply, finish: Finish) -> Answerable {
         unsupported: None,
         session: None,
         cleanup: None,
+        trace_parent: None,
     };
     Answerable {
         external_id: "tsk-1".into(),
