@@ -14,7 +14,7 @@ use dlite::{
 use tonic::transport::{Channel, Endpoint};
 
 use super::{
-    lab::{Lab, SOON},
+    lab::{Lab, SOON, output},
     support::peer::{Peer, hello},
 };
 
@@ -119,6 +119,12 @@ async fn succeeded(lab: &Lab, id: &str) {
 async fn sessions(lab: &Lab) -> Vec<SessionView> {
     let mut client = dlite::admin::client::connect(&lab.path("a.sock")).await.unwrap();
     client.list_sessions(ListSessionsRequest {}).await.unwrap().into_inner().sessions
+}
+
+/// What a command of the real binary says, and its exit code.
+fn command(lab: &Lab, arguments: &[&str]) -> (Option<i32>, String) {
+    let done = output(arguments, &lab.path("dlite.toml"));
+    (done.status.code(), String::from_utf8([done.stdout, done.stderr].concat()).unwrap())
 }
 
 /// Every file below, as bytes.
@@ -226,4 +232,40 @@ async fn a_session_the_operator_closes_is_cleaned_up_although_no_upstream_asks()
     lab.status_when("the session is over", |status| status.open_session_count == 0 && status.open_task_count == 0)
         .await;
     assert_eq!(lab.manager.read(|record| record.totals()).effective, 1, "the manager hears of the setup alone");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_operator_lists_and_closes_sessions_by_command() {
+    let mut lab = Lab::new().await;
+    lab.start_delegate();
+    lab.status().await;
+    assert_eq!(command(&lab, &["sessions", "list"]), (Some(0), "no open session\n".to_owned()));
+    let root = lab.path("host");
+    std::fs::create_dir(&root).unwrap();
+    let mut runner = Runner::start(&lab, "first").await;
+    let id = submit(&lab, SETUP);
+    runner.work(&root).await;
+    succeeded(&lab, &id).await;
+
+    let (code, table) = command(&lab, &["sessions", "list"]);
+    assert!(code == Some(0) && table.contains("PHASE") && table.contains("stage-77"), "{table}");
+    let (_, text) = command(&lab, &["sessions", "list", "-o", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let held = (&json[0]["external_id"], &json[0]["phase"], &json[0]["runner_id"]);
+    assert_eq!(held, (&"stage-77".into(), &"ready".into(), &RUNNER.into()), "{text}");
+    for shown in [table, text] {
+        assert!(SECRETS.iter().all(|secret| !shown.contains(secret)), "{shown}");
+    }
+
+    let (code, said) = command(&lab, &["sessions", "close", "stage-78"]);
+    assert!(code != Some(0) && said.contains("no open session stage-78"), "{code:?} {said}");
+    let session = json[0]["session_id"].as_str().expect("an id");
+    let (code, said) = command(&lab, &["sessions", "close", session]);
+    assert!(code == Some(0) && said.contains("is closing"), "{code:?} {said}");
+    let (code, said) = command(&lab, &["sessions", "close", session]);
+    assert!(code != Some(0) && said.contains("cleanup waits or runs already"), "{code:?} {said}");
+    let cleanup = runner.work(&root).await;
+    assert!(cleanup.session.expect("a session").synthesized_cleanup);
+    lab.status_when("the session is over", |status| status.open_session_count == 0).await;
+    assert_eq!(command(&lab, &["sessions", "list"]), (Some(0), "no open session\n".to_owned()));
 }

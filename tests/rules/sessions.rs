@@ -10,6 +10,7 @@ use dlite::core::{
     input::{Answer, Frame, Handler, Hello, Input, Listed, Listing},
     session::{Phase, STATE_BYTES_MAX, StateUpdate},
     task::{CancelReason, Finish, Kind, Outcome, Output, OutputValue, Payload, Spec},
+    trace::{TraceParent, TraceScope},
 };
 
 use super::support::{Rig, spec};
@@ -595,4 +596,43 @@ fn nothing_of_a_state_is_printed() {
     assert!(!printed.contains("hunter2"));
     let bytes = format!("{:?}", "hunter2".as_bytes());
     assert!(!printed.contains(&bytes[1..bytes.len() - 1]));
+}
+
+// === traces ===
+
+#[test]
+fn a_cleanup_of_the_delegates_own_has_a_trace_of_its_own_and_shares_the_session() {
+    let mut stages = Stages::new();
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let parent = TraceParent::parse(parent, None).unwrap();
+    let task = stages.take(Spec { trace_parent: Some(parent.clone()), ..setup() });
+    let lease = stages.accept(1, task);
+    stages.finish(1, lease, succeeded(), None);
+    let session = stages.session();
+    stages.order(Command::CloseSession { session, reason: "enough".into(), force: false }).unwrap();
+    let own = stages.own_cleanup().expect("a cleanup of the delegate's own");
+    let assignment = stages.assignment(own).expect("it is assigned");
+    let scope = TraceScope { kind: "model".into(), account: "account".into() };
+    assert_eq!(assignment.trace_id, scope.trace_id(&"cleanup of stage-1".into()));
+    assert_eq!(assignment.spec.trace_parent, None);
+    let lease = stages.accept(1, own);
+    stages.finish(1, lease, succeeded(), None);
+
+    let told = |id: TaskId| {
+        let lives = stages.rig.notes.iter().filter_map(|note| match note {
+            Note::StagesEnded(life) if life.task == id => Some(&**life),
+            _ => None,
+        });
+        lives.collect::<Vec<_>>()
+    };
+    let life = *told(own).last().expect("its trace is told");
+    let phases: Vec<_> = life.stages.iter().map(|stage| stage.phase.name()).collect();
+    assert_eq!(phases, ["queue", "assign", "run"], "no upstream was asked, and none is told");
+    let end = life.end.as_ref().expect("its end is told");
+    assert_eq!((end.outcome, end.report_tries), (Outcome::Succeeded, 0));
+    assert_eq!((life.session, &life.parent), (Some(session), &None));
+    assert_eq!(life.began, life.stages[0].from);
+    let runs = told(task).into_iter().filter(|life| life.stages.iter().any(|stage| stage.phase.name() == "run"));
+    let setups: Vec<_> = runs.map(|life| (life.session, life.parent.clone(), life.trace_id)).collect();
+    assert_eq!(setups[0], (Some(session), Some(parent.clone()), parent.trace_id));
 }

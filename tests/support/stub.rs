@@ -186,7 +186,7 @@ impl Book {
                 let tasks = self.offers.iter().map(|(external_id, spec)| Listed {
                     external_id: external_id.as_str().into(),
                     task_type: spec.task_type.clone(),
-                    kind: dlite::core::task::Kind::Standalone,
+                    kind: spec.kind,
                     unsupported: false,
                 });
                 let aborts = aborts.iter().map(|id| id.as_str().into()).collect();

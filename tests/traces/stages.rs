@@ -47,6 +47,16 @@ fn write_scripts(scene: &Scene) {
     fs::write(scene.lab.path("exec.toml"), head + &routes.concat()).unwrap();
 }
 
+/// A payload that names the stage where its type has it.
+fn data(task_type: &str) -> String {
+    let stage = match task_type {
+        SETUP => r#""setup_vm_request":{"id":"stage-1"}"#,
+        EXECUTE => r#""execute_step_request":{"stage_runtime_id":"stage-1"}"#,
+        _ => r#""stage_runtime_id":"stage-1""#,
+    };
+    format!(r#"{{{stage},"secret":"hunter-in-payload"}}"#)
+}
+
 /// `kills`: the delegate, in the midst of each task.
 async fn a_stage_is_traced(transport: Transport, kills: bool) {
     let headers = tempfile::NamedTempFile::new().unwrap();
@@ -58,7 +68,7 @@ async fn a_stage_is_traced(transport: Transport, kills: bool) {
     scene.start_runner(&["runner", "exec", "--config", &config]);
     let mut ids = Vec::new();
     for task_type in [SETUP, EXECUTE, EXECUTE, CLEANUP] {
-        let task = NewTask::new(task_type, r#"{"secret":"hunter-in-payload"}"#);
+        let task = NewTask::new(task_type, data(task_type));
         let id = scene.lab.manager.submit(task).unwrap();
         if kills {
             scene.started(u32::try_from(ids.len()).unwrap() + 1).await;
@@ -73,6 +83,7 @@ async fn a_stage_is_traced(transport: Transport, kills: bool) {
     scene.stop();
 
     let book = scene.receiver.book();
+    let mut sessions = std::collections::BTreeSet::new();
     for (id, task_type) in &ids {
         let trace = book.trace(&trace_id(id));
         trace.assert_connected("");
@@ -94,6 +105,7 @@ async fn a_stage_is_traced(transport: Transport, kills: bool) {
         let root = trace.one(&root);
         assert_eq!(attribute(root, "cicd.pipeline.task.run.id").as_ref(), Some(id));
         assert_eq!(attribute(root, "cicd.pipeline.task.run.result").as_deref(), Some("success"));
+        sessions.extend([root, trace.one("run")].map(|span| attribute(span, "dlite.session.id")));
         assert_eq!(attribute(trace.one("run"), "cicd.worker.id").as_deref(), Some("scripts-1"));
         // The phases follow one another without a gap.
         let order = ["poll", "admit", "acquire", "queue", "assign", "run", "report"];
@@ -102,6 +114,8 @@ async fn a_stage_is_traced(transport: Transport, kills: bool) {
             assert_eq!(before.end_time_unix_nano, after.start_time_unix_nano, "{pair:?}");
         }
     }
+    let shared = sessions.first().cloned().flatten();
+    assert!(sessions.len() == 1 && shared.is_some_and(|id| id.starts_with("s-")), "{sessions:?}");
     if !kills {
         assert_eq!(book.spans.len(), ids.len() * 10, "nothing is told twice");
     }

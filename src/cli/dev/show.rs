@@ -183,10 +183,20 @@ async fn act(scene: &Scene, batch: u32, labels: &Arc<Mutex<Labels>>) -> Result<V
         Ok(id)
     };
     let pipeline = [
-        ("pipeline: setup", SETUP, r#"{"image": "ubuntu-22"}"#, "OK"),
-        ("pipeline: build", EXECUTE, r#"{"run": "make"}"#, "OK"),
-        ("pipeline: test", EXECUTE, r#"{"run": "make test", "fail": true}"#, "FAILED"),
-        ("pipeline: cleanup", CLEANUP, r#"{"image": "ubuntu-22"}"#, "OK"),
+        ("pipeline: setup", SETUP, r#"{"setup_vm_request": {"id": "stage-1"}, "image": "ubuntu-22"}"#, "OK"),
+        (
+            "pipeline: build",
+            EXECUTE,
+            r#"{"execute_step_request": {"stage_runtime_id": "stage-1"}, "run": "make"}"#,
+            "OK",
+        ),
+        (
+            "pipeline: test",
+            EXECUTE,
+            r#"{"execute_step_request": {"stage_runtime_id": "stage-1"}, "run": "make test", "fail": true}"#,
+            "FAILED",
+        ),
+        ("pipeline: cleanup", CLEANUP, r#"{"stage_runtime_id": "stage-1", "image": "ubuntu-22"}"#, "OK"),
     ];
     for (n, (label, task_type, data, code)) in pipeline.into_iter().enumerate() {
         // Both dialects have their turn.
