@@ -9,6 +9,7 @@ use super::{
     proxy::{NoProxy, Proxy, ProxyUrl},
     secret::Secret,
     settings::{Settings, Values},
+    value::Listen,
 };
 
 /// The whole configuration; immutable.
@@ -19,6 +20,8 @@ pub struct Config {
     pub tasks_max: u32,
     pub log: Log,
     pub admin: Admin,
+    pub http: Http,
+    pub metrics: Metrics,
     pub runners: Runners,
     /// At least one, names unique, in the order of the file.
     pub upstreams: Vec<Upstream>,
@@ -41,6 +44,30 @@ pub enum LogFormat {
 pub struct Admin {
     /// At most 107 bytes, as the system demands.
     pub socket: PathBuf,
+}
+
+/// Where metrics and health are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// Absent: switched off.
+    pub listen: Option<SocketAddr>,
+}
+
+/// Where metrics are sent to, besides being there to be asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    /// Of the collector, without a slash at its end; absent: none are sent.
+    pub endpoint: Option<String>,
+    pub protocol: OtlpProtocol,
+    pub interval: Duration,
+}
+
+/// Which of OTLP's transports is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OtlpProtocol {
+    Grpc,
+    /// HTTP with protobuf bodies.
+    Http,
 }
 
 /// How runners attach, and the times of their leases.
@@ -157,6 +184,21 @@ impl Config {
                 filter: global.need("log.filter"),
             },
             admin: Admin { socket: global.need("admin.socket") },
+            http: Http {
+                listen: match global.need("http.listen") {
+                    Listen::On(address) => Some(address),
+                    Listen::Off => None,
+                },
+            },
+            metrics: Metrics {
+                endpoint: global.get("metrics.endpoint"),
+                protocol: match global.need::<String>("metrics.protocol").as_str() {
+                    "grpc" => OtlpProtocol::Grpc,
+                    "http" | "http/protobuf" => OtlpProtocol::Http,
+                    other => unknown_choice("metrics.protocol", other),
+                },
+                interval: global.need("metrics.interval"),
+            },
             runners: Runners {
                 socket: global.need("runners.socket"),
                 listen: global.get("runners.listen"),

@@ -47,12 +47,13 @@ pub use self::{
     example::example,
     file::FILE_BYTES_MAX,
     meant::{
-        Admin, ClientCert, Config, Family, LegacyStatusCode, Log, LogFormat, Runners, Tls, Upstream, UpstreamKind,
+        Admin, ClientCert, Config, Family, Http, LegacyStatusCode, Log, LogFormat, Metrics, OtlpProtocol, Runners, Tls, Upstream,
+        UpstreamKind,
     },
     proxy::{BadProxy, BadRule, NO_PROXY_AT_ALL, NoProxy, Proxy, ProxyUrl},
     secret::{MASK, Secret},
     source::Source,
-    value::Value,
+    value::{Listen, Value},
 };
 // For the files of built-in runners, which complain in the same way.
 use self::{

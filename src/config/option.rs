@@ -62,6 +62,8 @@ pub enum Kind {
     Socket,
     /// IP address and port.
     Address,
+    /// The same, or `off`.
+    Listen,
     /// Base URL, http or https.
     Endpoint,
     /// The account secret: 32 hex digits, or base64 of them.

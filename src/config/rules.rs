@@ -36,6 +36,7 @@ impl Rules<'_> {
     pub fn check(&mut self, settings: &mut Settings) {
         self.leases(&settings.global);
         self.sockets(&settings.global);
+        self.metrics(&settings.global);
         self.something_to_do(settings);
         for upstream in &mut settings.upstreams {
             self.secret(upstream);
@@ -67,6 +68,22 @@ impl Rules<'_> {
         if admin.is_some() && admin == global.get("runners.socket") {
             let key = later(global, "runners.socket", "admin.socket");
             self.complain(global, key, "one path for both admin.socket and runners.socket".into(), "give each its own");
+        }
+    }
+
+    /// The transport of gRPC is built without TLS of its own.
+    fn metrics(&mut self, global: &Values) {
+        const ENDPOINT: &str = "metrics.endpoint";
+        let endpoint: Option<String> = global.get(ENDPOINT);
+        let is_https = endpoint.is_some_and(|endpoint| endpoint.starts_with("https:"));
+        if is_https && global.get::<String>("metrics.protocol").as_deref() == Some("grpc") {
+            let key = later(global, "metrics.protocol", ENDPOINT);
+            self.complain(
+                global,
+                key,
+                "metrics are sent over gRPC without TLS only".into(),
+                "set metrics.protocol = \"http\", or name an http endpoint",
+            );
         }
     }
 

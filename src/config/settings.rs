@@ -18,7 +18,7 @@ use super::{
     proxy::Proxy,
     secret::Secret,
     source::Source,
-    value::{Raw, Refusal, Value},
+    value::{Listen, Raw, Refusal, Value},
 };
 
 /// All options, judged.
@@ -206,5 +206,5 @@ macro_rules! meant {
 
 meant! {
     String: Text, bool: Boolean, u32: Count, Duration: Duration, PathBuf: Path, SocketAddr: Address, Secret: Secret, Proxy: Proxy,
-    Vec<String>: Texts, Vec<PathBuf>: Paths,
+    Listen: Listen, Vec<String>: Texts, Vec<PathBuf>: Paths,
 }

@@ -38,11 +38,22 @@ pub enum Value {
     Duration(Duration),
     Path(PathBuf),
     Address(SocketAddr),
+    Listen(Listen),
     Secret(Secret),
     Proxy(Proxy),
     Texts(Vec<String>),
     Paths(Vec<PathBuf>),
 }
+
+/// Where something listens that can be switched off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listen {
+    On(SocketAddr),
+    Off,
+}
+
+/// How [`Listen::Off`] is spelt.
+const OFF: &str = "off";
 
 /// Why a value is refused, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +82,7 @@ impl Value {
             Kind::Path => Ok(Self::Path(path(raw)?)),
             Kind::Socket => socket(raw).map(Self::Path),
             Kind::Address => address(raw).map(Self::Address),
+            Kind::Listen => listen(raw).map(Self::Listen),
             Kind::Endpoint => endpoint(raw).map(Self::Text),
             Kind::Secret => secret(raw).map(Self::Secret),
             Kind::Proxy => proxy(raw).map(Self::Proxy),
@@ -89,7 +101,8 @@ impl Value {
             Self::Text(value) => value.clone().into(),
             Self::Duration(value) => show_duration(*value).into(),
             Self::Path(value) => value.display().to_string().into(),
-            Self::Address(value) => value.to_string().into(),
+            Self::Address(value) | Self::Listen(Listen::On(value)) => value.to_string().into(),
+            Self::Listen(Listen::Off) => OFF.into(),
             Self::Secret(value) => value.to_string().into(),
             Self::Proxy(value) => value.to_string().into(),
         }
@@ -274,6 +287,15 @@ fn address(raw: &Raw) -> Result<SocketAddr, Refusal> {
             "write for example \"127.0.0.1:7070\" or \"[::1]:7070\"",
         ),
     }
+}
+
+fn listen(raw: &Raw) -> Result<Listen, Refusal> {
+    if text(raw)? == OFF {
+        return Ok(Listen::Off);
+    }
+    address(raw)
+        .map(Listen::On)
+        .map_err(|refusal| Refusal { fix: format!("{}, or {OFF:?}", refusal.fix), ..refusal })
 }
 
 fn endpoint(raw: &Raw) -> Result<String, Refusal> {

@@ -17,6 +17,7 @@
 
 pub mod config;
 pub mod effect;
+pub mod gauges;
 pub mod id;
 pub mod input;
 pub mod ledger;

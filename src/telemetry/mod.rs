@@ -6,6 +6,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Log, LogFormat};
 
+pub mod metrics;
 pub mod notes;
 
 /// Starts logging for the process; a second call in one process (in tests) changes nothing.
