@@ -18,11 +18,19 @@ use tokio::{
 use crate::{
     admin,
     config::Config,
-    core::{self, Core, id::UpstreamName},
+    core::{self, Core, id::UpstreamName, trace::TraceScope},
     driver::{self, Clock, Driver, Observer},
+    health::{self, Vitals, grpc::Health},
     journal,
+    proto::{
+        admin::v1::admin_service_server::AdminServiceServer, runner::v1::runner_service_server::RunnerServiceServer,
+    },
     runners::{convert, ids::Ids, link::Terms, server, service::Service},
     state_dir::{self, StateDir},
+    telemetry::{
+        metrics::{self, Metrics, Timed},
+        traces::Propagation,
+    },
     upstreams::Upstream,
 };
 
@@ -35,6 +43,10 @@ pub struct Daemon {
     pub admin_socket: PathBuf,
     /// Where runners reach it over TCP, if configured; the port is the bound one.
     pub listen: Option<SocketAddr>,
+    /// Where metrics and health are asked for, unless switched off; the port is the bound one.
+    pub http: Option<SocketAddr>,
+    pub metrics: Metrics,
+    pub vitals: Vitals,
     /// Tasks that the journal knew at the start.
     pub resumed: usize,
     stop: watch::Sender<bool>,
@@ -60,6 +72,8 @@ pub enum Error {
     Token { path: PathBuf, source: std::io::Error },
     #[error("{what} stopped")]
     Transport { what: &'static str, source: tonic::transport::Error },
+    #[error(transparent)]
+    Metrics(#[from] metrics::Error),
     #[error(transparent)]
     Driver(#[from] driver::Error),
     #[error("no random bytes can be had from the system")]
@@ -91,6 +105,24 @@ pub async fn start_on<S: journal::Store + 'static>(
     wrap: impl FnOnce(journal::Sqlite) -> S,
 ) -> Result<Daemon, Error> {
     let state = Arc::new(StateDir::lock(&config.state_dir)?);
+    let bind = |what, path: String| move |source| Error::Bind { what, path, source };
+    let vitals = Vitals::new();
+    let metrics = Metrics::start(config, &vitals)?;
+    let (stop, stopped) = watch::channel(false);
+    let mut parts = JoinSet::new();
+    // Before the journal is read, which may take a while: a start is to be seen.
+    let mut http = None;
+    if let Some(address) = config.http.listen {
+        let (listener, bound) =
+            health::http::bind(address).await.map_err(bind("http.listen", address.to_string()))?;
+        let serving = health::http::serve(listener, vitals.clone(), metrics.clone(), until(stopped.clone()));
+        parts.spawn(async move {
+            serving.await;
+            Ok(())
+        });
+        http = Some(bound);
+    }
+
     let opened = journal::open(&state)?;
     let rows = opened.rows.iter().map(|row| (row.scope, row.number, &row.body[..]));
     let ledger = core::rebuild(rows).map_err(|error| Error::Misfit { what: error.to_string() })?;
@@ -101,26 +133,25 @@ pub async fn start_on<S: journal::Store + 'static>(
     let core_config = core_config(config);
     let core = Core::new(core_config.clone(), ledger, clock.now(), entropy()?);
     let (tell, news) = driver::journal_news();
-    let writer = journal::Writer::start(wrap(opened.store), journal::Pace::default(), tell)?;
+    let writer = journal::Writer::start(Timed::new(wrap(opened.store), metrics.clone()), journal::Pace::default(), tell)?;
 
     let delegate = core.delegate();
     let kinds: BTreeMap<_, _> = upstreams.iter().map(|(name, up)| (name.clone(), up.kind())).collect();
     let (sender, inbox) = mpsc::channel(crate::inbox::INBOX_MAX);
-    let (stop, stopped) = watch::channel(false);
-    let terms = Terms { config: core_config, delegate, ids: Ids::of(delegate), kinds: kinds.clone() };
+    let propagation = Propagation::of(&config.traces);
+    let terms = Terms { config: core_config, delegate, ids: Ids::of(delegate), kinds: kinds.clone(), propagation };
     let terms = Arc::new(terms);
     let links = Arc::new(AtomicU64::new(1));
-    let mut parts = JoinSet::new();
+    let health = Health::new();
 
     state.claim_socket(&config.runners.socket)?;
     state.claim_socket(&config.admin.socket)?;
-    let bind = |what, path: String| move |source| Error::Bind { what, path, source };
     let (listener, access) = server::bind_unix(&config.runners.socket)
         .map_err(bind("the runners' socket", config.runners.socket.display().to_string()))?;
     let service = Service { terms: terms.clone(), driver: sender.clone(), access, links: links.clone() };
     parts.spawn(transport(
         "the runners' socket",
-        server::serve_unix(listener, service, until(stopped.clone())),
+        server::serve_unix(listener, service, health.clone(), until(stopped.clone())),
         stopped.clone(),
     ));
 
@@ -131,7 +162,7 @@ pub async fn start_on<S: journal::Store + 'static>(
         let service = Service { terms, driver: sender.clone(), access, links };
         parts.spawn(transport(
             "the runners' address",
-            server::serve_tcp(incoming, service, until(stopped.clone())),
+            server::serve_tcp(incoming, service, health.clone(), until(stopped.clone())),
             stopped.clone(),
         ));
         listen = Some(bound);
@@ -142,14 +173,30 @@ pub async fn start_on<S: journal::Store + 'static>(
     let service = admin::Service { name: config.name.clone(), ids: Ids::of(delegate), kinds, driver: sender.clone() };
     parts.spawn(transport(
         "the admin socket",
-        admin::serve(listener, service, until(stopped.clone())),
+        admin::serve(listener, service, health.clone(), until(stopped.clone())),
         stopped.clone(),
     ));
 
-    let driver = Driver::new(driver::Parts { core, clock, writer, news, inbox, sender, upstreams, observer });
+    let driver = Driver::new(driver::Parts {
+        core,
+        clock,
+        writer,
+        news,
+        inbox,
+        sender,
+        upstreams,
+        observer,
+        metrics: metrics.clone(),
+        vitals: vitals.clone(),
+    });
+    let (watched, ending) = (vitals.clone(), until(stopped.clone()));
+    parts.spawn(async move {
+        health.follow::<RunnerServiceServer<Service>, AdminServiceServer<admin::Service>>(watched, ending).await;
+        Ok(())
+    });
     parts.spawn(async move { Ok(driver.run(stopped).await?) });
     let (runners_socket, admin_socket) = (config.runners.socket.clone(), config.admin.socket.clone());
-    Ok(Daemon { runners_socket, admin_socket, listen, resumed, stop, parts, state })
+    Ok(Daemon { runners_socket, admin_socket, listen, http, metrics, vitals, resumed, stop, parts, state })
 }
 
 // === impl Daemon ===
@@ -172,6 +219,7 @@ impl Daemon {
     /// # Errors
     /// The first failure of a part on the way.
     pub async fn stop(mut self) -> Result<(), Error> {
+        self.vitals.stop();
         let _ = self.stop.send(true);
         let mut outcome = Ok(());
         while let Some(ended) = self.parts.join_next().await {
@@ -181,6 +229,7 @@ impl Daemon {
             // A socket that is left over is claimed by the next start.
             let _ = std::fs::remove_file(socket);
         }
+        self.metrics.stop().await;
         drop(self.state);
         outcome
     }
@@ -208,6 +257,7 @@ pub fn core_config(config: &Config) -> core::config::Config {
 fn core_upstream(upstream: &crate::config::Upstream) -> core::config::Upstream {
     core::config::Upstream {
         name: upstream.name.as_str().into(),
+        trace_scope: TraceScope { kind: upstream.kind.as_str().into(), account: upstream.account_id.as_str().into() },
         poll_interval: upstream.poll_interval,
         heartbeat_interval: upstream.heartbeat_interval,
         task_types: upstream.task_types.iter().flatten().map(|name| name.as_str().into()).collect(),

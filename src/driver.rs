@@ -20,9 +20,11 @@ use crate::{
         input::Input,
         time::{Mono, Now, Wall},
     },
+    health::{PULSE_INTERVAL, Vitals},
     inbox::{Event, Question},
     journal::{self, Batch, Change, Writer},
     runners::{ids::Ids, link::Orders},
+    telemetry::metrics::Metrics,
     upstreams::Upstream,
 };
 
@@ -68,6 +70,9 @@ pub struct Driver {
     links: HashMap<LinkId, Orders>,
     upstreams: BTreeMap<UpstreamName, Arc<dyn Upstream>>,
     observer: Observer,
+    metrics: Metrics,
+    /// Where it leaves signs of life.
+    vitals: Vitals,
     /// As runners and operators read them.
     ids: Ids,
 }
@@ -82,6 +87,8 @@ pub struct Parts {
     pub sender: mpsc::Sender<Event>,
     pub upstreams: BTreeMap<UpstreamName, Arc<dyn Upstream>>,
     pub observer: Observer,
+    pub metrics: Metrics,
+    pub vitals: Vitals,
 }
 
 /// Why the driver ends by itself.
@@ -140,10 +147,10 @@ pub fn journal_news() -> (impl FnMut(journal::Event) + Send + 'static, watch::Re
 
 impl Driver {
     pub fn new(parts: Parts) -> Self {
-        let Parts { core, clock, writer, news, inbox, sender, upstreams, observer } = parts;
+        let Parts { core, clock, writer, news, inbox, sender, upstreams, observer, metrics, vitals } = parts;
         let ids = Ids::of(core.delegate());
         let (failing, links) = (None, HashMap::new());
-        Self { core, clock, writer, inbox, sender, news, failing, links, upstreams, observer, ids }
+        Self { core, clock, writer, inbox, sender, news, failing, links, upstreams, observer, metrics, vitals, ids }
     }
 
     /// Runs until `stop` turns true, then closes every link and makes durable what is recorded.
@@ -151,6 +158,7 @@ impl Driver {
     /// # Errors
     /// If the journal's thread died, or no upstream wants this delegate any more.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
+        self.live();
         self.flush()?;
         while !*stop.borrow_and_update() {
             let wake = self.core.poll_timeout().map(|at| self.clock.instant(at));
@@ -160,7 +168,9 @@ impl Driver {
                 changed = self.news.changed() => if changed.is_err() { return Err(journal::Stopped.into()) },
                 event = self.inbox.recv() => if let Some(event) = event { self.take(event) },
                 () = sleep_until(wake) => {}
+                () = tokio::time::sleep(PULSE_INTERVAL) => {}
             }
+            self.live();
             self.turn();
             self.flush()?;
             if self.core.is_deleted() {
@@ -189,6 +199,14 @@ impl Driver {
         }
     }
 
+    /// Leaves the signs of life that others look at.
+    fn live(&self) {
+        self.vitals.beat();
+        if self.vitals.wants_reading() {
+            self.vitals.leave(self.core.gauges(self.clock.now()));
+        }
+    }
+
     /// Everything else that is here, then what is due. While more keeps coming, a timer waits its patience and no longer: what
     /// was here when it fell due is handled by then.
     fn turn(&mut self) {
@@ -211,6 +229,7 @@ impl Driver {
         let now = self.clock.now();
         match event {
             Event::Input(input) => {
+                self.metrics.told(&input);
                 if let Input::Detached { link } = &input {
                     self.links.remove(link);
                 }
@@ -265,15 +284,20 @@ impl Driver {
         match effect {
             Effect::Call { upstream: name, call } => {
                 let Some(upstream) = self.upstreams.get(&name).cloned() else { return };
-                let sender = self.sender.clone();
+                let (sender, metrics) = (self.sender.clone(), self.metrics.clone());
                 tokio::spawn(async move {
+                    let timing = metrics.call(&call);
                     let answer = upstream.perform(call).await;
+                    metrics.answered(&timing, &name, &answer);
                     // The driver is gone when the process stops; the journal knows what was under way.
                     let _ = sender.send(Event::Input(Input::Answered { upstream: name, answer })).await;
                 });
             }
             Effect::Send { link, order } => self.send(link, order),
-            Effect::Note(note) => (self.observer)(&self.ids, &note),
+            Effect::Note(note) => {
+                self.metrics.note(&note);
+                (self.observer)(&self.ids, &note);
+            }
         }
     }
 

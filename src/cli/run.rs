@@ -5,7 +5,15 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{block_on, chain, config::ConfigArgs, config::EXIT_CHECK_FAILED, fail};
-use crate::{config, daemon, telemetry, upstreams};
+use crate::{
+    config,
+    core::effect::Note,
+    daemon,
+    health::{Vitals, systemd::Supervisor},
+    runners::ids::Ids,
+    telemetry::{self, metrics::definitions::SPANS_DROPPED},
+    upstreams,
+};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -39,7 +47,19 @@ async fn serve(config: config::Config) -> ExitCode {
         Ok(adapters) => adapters,
         Err(error) => return fail(&chain(&error)),
     };
-    let mut daemon = match daemon::start(&config, adapters, Box::new(telemetry::notes::log)).await {
+    let traces = match telemetry::traces::Traces::start(&config) {
+        Ok(traces) => traces,
+        Err(error) => return fail(&chain(&error)),
+    };
+    let exporter = traces.as_ref().map(|traces| traces.exporter().clone());
+    let observer = move |ids: &Ids, note: &Note| {
+        telemetry::notes::log(ids, note);
+        if let Some(traces) = &traces {
+            traces.note(ids, note);
+        }
+    };
+    let supervisor = Supervisor::of_process();
+    let mut daemon = match daemon::start(&config, adapters, Box::new(observer)).await {
         Ok(daemon) => daemon,
         Err(error) => return fail(&chain(&error)),
     };
@@ -47,23 +67,44 @@ async fn serve(config: config::Config) -> ExitCode {
         runners = %daemon.runners_socket.display(),
         admin = %daemon.admin_socket.display(),
         listen = ?daemon.listen,
+        http = ?daemon.http,
         open_tasks = daemon.resumed,
         "ready"
     );
-    // Nobody listens outside systemd.
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    if let Some(exporter) = exporter.clone() {
+        daemon.metrics.count_of(&SPANS_DROPPED, move || exporter.counts().dropped());
+    }
+    if let Some(supervisor) = &supervisor {
+        supervisor.ready();
+    }
+    let vitals = daemon.vitals.clone();
     tokio::select! {
         failed = daemon.failed() => {
             let error = failed.err().map_or_else(|| "a part of the delegate ended".to_owned(), |error| chain(&error));
             tracing::error!(%error, "the delegate fails");
             return fail(&error);
         }
+        () = follow(supervisor.as_ref(), &vitals) => {}
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping; running tasks go on in their runners"),
         _ = interrupt.recv() => tracing::info!("SIGINT: stopping; running tasks go on in their runners"),
     }
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-    match daemon.stop().await {
+    if let Some(supervisor) = &supervisor {
+        supervisor.stopping();
+    }
+    let stopped = daemon.stop().await;
+    if let Some(exporter) = exporter {
+        exporter.shut_down().await;
+    }
+    match stopped {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&chain(&error)),
+    }
+}
+
+/// Tells the supervisor how the delegate does; does not end.
+async fn follow(supervisor: Option<&Supervisor>, vitals: &Vitals) {
+    match supervisor {
+        Some(supervisor) => supervisor.follow(vitals).await,
+        None => std::future::pending().await,
     }
 }

@@ -6,7 +6,9 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
+    headers::Headers,
     proxy::{NoProxy, Proxy, ProxyUrl},
+    ratio::Ratio,
     secret::Secret,
     settings::{Settings, Values},
     value::Listen,
@@ -22,6 +24,7 @@ pub struct Config {
     pub admin: Admin,
     pub http: Http,
     pub metrics: Metrics,
+    pub traces: Traces,
     pub runners: Runners,
     /// At least one, names unique, in the order of the file.
     pub upstreams: Vec<Upstream>,
@@ -60,6 +63,18 @@ pub struct Metrics {
     pub endpoint: Option<String>,
     pub protocol: OtlpProtocol,
     pub interval: Duration,
+}
+
+/// Where spans go, and which.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traces {
+    /// Of the collector, without a slash at its end; absent: no spans are made.
+    pub endpoint: Option<String>,
+    pub protocol: OtlpProtocol,
+    pub sample_ratio: Ratio,
+    /// Sent with each request: names in lower case, and values that are secrets. Read from `traces.headers_file`.
+    pub headers: Headers,
+    pub timeout: Duration,
 }
 
 /// Which of OTLP's transports is spoken.
@@ -122,6 +137,8 @@ pub struct Upstream {
     pub unregister_on_stop: bool,
     pub legacy_status_code: LegacyStatusCode,
     pub send_secret_in_body: bool,
+    /// JSON pointers, each of which begins with `/`.
+    pub trace_pointers: Vec<String>,
     /// Before `no_proxy` is looked at; see [`Upstream::way`].
     pub proxy: Option<ProxyUrl>,
     pub no_proxy: NoProxy,
@@ -199,6 +216,7 @@ impl Config {
                 },
                 interval: global.need("metrics.interval"),
             },
+            traces: Traces::build(global),
             runners: Runners {
                 socket: global.need("runners.socket"),
                 listen: global.get("runners.listen"),
@@ -213,6 +231,39 @@ impl Config {
                 attempts_max: global.need("runners.attempts_max"),
             },
             upstreams: settings.upstreams.iter().map(Upstream::build).collect(),
+        }
+    }
+}
+
+// === impl Traces ===
+
+impl Traces {
+    fn build(global: &Values) -> Self {
+        Self {
+            endpoint: global.get("traces.endpoint"),
+            protocol: match global.need::<String>("traces.protocol").as_str() {
+                "grpc" => OtlpProtocol::Grpc,
+                "http" | "http/protobuf" => OtlpProtocol::Http,
+                other => unknown_choice("traces.protocol", other),
+            },
+            sample_ratio: global.need("traces.sample_ratio"),
+            // A file that holds none was complained about.
+            headers: global
+                .get::<PathBuf>("traces.headers_file")
+                .and_then(|path| Headers::read(&path).ok())
+                .unwrap_or_default(),
+            timeout: global.need("traces.timeout"),
+        }
+    }
+}
+
+// === impl UpstreamKind ===
+
+impl UpstreamKind {
+    /// As the configuration spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Harness => "harness",
         }
     }
 }
@@ -255,6 +306,7 @@ impl Upstream {
                 other => unknown_choice("upstreams[].legacy_status_code", other),
             },
             send_secret_in_body: values.need("upstreams[].send_secret_in_body"),
+            trace_pointers: values.need("upstreams[].trace_pointers"),
             proxy: match values.get("upstreams[].proxy") {
                 Some(Proxy::Through(proxy)) => Some(proxy),
                 Some(Proxy::None) | None => None,

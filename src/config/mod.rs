@@ -22,6 +22,7 @@ mod defaults;
 mod environment;
 mod example;
 mod file;
+mod headers;
 mod layer;
 mod meant;
 mod nearest;
@@ -29,6 +30,7 @@ mod network;
 mod option;
 pub mod options;
 mod proxy;
+mod ratio;
 mod rules;
 mod secret;
 mod settings;
@@ -46,11 +48,13 @@ pub use self::{
     defaults::Host,
     example::example,
     file::FILE_BYTES_MAX,
+    headers::Headers,
     meant::{
-        Admin, ClientCert, Config, Family, Http, LegacyStatusCode, Log, LogFormat, Metrics, OtlpProtocol, Runners, Tls, Upstream,
-        UpstreamKind,
+        Admin, ClientCert, Config, Family, Http, LegacyStatusCode, Log, LogFormat, Metrics, OtlpProtocol, Runners, Tls, Traces,
+        Upstream, UpstreamKind,
     },
     proxy::{BadProxy, BadRule, NO_PROXY_AT_ALL, NoProxy, Proxy, ProxyUrl},
+    ratio::Ratio,
     secret::{MASK, Secret},
     source::Source,
     value::{Listen, Value},

@@ -66,6 +66,10 @@ pub enum Kind {
     Listen,
     /// Base URL, http or https.
     Endpoint,
+    /// The same of a collector.
+    Collector,
+    /// A number from 0 to 1 with at most six decimals.
+    Ratio,
     /// The account secret: 32 hex digits, or base64 of them.
     Secret,
     /// URL of a proxy, which may hold a password, or `none`.

@@ -86,7 +86,7 @@ pub static OPTIONS: &[Opt] = &[
         key: "metrics.endpoint",
         flag: Some("metrics-endpoint"),
         aliases: &[],
-        kind: Kind::Endpoint,
+        kind: Kind::Collector,
         default: Default::Absent("metrics are there to be asked for at http.listen only", "http://127.0.0.1:4317"),
         doc: "Where metrics are sent to by OTLP as well: base URL of a collector. For metrics.protocol \"http\", \"/v1/metrics\" is \
               appended unless it ends so.",
@@ -106,6 +106,58 @@ pub static OPTIONS: &[Opt] = &[
         kind: Kind::Duration(PROTOCOL_MIN, HOUR),
         default: Default::Fixed("60s"),
         doc: "Time between two sendings of metrics.",
+    },
+    Opt {
+        key: "traces.endpoint",
+        flag: Some("traces-endpoint"),
+        aliases: &[
+            Alias { name: "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", milliseconds: false },
+            Alias { name: "OTEL_EXPORTER_OTLP_ENDPOINT", milliseconds: false },
+        ],
+        kind: Kind::Collector,
+        default: Default::Absent("no spans are made", "http://127.0.0.1:4317"),
+        doc: "Where spans are sent to by OTLP: base URL of a collector, http or https. For http, \"/v1/traces\" is appended unless it \
+              ends so.",
+    },
+    Opt {
+        key: "traces.protocol",
+        flag: None,
+        aliases: &[
+            Alias { name: "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", milliseconds: false },
+            Alias { name: "OTEL_EXPORTER_OTLP_PROTOCOL", milliseconds: false },
+        ],
+        kind: Kind::Choice(&["grpc", "http", "http/protobuf"]),
+        default: Default::Fixed("grpc"),
+        doc: "Transport of OTLP: \"grpc\", or \"http\" with protobuf bodies, which the standard calls \"http/protobuf\".",
+    },
+    Opt {
+        key: "traces.sample_ratio",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Ratio,
+        default: Default::Fixed("1"),
+        doc: "Part of the tasks whose traces are kept, chosen by trace id as OpenTelemetry's TraceIdRatioBased does. A task that brings \
+              a trace of its own follows that one's decision. Tasks that end badly are kept in any case.",
+    },
+    Opt {
+        key: "traces.headers_file",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Path,
+        default: Default::Absent("no headers of its own", "/etc/dlite/otlp-headers"),
+        doc: "File of headers to send along, one \"name: value\" a line, such as a collector's token; readable by the delegate's user \
+              only (mode 0600).",
+    },
+    Opt {
+        key: "traces.timeout",
+        flag: None,
+        aliases: &[
+            Alias { name: "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", milliseconds: true },
+            Alias { name: "OTEL_EXPORTER_OTLP_TIMEOUT", milliseconds: true },
+        ],
+        kind: Kind::Duration(PROTOCOL_MIN, HOUR),
+        default: Default::Fixed("10s"),
+        doc: "Longest time to send one batch of spans; what can't be sent is dropped and counted.",
     },
     Opt {
         key: "runners.socket",
@@ -378,6 +430,19 @@ pub static OPTIONS: &[Opt] = &[
         kind: Kind::Boolean,
         default: Default::Fixed("false"),
         doc: "Send the account secret in clear in registrations, as the Go client did. Only for a manager that insists.",
+    },
+    Opt {
+        key: "upstreams[].trace_pointers",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Texts,
+        default: Default::Fixed(
+            "/traceparent,/context/traceparent,/setup_vm_request/context/traceparent,\
+             /setup_request/envs/TRACEPARENT,/setup_vm_request/setup_request/envs/TRACEPARENT,\
+             /execute_step_request/start_step_request/environment/TRACEPARENT",
+        ),
+        doc: "JSON pointers to where a task's data may hold a W3C traceparent; the first that leads to one counts, and the task joins \
+              that trace. A tracestate is looked for beside it.",
     },
     Opt {
         key: "upstreams[].proxy",

@@ -11,6 +11,7 @@ use super::{
     complaint::Complaint,
     defaults::Defaults,
     file::read_text,
+    headers::Headers,
     network::PEM_CERTIFICATE,
     settings::{Settings, Values},
     source::Source,
@@ -36,13 +37,14 @@ impl Rules<'_> {
     pub fn check(&mut self, settings: &mut Settings) {
         self.leases(&settings.global);
         self.sockets(&settings.global);
-        self.metrics(&settings.global);
+        self.headers(&settings.global);
         self.something_to_do(settings);
         for upstream in &mut settings.upstreams {
             self.secret(upstream);
             self.retries(upstream);
             self.transport(upstream);
             self.network(upstream);
+            self.trace_pointers(upstream);
         }
         self.identities(&settings.upstreams);
     }
@@ -71,22 +73,6 @@ impl Rules<'_> {
         }
     }
 
-    /// The transport of gRPC is built without TLS of its own.
-    fn metrics(&mut self, global: &Values) {
-        const ENDPOINT: &str = "metrics.endpoint";
-        let endpoint: Option<String> = global.get(ENDPOINT);
-        let is_https = endpoint.is_some_and(|endpoint| endpoint.starts_with("https:"));
-        if is_https && global.get::<String>("metrics.protocol").as_deref() == Some("grpc") {
-            let key = later(global, "metrics.protocol", ENDPOINT);
-            self.complain(
-                global,
-                key,
-                "metrics are sent over gRPC without TLS only".into(),
-                "set metrics.protocol = \"http\", or name an http endpoint",
-            );
-        }
-    }
-
     fn something_to_do(&mut self, settings: &Settings) {
         if settings.upstreams.is_empty() && !self.incomplete {
             let complaint = Complaint::new(Source::Default, "upstreams", "none: there is nothing to take tasks from");
@@ -98,6 +84,27 @@ impl Rules<'_> {
     }
 
     /// Decides between the secret and its file, and reads the file. Afterwards the secret's entry holds it, wherever it came from.
+    fn headers(&mut self, global: &Values) {
+        const FILE: &str = "traces.headers_file";
+        let Some(path) = global.get::<PathBuf>(FILE) else { return };
+        match Headers::read(&path) {
+            Ok(_) => self.warn_if_readable(&path, global, FILE),
+            Err(reason) => {
+                let fix = "write one header a line, \"name: value\", readable by the delegate's user";
+                self.complain(global, FILE, format!("{} {reason}", path.display()), fix);
+            }
+        }
+    }
+
+    fn trace_pointers(&mut self, upstream: &Values) {
+        const POINTERS: &str = "upstreams[].trace_pointers";
+        let pointers: Vec<String> = upstream.get(POINTERS).unwrap_or_default();
+        if let Some(bad) = pointers.iter().find(|pointer| !pointer.starts_with('/') || pointer.ends_with('/')) {
+            let fix = "write JSON pointers, for example \"/context/traceparent\"";
+            self.complain(upstream, POINTERS, format!("{bad:?} is not a JSON pointer to a member"), fix);
+        }
+    }
+
     fn secret(&mut self, upstream: &mut Values) {
         const SECRET: &str = "upstreams[].account_secret";
         const FILE: &str = "upstreams[].account_secret_file";

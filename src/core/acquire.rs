@@ -19,7 +19,7 @@ use super::{
     input::AcquireError,
     planted::planted,
     record::{Record, scope_of},
-    task::{Blame, CancelReason, Error, Finish, Identity, Outcome, Retry, Spec},
+    task::{Blame, CancelReason, Error, Finish, Identity, Offer, Outcome, Retry, Spec},
     time::Now,
     timer::Timer,
     upstream::{ACQUIRE_LATE_MAX, ACQUIRE_SILENCE, Acquire, REFUSALS_APART, SET_ASIDE_FOR},
@@ -39,6 +39,7 @@ impl Core {
         now: Now,
         name: &UpstreamName,
         external_id: ExternalId,
+        offer: Offer,
         seat: Option<(LinkId, SlotClass)>,
     ) {
         let Some((_, delegate_id, _)) = self.ledger.registration(name) else { return };
@@ -64,6 +65,7 @@ impl Core {
             upstream: name.clone(),
             external_id: external_id.clone(),
             identity: identity.clone(),
+            offer,
             at: now.wall,
         };
         let call = Call::Acquire { task, external_id, identity };
@@ -237,11 +239,16 @@ impl Core {
         // Nobody will run it, so the journal need not carry it.
         let too_large = self.too_large(&spec);
         let spec = if too_large.is_some() { spec.without_content() } else { spec };
-        self.record(scope_of(task), Record::TaskTaken { spec: Arc::new(spec), at: now.wall });
+        let scope = self.upstreams.get(name).map(|up| &up.config.trace_scope);
+        let trace_id = match (&spec.trace_parent, scope) {
+            (Some(parent), _) => parent.trace_id,
+            (None, scope) => scope.map(|scope| scope.trace_id(&external_id)).unwrap_or_default(),
+        };
+        self.record(scope_of(task), Record::TaskTaken { spec: Arc::new(spec), trace_id, at: now.wall });
         self.waiting.unfinished += 1;
-        let trace_id = self.ledger.task(task).map(|task| task.trace_id).unwrap_or_default();
         let upstream = name.clone();
         self.note(Note::Acquired { task, upstream, external_id: external_id.clone(), task_type, trace_id });
+        self.tell_stages(task, 3);
         self.arm_deadline(now, task);
         if let Some(scope) = self.ledger.abort(name, &external_id) {
             self.record(scope, Record::ScopeEnded);

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::id::{TaskType, UpstreamName};
+use super::{
+    id::{TaskType, UpstreamName},
+    trace::TraceScope,
+};
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -32,6 +35,7 @@ pub struct Config {
 #[derive(Clone, Debug)]
 pub struct Upstream {
     pub name: UpstreamName,
+    pub trace_scope: TraceScope,
     pub poll_interval: Duration,
     pub heartbeat_interval: Duration,
     /// Registered at once; empty: with the first handler.

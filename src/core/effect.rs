@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     id::{ExternalId, LeaseId, LinkId, RunnerId, TaskId, TaskType, TraceId, UpstreamName},
     input::Denial,
+    life::Life,
     record::Host,
     task::{CancelReason, Finish, Identity, Outcome, Spec, Times},
     time::{Mono, Wall},
@@ -199,6 +200,8 @@ pub enum Note {
         reason: Arc<str>,
     },
     Reported(Box<Summary>),
+    /// Stages of a task that are over, and that this process has not told; with its end, all of them.
+    StagesEnded(Box<Life>),
     /// The task is another delegate's to do now. Not `answered`: nobody knows whether the upstream took it back, and it is not
     /// asked again.
     HandedBack {

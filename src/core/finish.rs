@@ -20,6 +20,8 @@ const ANSWERED_MAX: usize = 100_000;
 const UNAVAILABLE: i32 = 14;
 const FAILED_PRECONDITION: i32 = 9;
 const UNIMPLEMENTED: i32 = 12;
+/// Reason of a task or an attempt whose runner nobody heard of any more.
+const LEASE_LOST: &str = "LEASE_LOST";
 
 impl Core {
     /// The lease lives a full ttl from here; an idempotent runner stops by itself at the ttl and is given the margin to do so.
@@ -46,13 +48,13 @@ impl Core {
         let cancel = task.cancel.clone();
         self.note(Note::LeaseLost { task: id, lease: lease.id, runner: lease.runner.clone(), reason: why, repeats });
         if repeats {
-            self.end_attempt(now, id, lease.id);
+            self.end_attempt(now, id, lease.id, LEASE_LOST.into());
             return self.wait(now, id);
         }
         let outcome = cancel.map_or(Outcome::Errored, |cancel| outcome_of(cancel.reason));
         let error = Error {
             code: UNAVAILABLE,
-            reason: "LEASE_LOST".into(),
+            reason: LEASE_LOST.into(),
             message: format!("runner {} lost the task: {why}", lease.runner).into(),
             blame: Blame::Runner,
             retry: Retry::Never,
@@ -72,19 +74,19 @@ impl Core {
         let idempotent = task.lease().is_some_and(|lease| lease.idempotent);
         let retry = match (&finish.outcome, &finish.error) {
             (Outcome::Errored, Some(error)) if idempotent || error.side_effects_possible == Some(false) => {
-                Some((error.retry, error.retry_delay))
+                Some((error.retry, error.retry_delay, error.reason.clone()))
             }
             _ => None,
         };
         let again = task.cancel.is_none() && task.attempt < self.config.attempts_max;
         match retry {
-            Some((retry @ (Retry::SameRunner | Retry::OtherRunner), delay)) if again => {
+            Some((retry @ (Retry::SameRunner | Retry::OtherRunner), delay, word)) if again => {
                 let runner = task.lease().map(|lease| lease.runner.clone());
                 let elsewhere = self
                     .roster
                     .with_type(&task.spec.task_type)
                     .any(|link| Some(&link.runner) != runner.as_ref() && link.takes_work());
-                self.end_attempt(now, id, lease);
+                self.end_attempt(now, id, lease, word);
                 match runner {
                     Some(runner) if retry == Retry::OtherRunner && elsewhere => {
                         self.waiting.avoid(id, runner, now.mono, delay);
@@ -98,10 +100,11 @@ impl Core {
     }
 
     /// One try of several is over.
-    fn end_attempt(&mut self, now: Now, id: TaskId, lease: LeaseId) {
+    fn end_attempt(&mut self, now: Now, id: TaskId, lease: LeaseId, reason: Arc<str>) {
         self.timers.clear(&Timer::LeaseExpiry(lease));
         self.progress.remove(&lease);
-        self.record(scope_of(id), Record::AttemptEnded { lease, at: now.wall });
+        self.record(scope_of(id), Record::AttemptEnded { lease, reason, at: now.wall });
+        self.tell_stages(id, 1);
         // The limit of the run that ended is not the next one's.
         self.arm_deadline(now, id);
     }
@@ -126,7 +129,10 @@ impl Core {
         let outcome = finish.outcome;
         let reason = finish.error.as_ref().map_or_else(|| "".into(), |error| error.reason.clone());
         let upstream = task.upstream.clone();
+        // An assignment that was not accepted ends together with the wait before it.
+        let ending = if matches!(task.state, State::Assigned(_)) { 2 } else { 1 };
         self.record(scope_of(id), Record::TaskFinished { lease, finish: Arc::new(finish), at: now.wall });
+        self.tell_stages(id, ending);
         self.note(Note::Finished { task: id, outcome, reason });
         self.owe(now, id);
         self.send_reports(&upstream);

@@ -8,6 +8,7 @@ use super::{
     id::{LinkId, SlotClass, UpstreamName},
     input::{CallError, Listed as Offered, Listing},
     roster::Link,
+    task::Offer,
     time::Now,
     timer::Timer,
     upstream::{Listed, Standing},
@@ -25,7 +26,7 @@ impl Core {
             return;
         }
         let Some((_, delegate_id, _)) = self.ledger.registration(name) else { return };
-        up.polling = Some(now.mono);
+        up.polling = Some(now);
         self.timers.clear(&Timer::Poll(name.clone()));
         let call = Call::Poll { delegate_id: delegate_id.clone() };
         // Under an id that is not durable yet, tasks could be assigned to a delegate nobody remembers. What else waits for the
@@ -46,18 +47,19 @@ impl Core {
             self.aborted(now, name, external_id);
         }
         self.forget_old_aborts(now);
-        self.settle_intentions(now, name, sent, listing.tasks.iter().map(|listed| &listed.external_id).collect());
+        self.settle_intentions(now, name, sent.mono, listing.tasks.iter().map(|listed| &listed.external_id).collect());
 
         let Some(up) = self.upstreams.get_mut(name) else { return };
         let mut before = std::mem::take(&mut up.listed);
         for listed in listing.tasks.into_iter().take(LISTED_MAX) {
             let Some(up) = self.upstreams.get_mut(name) else { return };
-            let old_news = up.closed.get(&listed.external_id).is_some_and(|at| *at >= sent);
+            let old_news = up.closed.get(&listed.external_id).is_some_and(|at| *at >= sent.mono);
             if old_news || self.ledger.open(name, &listed.external_id).is_some() {
                 continue;
             }
-            let since = before.remove(&listed.external_id).map(|was| (was.reason, was.since));
-            self.consider(now, name, listed, since);
+            let was = before.remove(&listed.external_id);
+            let offer = was.as_ref().map_or(Offer { polled: sent.wall, listed: now.wall }, |was| was.offer);
+            self.consider(now, name, listed, offer, was.map(|was| (was.reason, was.since)));
         }
     }
 
@@ -67,10 +69,11 @@ impl Core {
         now: Now,
         name: &UpstreamName,
         listed: Offered,
+        offer: Offer,
         before: Option<(NotAcquired, super::time::Wall)>,
     ) {
         match self.admit(now, name, &listed) {
-            Ok(seat) => self.intend(now, name, listed.external_id, seat),
+            Ok(seat) => self.intend(now, name, listed.external_id, offer, seat),
             Err(reason) => {
                 let news = before.as_ref().is_none_or(|(was, _)| *was != reason);
                 let since = match before {
@@ -87,7 +90,7 @@ impl Core {
                 }
                 if let Some(up) = self.upstreams.get_mut(name) {
                     let Offered { external_id, task_type, unsupported } = listed;
-                    up.listed.insert(external_id, Listed { task_type, unsupported, reason, since });
+                    up.listed.insert(external_id, Listed { task_type, unsupported, reason, since, offer });
                 }
             }
         }
@@ -147,7 +150,8 @@ impl Core {
             // One more than there are slots would only note again what is known.
             while let Some(offered) = self.next_listed(now, &name) {
                 let was = self.upstreams.get_mut(&name).and_then(|up| up.listed.remove(&offered.external_id));
-                self.consider(now, &name, offered, was.map(|was| (was.reason, was.since)));
+                let Some(was) = was else { break };
+                self.consider(now, &name, offered, was.offer, Some((was.reason, was.since)));
             }
         }
     }

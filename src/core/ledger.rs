@@ -6,9 +6,12 @@ use std::{
 };
 
 use super::{
-    id::{DelegateId, ExternalId, LeaseId, TaskId, TraceId, UpstreamName},
+    id::{DelegateId, ExternalId, LeaseId, TaskId, UpstreamName},
     record::{Host, Record},
-    task::{Finish, Identity, Lease, Outcome, Output, Report, Retry, State, Task, Times},
+    task::{
+        Finish, Identity, Lease, Offer, Outcome, Output, PastLease, Report, Retry, State, Task, Times,
+        UNACCEPTED_KEPT_MAX,
+    },
     time::Wall,
 };
 
@@ -52,6 +55,7 @@ pub struct Intention {
     pub upstream: UpstreamName,
     pub external_id: ExternalId,
     pub identity: Arc<Identity>,
+    pub offer: Offer,
     pub at: Wall,
 }
 
@@ -93,19 +97,19 @@ impl Ledger {
                 let (upstream, external_id) = (upstream.clone(), external_id.clone());
                 self.open_scope(scope, Content::Abort { upstream, external_id, at: *at });
             }
-            Record::IntentionOpened { upstream, external_id, identity, at } => {
+            Record::IntentionOpened { upstream, external_id, identity, offer, at } => {
                 self.open.insert((upstream.clone(), external_id.clone()), TaskId(scope));
                 self.intentions.insert(TaskId(scope));
                 let intention = Intention {
                     upstream: upstream.clone(),
                     external_id: external_id.clone(),
                     identity: identity.clone(),
+                    offer: *offer,
                     at: *at,
                 };
                 self.open_scope(scope, Content::Intention(intention));
             }
-            Record::TaskTaken { spec, at } => {
-                let delegate = self.delegate.ok_or(misfit("a task before its delegate"))?;
+            Record::TaskTaken { spec, trace_id, at } => {
                 let held = self.scopes.get_mut(&scope).ok_or(misfit("a task without an intention"))?;
                 let Content::Intention(intention) = &held.content else {
                     return Err(misfit("a task without an intention"));
@@ -116,14 +120,16 @@ impl Ledger {
                     external_id: intention.external_id.clone(),
                     acquired_as: intention.identity.clone(),
                     spec: spec.clone(),
-                    trace_id: trace_id(delegate, intention, TaskId(scope)),
+                    trace_id: *trace_id,
                     intended: intention.at,
+                    offer: intention.offer,
                     deadline: spec.timeout.map(|timeout| intention.at + timeout),
                     attempt: 1,
                     cancel: None,
                     outputs: Vec::new(),
                     state: State::Waiting { since: *at },
-                    times: Times { acquired: *at, assigned: None, started: None },
+                    times: Times { acquired: *at, assigned: None, started: None, queued: *at },
+                    leases: Vec::new(),
                     runner: None,
                 };
                 held.content = Content::Task(Box::new(task));
@@ -305,6 +311,15 @@ fn apply_to_task(task: &mut Task, record: &Record) -> Result<(), &'static str> {
         (Record::LeaseCut { lease, runner, class, idempotent, at }, State::Waiting { .. }) => {
             task.times.assigned = Some(*at);
             task.runner = Some(runner.clone());
+            task.leases.push(PastLease {
+                lease: *lease,
+                attempt: task.attempt,
+                runner: runner.clone(),
+                queued: task.times.queued,
+                cut: *at,
+                accepted: None,
+                ended: None,
+            });
             task.state = State::Assigned(Lease {
                 id: *lease,
                 runner: runner.clone(),
@@ -316,12 +331,16 @@ fn apply_to_task(task: &mut Task, record: &Record) -> Result<(), &'static str> {
                 started: None,
             });
         }
-        (Record::AssignmentEnded { lease, at }, State::Assigned(held)) if held.id == *lease => {
+        (Record::AssignmentEnded { lease, reason, at }, State::Assigned(held)) if held.id == *lease => {
             task.state = State::Waiting { since: *at };
+            end_lease(task, *at, reason);
         }
         (Record::LeaseAccepted { lease, at }, State::Assigned(held)) if held.id == *lease => {
             held.accepted = Some(*at);
             task.times.started = Some(*at);
+            if let Some(last) = task.leases.last_mut() {
+                last.accepted = Some(*at);
+            }
             task.state = State::Accepted(held.clone());
         }
         (Record::HandlerStarted { lease, number, at }, State::Accepted(held)) if held.id == *lease => {
@@ -333,10 +352,11 @@ fn apply_to_task(task: &mut Task, record: &Record) -> Result<(), &'static str> {
             held.updates = *number;
             merge(&mut task.outputs, outputs);
         }
-        (Record::AttemptEnded { lease, at }, State::Accepted(held)) if held.id == *lease => {
+        (Record::AttemptEnded { lease, reason, at }, State::Accepted(held)) if held.id == *lease => {
             task.attempt += 1;
             task.outputs.clear();
             task.state = State::Waiting { since: *at };
+            end_lease(task, *at, reason);
         }
         (Record::CancelRequested { cancel }, State::Accepted(_)) => task.cancel = Some(cancel.clone()),
         (Record::TaskFinished { lease, finish, at }, state) if !matches!(state, State::Finished { .. }) => {
@@ -360,6 +380,19 @@ fn apply_to_task(task: &mut Task, record: &Record) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// The newest lease is over and the task waits again.
+fn end_lease(task: &mut Task, at: Wall, reason: &Arc<str>) {
+    task.times.queued = at;
+    if let Some(last) = task.leases.last_mut() {
+        last.ended = Some((at, Some(reason.clone())));
+    }
+    // A runner that rejects for hours must not fill memory, nor a trace.
+    let unaccepted = task.leases.iter().filter(|past| past.accepted.is_none()).count();
+    if unaccepted > UNACCEPTED_KEPT_MAX && task.leases.last().is_some_and(|last| last.accepted.is_none()) {
+        task.leases.pop();
+    }
+}
+
 /// Whether a task that ends so goes back to the upstream for another delegate: the error says that another may do it, and it
 /// counts, since nothing was started that could have left something behind, or starting it again is harmless.
 fn hands_back(task: &Task, finish: &Finish) -> bool {
@@ -377,19 +410,4 @@ fn merge(outputs: &mut Vec<Output>, more: &[Output]) {
         outputs.retain(|earlier| earlier.name != output.name);
         outputs.push(output.clone());
     }
-}
-
-/// SHA-256 over who, where, what and which acquisition, cut to the 128 bits of a trace id; never zero, which means none.
-fn trace_id(delegate: DelegateId, intention: &Intention, task: TaskId) -> TraceId {
-    let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
-    digest.update(&delegate.0.to_be_bytes());
-    for text in [intention.upstream.as_str(), intention.external_id.as_str()] {
-        digest.update(&u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
-        digest.update(text.as_bytes());
-    }
-    digest.update(&task.0.to_be_bytes());
-    let digest = digest.finish();
-    let (head, _) = digest.as_ref().split_at(16);
-    let head: [u8; 16] = head.try_into().expect("a SHA-256 has 32 bytes");
-    TraceId(u128::from_be_bytes(head).max(1))
 }

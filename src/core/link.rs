@@ -357,6 +357,7 @@ impl Core {
                     used.undecided = false;
                 }
                 self.record(scope_of(task), Record::LeaseAccepted { lease, at: now.wall });
+                self.tell_stages(task, 2);
                 self.renew(now, lease, idempotent);
                 self.arm_run_limit(now, id, task);
             }
@@ -382,7 +383,8 @@ impl Core {
             self.refuse_named(id, sequence, "decision", Some(lease), "ASSIGNMENT_WITHDRAWN", text);
             return self.return_stale_credit(now, id, lease);
         };
-        self.end_assignment(now, task, &format!("rejected: {}: {}", error.reason, error.message));
+        let word = if error.reason.is_empty() { "REJECTED".into() } else { error.reason.clone() };
+        self.end_assignment(now, task, &word, &format!("rejected: {}: {}", error.reason, error.message));
         if !planted!(self, CreditLeak) {
             self.roster.get_mut(id).map(|link| link.held.remove(&lease));
         }

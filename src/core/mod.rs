@@ -21,10 +21,12 @@ pub mod gauges;
 pub mod id;
 pub mod input;
 pub mod ledger;
+pub mod life;
 pub mod record;
 pub mod status;
 pub mod task;
 pub mod time;
+pub mod trace;
 
 mod acquire;
 mod cancel;

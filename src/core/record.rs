@@ -6,8 +6,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    id::{DelegateId, ExternalId, LeaseId, Lsn, RunnerId, SlotClass, TaskId, UpstreamName},
-    task::{Cancel, Finish, Identity, Output, Spec},
+    id::{DelegateId, ExternalId, LeaseId, Lsn, RunnerId, SlotClass, TaskId, TraceId, UpstreamName},
+    task::{Cancel, Finish, Identity, Offer, Output, Spec},
     time::Wall,
 };
 
@@ -46,11 +46,13 @@ pub enum Record {
         upstream: UpstreamName,
         external_id: ExternalId,
         identity: Arc<Identity>,
+        offer: Offer,
         at: Wall,
     },
     /// It is ours.
     TaskTaken {
         spec: Arc<Spec>,
+        trace_id: TraceId,
         at: Wall,
     },
     LeaseCut {
@@ -60,9 +62,10 @@ pub enum Record {
         idempotent: bool,
         at: Wall,
     },
-    /// The lease ended before its accept.
+    /// The lease ended before its accept; `reason` is a stable word.
     AssignmentEnded {
         lease: LeaseId,
+        reason: Arc<str>,
         at: Wall,
     },
     LeaseAccepted {
@@ -79,9 +82,10 @@ pub enum Record {
         number: u64,
         outputs: Vec<Output>,
     },
-    /// The lease ended after its accept and the task is tried again.
+    /// The lease ended after its accept and the task is tried again; `reason` is a stable word.
     AttemptEnded {
         lease: LeaseId,
+        reason: Arc<str>,
         at: Wall,
     },
     CancelRequested {

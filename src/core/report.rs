@@ -195,8 +195,9 @@ impl Core {
             finished: *at,
             reported: now.wall,
         };
+        self.tell_life(id, now.wall, minimal.then_some("RESULT_REFUSED"), None);
         if minimal {
-            self.bury(now, id, "RESULT_REFUSED: a minimal failure was reported in its place");
+            self.keep_dead(now, id, "RESULT_REFUSED: a minimal failure was reported in its place");
         } else {
             self.forget_report(now, id);
             self.record(scope_of(id), Record::ScopeEnded);
@@ -207,6 +208,11 @@ impl Core {
 
     /// Ends the sending and keeps the result for the operator.
     pub(super) fn bury(&mut self, now: Now, id: TaskId, reason: &str) {
+        self.tell_life(id, now.wall, None, reason.split(':').next());
+        self.keep_dead(now, id, reason);
+    }
+
+    fn keep_dead(&mut self, now: Now, id: TaskId, reason: &str) {
         let Some(task) = self.ledger.task(id) else { return };
         let (upstream, external_id) = (task.upstream.clone(), task.external_id.clone());
         self.forget_report(now, id);

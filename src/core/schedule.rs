@@ -211,11 +211,14 @@ impl Core {
     }
 
     /// The assignment did not become work: the task waits again, nothing of it was started.
-    pub(super) fn end_assignment(&mut self, now: Now, id: TaskId, reason: &str) {
+    pub(super) fn end_assignment(&mut self, now: Now, id: TaskId, word: &str, reason: &str) {
         let Some(task) = self.ledger.task(id) else { return };
         let Some((lease, runner)) = task.lease().map(|lease| (lease.id, lease.runner.clone())) else { return };
         self.timers.clear(&Timer::AcceptExpiry(lease));
-        self.record(scope_of(id), Record::AssignmentEnded { lease, at: now.wall });
+        self.record(scope_of(id), Record::AssignmentEnded { lease, reason: word.into(), at: now.wall });
+        if self.ledger.task(id).and_then(|task| task.leases.last()).is_some_and(|last| last.lease == lease) {
+            self.tell_stages(id, 2);
+        }
         self.note(Note::AssignmentEnded { task: id, lease, runner, reason: reason.into() });
     }
 
@@ -223,7 +226,7 @@ impl Core {
         let Some(task) = self.ledger.task_of(lease) else { return };
         let (id, runner) = (task.id, task.lease().map(|lease| lease.runner.clone()));
         // Its credit stays with the runner until the runner names the lease finished.
-        self.end_assignment(now, id, "not accepted within accept_timeout");
+        self.end_assignment(now, id, "ACCEPT_TIMEOUT", "not accepted within accept_timeout");
         if let Some(runner) = runner {
             self.waiting.avoid(id, runner, now.mono, None);
         }

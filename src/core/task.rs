@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     id::{ExternalId, LeaseId, RunnerId, SlotClass, TaskId, TaskType, TraceId, UpstreamName},
     time::Wall,
+    trace::TraceParent,
 };
 
 /// Content with its media type; never opened by the core. Printed as its size.
@@ -82,6 +83,8 @@ pub struct Spec {
     pub hand_back: bool,
     /// What of it this delegate can't do, by its name at the upstream: the task is answered at once, and no runner sees it.
     pub unsupported: Option<Arc<str>>,
+    /// The span it came with, if any: its trace goes on below it.
+    pub trace_parent: Option<TraceParent>,
 }
 
 /// How a task ended.
@@ -222,7 +225,36 @@ pub struct Times {
     pub acquired: Wall,
     pub assigned: Option<Wall>,
     pub started: Option<Wall>,
+    /// Since when it waits for a lease, or waited for the last one.
+    pub queued: Wall,
 }
+
+/// How an upstream came to offer a task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// When the poll was sent whose answer listed it first.
+    pub polled: Wall,
+    /// When that answer came.
+    pub listed: Wall,
+}
+
+/// One assignment of a task, over or not, for its trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastLease {
+    pub lease: LeaseId,
+    pub attempt: u32,
+    pub runner: RunnerId,
+    /// Since when the task had waited.
+    pub queued: Wall,
+    pub cut: Wall,
+    pub accepted: Option<Wall>,
+    /// When it ended and, as a stable word, why, if the task did not end with it.
+    pub ended: Option<(Wall, Option<Arc<str>>)>,
+}
+
+/// Assignments of one task that ended before their accept and are remembered; later ones are not. Accepted ones are no more than the
+/// attempts.
+pub const UNACCEPTED_KEPT_MAX: usize = 32;
 
 /// One open task.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -236,6 +268,7 @@ pub struct Task {
     pub trace_id: TraceId,
     /// When the intention to acquire became a record; the timeout counts from here.
     pub intended: Wall,
+    pub offer: Offer,
     pub deadline: Option<Wall>,
     /// Number of the current try, from 1.
     pub attempt: u32,
@@ -243,6 +276,8 @@ pub struct Task {
     pub outputs: Vec<Output>,
     pub state: State,
     pub times: Times,
+    /// Its assignments so far, in order; at most `attempts_max` and [`UNACCEPTED_KEPT_MAX`].
+    pub leases: Vec<PastLease>,
     /// Who had it last.
     pub runner: Option<RunnerId>,
 }

@@ -11,7 +11,8 @@ use super::{
     effect::NotAcquired,
     id::{ExternalId, LinkId, Lsn, TaskId, TaskType},
     input::Denial,
-    time::{Mono, Wall},
+    task::Offer,
+    time::{Mono, Now, Wall},
 };
 
 /// Reports to one upstream that may be under way at once.
@@ -47,7 +48,7 @@ pub struct Upstream {
     /// It forgot the delegate; a refusal of the next registration is final.
     pub forgotten: bool,
     /// When the poll under way was sent.
-    pub polling: Option<Mono>,
+    pub polling: Option<Now>,
     pub heartbeating: bool,
     /// On offer and not acquired, from the last listing.
     pub listed: BTreeMap<ExternalId, Listed>,
@@ -88,6 +89,7 @@ pub struct Listed {
     pub unsupported: bool,
     pub reason: NotAcquired,
     pub since: Wall,
+    pub offer: Offer,
 }
 
 /// One intention as seen by this process.

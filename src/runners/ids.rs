@@ -16,6 +16,7 @@ const FOREIGN: u64 = 1 << 63;
 /// Writes and reads ids of one delegate, for one link.
 #[derive(Clone, Debug)]
 pub struct Ids {
+    delegate: DelegateId,
     /// First 32 bits of the delegate's id: enough to tell the few delegates that a runner ever meets.
     mark: Arc<str>,
     /// Leases this journal never cut, by the number they were given here, so that the answer names them as the runner does.
@@ -33,12 +34,17 @@ struct Foreign {
 
 impl Ids {
     pub fn of(delegate: DelegateId) -> Self {
-        Self { mark: format!("{:08x}", delegate.0 >> 96).into(), foreign: Arc::default() }
+        Self { delegate, mark: format!("{:08x}", delegate.0 >> 96).into(), foreign: Arc::default() }
     }
 
     /// The same for a further link, which names its own foreign leases.
     pub fn for_link(&self) -> Self {
-        Self { mark: self.mark.clone(), foreign: Arc::default() }
+        Self { delegate: self.delegate, mark: self.mark.clone(), foreign: Arc::default() }
+    }
+
+    /// Whose ids they are.
+    pub fn delegate(&self) -> DelegateId {
+        self.delegate
     }
 
     pub fn task(&self, task: TaskId) -> String {

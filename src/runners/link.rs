@@ -31,6 +31,7 @@ use crate::{
     },
     inbox::Event,
     proto::runner::v1::{self as proto, AttachRequest, AttachResponse},
+    telemetry::traces::Propagation,
 };
 
 /// How long a peer that opened a stream may say nothing; three heartbeat intervals, if they are shorter.
@@ -54,6 +55,7 @@ pub struct Terms {
     pub ids: Ids,
     /// Kind of each upstream, for `Origin`.
     pub kinds: std::collections::BTreeMap<UpstreamName, &'static str>,
+    pub propagation: Propagation,
 }
 
 /// The driver's end of one link. Dropped, it lets the stream end once all that is queued is written.
@@ -310,7 +312,7 @@ impl Writer {
             }
             Order::Assign(work) => {
                 let kind = self.terms.kinds.get(&work.upstream).copied().unwrap_or_default();
-                (true, Out::Assignment(convert::assignment(&work, kind, &self.ids)))
+                (true, Out::Assignment(convert::assignment(&work, kind, &self.ids, &self.terms.propagation)))
             }
             Order::Cancel { lease, reason, message, grace } => {
                 (true, Out::Cancellation(convert::cancellation(&self.ids, lease, reason, &message, grace)))

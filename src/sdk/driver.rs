@@ -25,6 +25,7 @@ use super::{
     reason,
     session::{Effect, LinkEnd, Profile, Session},
     target::{Target, Token},
+    trace,
 };
 use crate::proto::runner::v1::{FrameRejection, TaskAssignment, TaskResult, attach_response::Frame};
 
@@ -230,7 +231,7 @@ impl Driver {
         // The function itself runs inside the task too, so that its panic is the task's end and not the runner's.
         let abort = self.works.spawn(async move {
             match handler {
-                Some(handler) => handler.start(context, payload).await,
+                Some(handler) => trace::traced(context.clone(), handler.start(context, payload)).await,
                 None => Err(Failure::errored("NO_HANDLER", "the session accepted a task without a handler")),
             }
         });

@@ -36,6 +36,7 @@ mod runner;
 mod session;
 mod stream;
 mod target;
+mod trace;
 
 pub use self::{
     context::{Cancellation, Context},

@@ -195,6 +195,16 @@ impl Failure {
         self
     }
 
+    /// What becomes of the task.
+    pub(crate) fn outcome(&self) -> TaskOutcome {
+        self.result.outcome()
+    }
+
+    /// The stable word of its error; empty: none was given.
+    pub(crate) fn reason(&self) -> String {
+        reason::reason(self.error.status.as_ref())
+    }
+
     pub(crate) fn into_result(self) -> TaskResult {
         TaskResult { error: Some(*self.error), ..*self.result }
     }

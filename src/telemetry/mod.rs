@@ -8,6 +8,8 @@ use crate::config::{Log, LogFormat};
 
 pub mod metrics;
 pub mod notes;
+mod otlp;
+pub mod traces;
 
 /// Starts logging for the process; a second call in one process (in tests) changes nothing.
 ///

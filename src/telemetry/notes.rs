@@ -48,6 +48,8 @@ pub fn log(ids: &Ids, note: &Note) {
             trace_id = %summary.trace_id,
             "result reported"
         ),
+        // For the task's trace; whatever is worth a line has a note of its own.
+        Note::StagesEnded(_) => {}
         Note::HandedBack { task, upstream, external_id, reason, answered } => {
             info!(%task, %upstream, %external_id, %reason, answered, "task handed back for another delegate");
         }

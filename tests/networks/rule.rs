@@ -35,6 +35,7 @@ fn config() -> Config {
         report_retry_min: Duration::from_secs(1),
         report_retry_max: Duration::from_secs(1),
         acquire_recovery_max: Duration::from_secs(600),
+        trace_scope: dlite::core::trace::TraceScope { kind: "model".into(), account: "account".into() },
         unregister_on_stop: false,
     };
     Config {
@@ -242,5 +243,6 @@ fn spec() -> Spec {
         reply: bytes::Bytes::new(),
         hand_back: false,
         unsupported: None,
+        trace_parent: None,
     }
 }

@@ -291,6 +291,7 @@ pub fn spec() -> Spec {
         reply: Bytes::new(),
         hand_back: false,
         unsupported: None,
+        trace_parent: None,
     }
 }
 
@@ -315,6 +316,7 @@ fn config() -> Config {
             report_retry_min: Duration::from_secs(1),
             report_retry_max: Duration::from_secs(60),
             acquire_recovery_max: Duration::from_secs(600),
+            trace_scope: dlite::core::trace::TraceScope { kind: "model".into(), account: "account".into() },
             unregister_on_stop: false,
         }],
     }

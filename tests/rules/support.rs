@@ -261,6 +261,7 @@ pub fn spec() -> Spec {
         reply: Bytes::new(),
         hand_back: false,
         unsupported: None,
+        trace_parent: None,
     }
 }
 
@@ -308,6 +309,7 @@ fn config() -> Config {
             report_retry_min: Duration::from_millis(500),
             report_retry_max: seconds(60),
             acquire_recovery_max: seconds(600),
+            trace_scope: dlite::core::trace::TraceScope { kind: "model".into(), account: "account".into() },
             unregister_on_stop: false,
         }],
     }

@@ -113,6 +113,7 @@ impl Manager {
             // No draw, so that the other half of all histories stays as it is.
             hand_back: nth % 2 == 1,
             unsupported: None,
+            trace_parent: None,
         };
         let id = ExternalId::from(format!("e-{nth}"));
         hub.say(|| format!("manager: offers {id} ({}, {temper:?}, timeout {timeout:?})", spec.task_type));

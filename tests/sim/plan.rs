@@ -169,6 +169,7 @@ impl Plan {
                 report_retry_min: Duration::from_millis(500),
                 report_retry_max: Duration::from_secs(20),
                 acquire_recovery_max: Duration::from_secs(600),
+                trace_scope: crate::core::trace::TraceScope { kind: "model".into(), account: "account".into() },
                 unregister_on_stop: false,
             }],
             planted,

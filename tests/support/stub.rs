@@ -229,5 +229,6 @@ pub fn spec(task_type: &str, content: &[u8]) -> Spec {
         reply: bytes::Bytes::new(),
         hand_back: false,
         unsupported: None,
+        trace_parent: None,
     }
 }

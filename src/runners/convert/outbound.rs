@@ -16,6 +16,7 @@ use crate::{
     },
     proto::runner::v1 as proto,
     runners::ids::Ids,
+    telemetry::traces::Propagation,
 };
 
 /// The terms of a stream.
@@ -48,7 +49,12 @@ pub fn welcome(config: &Config, ids: &Ids, decisions: &[(LeaseId, Decision)], de
 }
 
 /// Work, as its runner sees it.
-pub fn assignment(work: &Assignment, upstream_kind: &str, ids: &Ids) -> proto::TaskAssignment {
+pub fn assignment(
+    work: &Assignment,
+    upstream_kind: &str,
+    ids: &Ids,
+    propagation: &Propagation,
+) -> proto::TaskAssignment {
     let spec = &work.spec;
     let task = proto::Task {
         task_id: ids.task(work.task),
@@ -102,15 +108,11 @@ pub fn assignment(work: &Assignment, upstream_kind: &str, ids: &Ids) -> proto::T
             })
             .collect(),
     };
-    // The span id of the delegate's own span for this attempt: the trace's lower half, moved on by the attempt.
-    let span_id = u64::try_from(work.trace_id.0 & u128::from(u64::MAX)).unwrap_or(1) ^ u64::from(work.attempt);
+    let (traceparent, tracestate) = propagation.context(ids, work);
     proto::TaskAssignment {
         task: Some(task),
         lease_id: ids.lease(work.lease),
-        trace: Some(proto::TraceContext {
-            traceparent: format!("00-{}-{:016x}-01", work.trace_id, span_id.max(1)),
-            tracestate: String::new(),
-        }),
+        trace: Some(proto::TraceContext { traceparent, tracestate }),
         time_remaining: work.time_remaining.map(span),
     }
 }

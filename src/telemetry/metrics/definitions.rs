@@ -82,6 +82,8 @@ table! {
         "One commit of the journal to disk, failed ones included.";
     JOURNAL_FAILURES: Counter, Count, "dlite_journal_commit_failures_total", [],
         "Commits of the journal that failed; each is tried again.";
+    SPANS_DROPPED: Counter, Count, "dlite_spans_dropped", [],
+        "Spans that found their queue full or that the collector did not take; 0 without traces.endpoint.";
 
     // === tasks ===
     TASKS: Gauge, Count, "dlite_tasks", [STATE],

@@ -26,7 +26,6 @@ use std::{
 };
 
 use opentelemetry::metrics::MeterProvider;
-use opentelemetry_otlp::ExporterBuildError;
 use opentelemetry_sdk::{Resource, error::OTelSdkError, metrics::SdkMeterProvider};
 
 pub use self::{journal::Timed, text::CONTENT_TYPE};
@@ -67,8 +66,8 @@ pub struct Timing {
 pub enum Error {
     #[error("metrics can't be collected")]
     Reader(#[from] OTelSdkError),
-    #[error("metrics can't be sent to metrics.endpoint")]
-    Exporter(#[from] ExporterBuildError),
+    #[error(transparent)]
+    Sending(#[from] otlp::Error),
 }
 
 // === impl Metrics ===

@@ -184,15 +184,15 @@ impl Harness {
         // No request can leave for such an id, so nothing was assigned.
         let request = request.map_err(|error| AcquireError::Refused(error.to_string().into()))?;
         let outcome = self.send(&request, self.options.request_timeout).await;
-        let account = &self.options.account_id;
+        let (account, pointers) = (&self.options.account_id, &self.options.trace_pointers);
         Ok(Box::new(match self.options.family {
             Family::Legacy => {
                 let task = classify::acquire(&request, &outcome, external_id, identity)?;
-                spec(&task, account, identity, self.options.legacy_status_code)
+                spec(&task, account, identity, self.options.legacy_status_code, pointers)
             }
             Family::Runner => {
                 let given = classify::runner::acquire(&request, &outcome)?;
-                spec::runner::spec(&given, account, identity)
+                spec::runner::spec(&given, account, identity, pointers)
             }
         }))
     }

@@ -14,6 +14,7 @@
 //! | `request` | method, path and bound of each call |
 //! | `wire::runner`, `spec::runner`, `classify::runner` | the same of the runner family |
 //! | `spec` | an acquired task in the core's words |
+//! | `spec::trace` | the span that a task came with |
 //! | `reply` | the note, kept with a task, of how to answer for it |
 //! | `result` | a finished task as the exact bytes of dialect A, B or C |
 //! | `classify` | what an answer, or none, means |

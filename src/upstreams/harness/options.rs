@@ -40,6 +40,8 @@ pub struct Options {
     /// Sends the account secret in clear with registrations and heartbeats, as the Go client does. For managers that want it. The
     /// runner family never does.
     pub send_secret_in_body: bool,
+    /// Where in a task's data a `traceparent` may stand, as JSON pointers; the first that leads to one counts.
+    pub trace_pointers: Vec<String>,
     pub network: Network,
 }
 
@@ -102,6 +104,7 @@ impl Options {
             capacity: None,
             legacy_status_code: LegacyStatusCode::default(),
             send_secret_in_body: false,
+            trace_pointers: Vec::new(),
             network: Network::default(),
         }
     }
@@ -126,6 +129,7 @@ impl Options {
                 config::LegacyStatusCode::Ok => LegacyStatusCode::Ok,
             },
             send_secret_in_body: upstream.send_secret_in_body,
+            trace_pointers: upstream.trace_pointers.clone(),
             account_secret_file: upstream.account_secret_file.clone(),
             network: Network {
                 tls: Tls {

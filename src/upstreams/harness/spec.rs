@@ -1,6 +1,7 @@
 //! An acquired task in the core's words. Pure: the same answer gives the same spec.
 
 pub(super) mod runner;
+mod trace;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -44,7 +45,13 @@ const KINDS: [(&str, Kind); 14] = [
 ];
 
 /// What the core is to know of an acquired task of the legacy family.
-pub(super) fn spec(task: &wire::Task<'_>, account: &str, identity: &Identity, legacy: LegacyStatusCode) -> Spec {
+pub(super) fn spec(
+    task: &wire::Task<'_>,
+    account: &str,
+    identity: &Identity,
+    legacy: LegacyStatusCode,
+    trace_pointers: &[String],
+) -> Spec {
     let timeout = u64::try_from(task.timeout).ok().filter(|ms| *ms > 0).map(Duration::from_millis);
     let abstractions = task.logging.as_ref().and_then(|logging| logging.abstractions);
     let reply = Reply::new(task.runner_response, legacy);
@@ -68,6 +75,7 @@ pub(super) fn spec(task: &wire::Task<'_>, account: &str, identity: &Identity, le
         // Only dialect A has a word for it, and whoever wants the Go client's codes does not want this one.
         hand_back: reply == Reply::A,
         unsupported: None,
+        trace_parent: task.data.and_then(|data| trace::parent(data.get().as_bytes(), trace_pointers)),
     }
 }
 
@@ -130,7 +138,7 @@ mod tests {
 
     fn spec_of(text: &str) -> Spec {
         let identity = Identity { delegate_id: "dlgEXAMPLE42".into(), instance_id: "instance-1".into() };
-        spec(&serde_json::from_str(text).unwrap(), ACCOUNT, &identity, LegacyStatusCode::Failed)
+        spec(&serde_json::from_str(text).unwrap(), ACCOUNT, &identity, LegacyStatusCode::Failed, &[])
     }
 
     fn whole() -> String {

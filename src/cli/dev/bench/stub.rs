@@ -140,6 +140,7 @@ impl Stub {
             reply: Bytes::new(),
             hand_back: false,
             unsupported: None,
+            trace_parent: None,
         }
     }
 }

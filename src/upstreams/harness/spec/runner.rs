@@ -17,7 +17,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use serde_json::value::RawValue;
 
-use super::{SECRET_BYTES_MAX, SECRETS_MAX, TASK_INFO, kind_of, labels, masked};
+use super::{SECRET_BYTES_MAX, SECRETS_MAX, TASK_INFO, kind_of, labels, masked, trace};
 use crate::{
     core::task::{Extension, Identity, Payload, Priority, Secret, Spec},
     proto::upstream::harness::v1::TaskInfo,
@@ -34,7 +34,12 @@ const WORD_BYTES_MAX: usize = 128;
 type Unsupported = String;
 
 /// What the core is to know of an acquired task of the runner family.
-pub(in super::super) fn spec(request: &Request<'_>, account: &str, identity: &Identity) -> Spec {
+pub(in super::super) fn spec(
+    request: &Request<'_>,
+    account: &str,
+    identity: &Identity,
+    trace_pointers: &[String],
+) -> Spec {
     let task = &request.task;
     let (payload, secrets, unsupported) = match content(request) {
         Ok((payload, secrets)) => (payload, secrets, None),
@@ -47,6 +52,7 @@ pub(in super::super) fn spec(request: &Request<'_>, account: &str, identity: &Id
         r#async: true,
         ..TaskInfo::default()
     };
+    let trace_parent = payload.as_ref().and_then(|payload| trace::parent(&payload.content, trace_pointers));
     Spec {
         task_type: task.task_type.as_str().into(),
         kind: kind_of(&task.task_type),
@@ -62,6 +68,7 @@ pub(in super::super) fn spec(request: &Request<'_>, account: &str, identity: &Id
         // Dialect C has no word for it.
         hand_back: false,
         unsupported,
+        trace_parent,
     }
 }
 
@@ -156,7 +163,7 @@ mod tests {
         let text = format!(r#"{{"task":{task},"secrets":{secrets}}}"#);
         let request: Request<'_> = serde_json::from_str(&text).unwrap();
         let identity = Identity { delegate_id: "dlgEXAMPLE43".into(), instance_id: "instance-1".into() };
-        spec(&request, "acctEXAMPLE0000000001", &identity)
+        spec(&request, "acctEXAMPLE0000000001", &identity, &[])
     }
 
     fn unsupported(task: &str, secrets: &str) -> String {

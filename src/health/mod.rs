@@ -1,0 +1,20 @@
+//! How the delegate does, for those who watch it.
+//!
+//! ```text
+//!  loop ── beat, reading (1/s) ──► Vitals ──► Readiness ──┬─► http     /metrics /healthz /readyz
+//!                                                         ├─► grpc     health of each service
+//!                                                         └─► systemd  WATCHDOG=1, STATUS=
+//! ```
+//!
+//! It looks at what the loop leaves behind and never asks the loop, which may be what is stuck.
+
+pub mod grpc;
+pub mod http;
+mod readiness;
+pub mod systemd;
+mod vitals;
+
+pub use self::{
+    readiness::{Condition, Readiness},
+    vitals::{PULSE_AGE_MAX, PULSE_INTERVAL, Pulse, Vitals},
+};
