@@ -71,9 +71,8 @@ async fn serve(config: config::Config) -> ExitCode {
         open_tasks = daemon.resumed,
         "ready"
     );
-    if let Some(exporter) = exporter.clone() {
-        daemon.metrics.count_of(&SPANS_DROPPED, move || exporter.counts().dropped());
-    }
+    let counts = exporter.as_ref().map(|exporter| exporter.counts().clone());
+    daemon.metrics.count_of(&SPANS_DROPPED, move || counts.as_ref().map_or(0, |counts| counts.dropped()));
     if let Some(supervisor) = &supervisor {
         supervisor.ready();
     }

@@ -78,6 +78,12 @@ impl Instruments {
         ] {
             counter.add(0, &[]);
         }
+        for outcome in labels::OUTCOMES {
+            instruments.finished.add(0, &[labels::outcome(outcome)]);
+        }
+        for reason in labels::CANCEL_REASONS {
+            instruments.cancelled.add(0, &[labels::cancel_reason(reason)]);
+        }
         for repeats in [true, false] {
             instruments.leases_lost.add(0, &[KeyValue::new(label::REPEATS, repeats)]);
         }
