@@ -249,7 +249,7 @@ fn the_reader_reads_escapes_and_refuses_what_breaks_a_rule() {
         format!("{head}a one\n"),
         format!("{head}{head}"),
         format!("{head}b 1\n"),
-        format!("{head}a{{b=\"1} 1\n"),
+        format!("{head}a{{b=\"1}} 1\n"),
         format!("{head}a{{b=\"\\x\"}} 1\n"),
         histogram.to_owned(),
         histogram.replace("h_count 3", "h_count 2").replace("le=\"1\"} 2", "le=\"1\"} 3"),

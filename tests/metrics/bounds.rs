@@ -41,7 +41,7 @@ async fn a_runner_that_invents_task_types_and_labels_cannot_grow_the_series_with
     let handler = hello.handlers[0].clone();
     hello.handlers =
         (0..INVENTED).map(|n| Handler { task_type: format!("INVENTED_{n}"), ..handler.clone() }).collect();
-    hello.labels = (0..60).map(|n| (format!("label_{n}"), format!("value \"{n}\"\n"))).collect();
+    hello.info.get_or_insert_default().labels = (0..60).map(|n| (format!("label_{n}"), format!("value \"{n}\"\n"))).collect();
     let mut peer = daemon.attach_as(hello).await;
     for n in 0..INVENTED {
         daemon.stub.offer(&format!("task-{n}"), &format!("INVENTED_{n}"));

@@ -97,7 +97,9 @@ async fn a_delegate_that_starts_is_alive_and_not_ready() {
             .follow::<RunnerServiceServer<()>, AdminServiceServer<()>>(vitals, std::future::pending())
             .await;
     });
-    let mut client = HealthClient::connect(target).await.expect("a connection");
+    let mut client = HealthClient::new(
+        tonic::transport::Endpoint::from_shared(target).expect("an address").connect().await.expect("a connection"),
+    );
     assert_eq!(check(&mut client, "").await, ServingStatus::NotServing);
 }
 
