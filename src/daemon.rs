@@ -194,7 +194,10 @@ pub async fn start_on<S: journal::Store + 'static>(
         health.follow::<RunnerServiceServer<Service>, AdminServiceServer<admin::Service>>(watched, ending).await;
         Ok(())
     });
-    parts.spawn(async move { Ok(driver.run(stopped).await?) });
+    // On a thread of its own: were the loop ever to block a thread of the runtime, the runtime's timers and sockets could stop with it,
+    // and with them all that is there to tell.
+    let runtime = tokio::runtime::Handle::current();
+    parts.spawn_blocking(move || Ok(runtime.block_on(driver.run(stopped))?));
     let (runners_socket, admin_socket) = (config.runners.socket.clone(), config.admin.socket.clone());
     Ok(Daemon { runners_socket, admin_socket, listen, http, metrics, vitals, resumed, stop, parts, state })
 }

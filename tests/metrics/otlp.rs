@@ -23,6 +23,7 @@ use tokio::net::TcpListener;
 use tonic::{Request, Response, Status};
 
 use crate::{
+    ask::metrics,
     scene::pause,
     support::{neighbour::Neighbour, patiently, place::Place},
 };
@@ -77,22 +78,25 @@ async fn collect(protocol: OtlpProtocol) {
     let place = Place::with(|config| {
         config.metrics.endpoint = Some(endpoint);
         config.metrics.protocol = protocol;
-        config.metrics.interval = Duration::from_millis(100);
+        config.metrics.interval = Duration::from_secs(3_600);
     });
     let daemon = place.start().await;
     let neighbour = Neighbour::of(&daemon).await;
-    let expected = ["dlite_tasks_reported_total", "dlite_credits", "dlite_journal_commit_seconds", "dlite_build_info"];
+    neighbour.ends_unhurt().await;
+    let labels = [("task_type", "NEIGHBOUR"), ("outcome", "succeeded")];
     patiently(async {
-        while !expected.iter().all(|name| collector.0.lock().expect("no panic").contains_key(*name)) {
+        while metrics(daemon.http()).await.find("dlite_tasks_reported_total", &labels) != Some(2.0) {
             pause().await;
         }
     })
     .await;
-    neighbour.ends_unhurt().await;
     // The last sending of a stop has all that was counted.
     daemon.stop().await;
 
     let came = collector.0.lock().expect("no panic").clone();
+    for name in ["dlite_tasks_reported_total", "dlite_credits", "dlite_journal_commit_seconds", "dlite_build_info"] {
+        assert!(came.contains_key(name), "{name} did not come");
+    }
     for (name, metric) in &came {
         let definition = DEFINITIONS.iter().find(|definition| definition.name == name);
         let definition = definition.unwrap_or_else(|| panic!("{name} is in no table"));

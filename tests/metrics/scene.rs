@@ -8,7 +8,6 @@ use std::{
 use dlite::{
     core::effect::Note,
     daemon::{self, Daemon},
-    health::Readiness,
 };
 use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
@@ -122,16 +121,6 @@ impl Scene {
             })
             .await;
         }
-    }
-
-    /// Until the judgement is as wanted.
-    pub async fn ready_when(&self, wanted: impl Fn(&Readiness) -> bool) {
-        patiently(async {
-            while !wanted(&Readiness::of(&self.daemon.vitals)) {
-                pause().await;
-            }
-        })
-        .await;
     }
 }
 
