@@ -113,8 +113,7 @@ pub async fn start_on<S: journal::Store + 'static>(
     // Before the journal is read, which may take a while: a start is to be seen.
     let mut http = None;
     if let Some(address) = config.http.listen {
-        let (listener, bound) =
-            health::http::bind(address).await.map_err(bind("http.listen", address.to_string()))?;
+        let (listener, bound) = health::http::bind(address).await.map_err(bind("http.listen", address.to_string()))?;
         let serving = health::http::serve(listener, vitals.clone(), metrics.clone(), until(stopped.clone()));
         parts.spawn(async move {
             serving.await;
@@ -133,7 +132,8 @@ pub async fn start_on<S: journal::Store + 'static>(
     let core_config = core_config(config);
     let core = Core::new(core_config.clone(), ledger, clock.now(), entropy()?);
     let (tell, news) = driver::journal_news();
-    let writer = journal::Writer::start(Timed::new(wrap(opened.store), metrics.clone()), journal::Pace::default(), tell)?;
+    let writer =
+        journal::Writer::start(Timed::new(wrap(opened.store), metrics.clone()), journal::Pace::default(), tell)?;
 
     let delegate = core.delegate();
     let kinds: BTreeMap<_, _> = upstreams.iter().map(|(name, up)| (name.clone(), up.kind())).collect();

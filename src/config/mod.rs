@@ -50,8 +50,8 @@ pub use self::{
     file::FILE_BYTES_MAX,
     headers::Headers,
     meant::{
-        Admin, ClientCert, Config, Family, Http, LegacyStatusCode, Log, LogFormat, Metrics, OtlpProtocol, Runners, Tls, Traces,
-        Upstream, UpstreamKind,
+        Admin, ClientCert, Config, Family, Http, LegacyStatusCode, Log, LogFormat, Metrics, OtlpProtocol, Runners, Tls,
+        Traces, Upstream, UpstreamKind,
     },
     proxy::{BadProxy, BadRule, NO_PROXY_AT_ALL, NoProxy, Proxy, ProxyUrl},
     ratio::Ratio,

@@ -300,9 +300,7 @@ fn listen(raw: &Raw) -> Result<Listen, Refusal> {
     if text(raw)? == OFF {
         return Ok(Listen::Off);
     }
-    address(raw)
-        .map(Listen::On)
-        .map_err(|refusal| Refusal { fix: format!("{}, or {OFF:?}", refusal.fix), ..refusal })
+    address(raw).map(Listen::On).map_err(|refusal| Refusal { fix: format!("{}, or {OFF:?}", refusal.fix), ..refusal })
 }
 
 /// What a base URL leads to, in complaints about it.

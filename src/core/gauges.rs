@@ -149,7 +149,8 @@ impl Core {
         let mut credits = Credits::default();
         for link in self.roster.links() {
             credits.slots += usize::try_from(link.slots_total()).unwrap_or(usize::MAX);
-            credits.free += link.slots.keys().map(|class| usize::try_from(link.free(class)).unwrap_or(0)).sum::<usize>();
+            credits.free +=
+                link.slots.keys().map(|class| usize::try_from(link.free(class)).unwrap_or(0)).sum::<usize>();
             credits.held += link.held.len();
             credits.reserved += link.reserved.len();
             credits.mismatch += link.reserved.keys().filter(|task| !self.is_acquired_for(link.id, **task)).count();

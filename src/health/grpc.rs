@@ -42,7 +42,11 @@ impl Health {
     }
 
     /// Looks every [`PULSE_INTERVAL`] until `stop`, and leaves behind that nothing is served.
-    pub async fn follow<Runners: NamedService, Admin: NamedService>(&self, vitals: Vitals, stop: impl Future<Output = ()>) {
+    pub async fn follow<Runners: NamedService, Admin: NamedService>(
+        &self,
+        vitals: Vitals,
+        stop: impl Future<Output = ()>,
+    ) {
         tokio::pin!(stop);
         loop {
             let turns = vitals.pulse() == Pulse::Turns;

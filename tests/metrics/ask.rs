@@ -242,7 +242,8 @@ fn the_reader_reads_escapes_and_refuses_what_breaks_a_rule() {
     let page = Page::read(&format!("{head}a{{b=\"q\\\"\\\\\\n\",c=\"\"}} 1.5e3\n"));
     assert_eq!(page.families["a"].help, "a \\ b");
     assert_eq!(page.value("a", &[("b", "q\"\\\n"), ("c", "")]), 1500.0);
-    let histogram = "# HELP h h\n# TYPE h histogram\nh_bucket{le=\"1\"} 2\nh_bucket{le=\"+Inf\"} 2\nh_sum 1\nh_count 3\n";
+    let histogram =
+        "# HELP h h\n# TYPE h histogram\nh_bucket{le=\"1\"} 2\nh_bucket{le=\"+Inf\"} 2\nh_sum 1\nh_count 3\n";
     for bad in [
         "a 1\n".to_owned(),
         format!("{head}a 1\na 2\n"),

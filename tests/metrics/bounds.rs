@@ -39,9 +39,9 @@ async fn a_runner_that_invents_task_types_and_labels_cannot_grow_the_series_with
     let daemon = Place::new().start().await;
     let mut hello = hello("inventor", "instance-1", "INVENTED_0", 1);
     let handler = hello.handlers[0].clone();
-    hello.handlers =
-        (0..INVENTED).map(|n| Handler { task_type: format!("INVENTED_{n}"), ..handler.clone() }).collect();
-    hello.info.get_or_insert_default().labels = (0..60).map(|n| (format!("label_{n}"), format!("value \"{n}\"\n"))).collect();
+    hello.handlers = (0..INVENTED).map(|n| Handler { task_type: format!("INVENTED_{n}"), ..handler.clone() }).collect();
+    hello.info.get_or_insert_default().labels =
+        (0..60).map(|n| (format!("label_{n}"), format!("value \"{n}\"\n"))).collect();
     let mut peer = daemon.attach_as(hello).await;
     for n in 0..INVENTED {
         daemon.stub.offer(&format!("task-{n}"), &format!("INVENTED_{n}"));
@@ -56,9 +56,12 @@ async fn a_runner_that_invents_task_types_and_labels_cannot_grow_the_series_with
     assert!(types.contains(OTHER));
     let others = page.value("dlite_tasks_reported_total", &[("task_type", OTHER), ("outcome", "succeeded")]);
     assert_eq!(others as usize, INVENTED - TASK_TYPES_MAX);
-    assert!(page.families.values().flat_map(|family| &family.samples).all(|sample| {
-        sample.labels.keys().all(|key| !key.starts_with("label_"))
-    }));
+    assert!(
+        page.families
+            .values()
+            .flat_map(|family| &family.samples)
+            .all(|sample| { sample.labels.keys().all(|key| !key.starts_with("label_")) })
+    );
 
     // Frames that make no sense have the delegate's words, not the runner's.
     let before = page.series();

@@ -93,9 +93,7 @@ async fn a_delegate_that_starts_is_alive_and_not_ready() {
     tokio::spawn(tonic::transport::Server::builder().add_service(health.service()).serve_with_incoming(incoming));
     let following = health.clone();
     tokio::spawn(async move {
-        following
-            .follow::<RunnerServiceServer<()>, AdminServiceServer<()>>(vitals, std::future::pending())
-            .await;
+        following.follow::<RunnerServiceServer<()>, AdminServiceServer<()>>(vitals, std::future::pending()).await;
     });
     let mut client = HealthClient::new(
         tonic::transport::Endpoint::from_shared(target).expect("an address").connect().await.expect("a connection"),

@@ -89,12 +89,9 @@ impl Instruments {
         }
         for name in upstreams {
             let upstream = labels::upstream(name);
-            for counter in [
-                &instruments.acquired,
-                &instruments.without_task,
-                &instruments.handed_back,
-                &instruments.dead_letters,
-            ] {
+            for counter in
+                [&instruments.acquired, &instruments.without_task, &instruments.handed_back, &instruments.dead_letters]
+            {
                 counter.add(0, std::slice::from_ref(&upstream));
             }
         }
@@ -121,7 +118,8 @@ impl Instruments {
             Note::HandedBack { upstream, .. } => self.handed_back.add(1, &[labels::upstream(upstream)]),
             Note::RunnerAttached { .. } => self.attachments.add(1, &[]),
             Note::FrameRefused { frame, reason, .. } => {
-                self.frames_refused.add(1, &[KeyValue::new(label::FRAME, *frame), KeyValue::new(label::REASON, *reason)]);
+                self.frames_refused
+                    .add(1, &[KeyValue::new(label::FRAME, *frame), KeyValue::new(label::REASON, *reason)]);
             }
             // States are gauges, and each failed call is counted as one.
             _ => {}
@@ -165,11 +163,7 @@ impl Instruments {
 
 fn counter(meter: &Meter, definition: &'static Definition) -> Counter<u64> {
     assert_eq!(definition.kind, Kind::Counter, "{} is a counter here and not in the table", definition.name);
-    meter
-        .u64_counter(definition.name)
-        .with_unit(definition.unit.ucum())
-        .with_description(definition.meaning)
-        .build()
+    meter.u64_counter(definition.name).with_unit(definition.unit.ucum()).with_description(definition.meaning).build()
 }
 
 fn histogram(meter: &Meter, definition: &'static Definition) -> Histogram<f64> {

@@ -46,14 +46,8 @@ pub(super) fn upstream(name: &UpstreamName) -> KeyValue {
     KeyValue::new(label::UPSTREAM, StringValue::from(name.0.clone()))
 }
 
-pub(super) const OUTCOMES: [Outcome; 6] = [
-    Outcome::Succeeded,
-    Outcome::Failed,
-    Outcome::Errored,
-    Outcome::Cancelled,
-    Outcome::TimedOut,
-    Outcome::Skipped,
-];
+pub(super) const OUTCOMES: [Outcome; 6] =
+    [Outcome::Succeeded, Outcome::Failed, Outcome::Errored, Outcome::Cancelled, Outcome::TimedOut, Outcome::Skipped];
 
 pub(super) const CANCEL_REASONS: [CancelReason; 4] =
     [CancelReason::User, CancelReason::Deadline, CancelReason::Drain, CancelReason::UpstreamGone];

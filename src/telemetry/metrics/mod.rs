@@ -28,8 +28,8 @@ use std::{
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::{Resource, error::OTelSdkError, metrics::SdkMeterProvider};
 
-pub use self::{journal::Timed, text::CONTENT_TYPE};
 use self::{definitions::Definition, instruments::Instruments, polls::Polls, text::Text};
+pub use self::{journal::Timed, text::CONTENT_TYPE};
 use crate::{
     config::Config,
     core::{

@@ -10,7 +10,7 @@ use prometheus::{Registry, TextEncoder};
 
 use super::definitions::DEFINITIONS;
 
-/// The media type of [`Text::read`].
+/// The media type of the text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 #[derive(Debug)]

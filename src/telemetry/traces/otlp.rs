@@ -8,7 +8,7 @@ use opentelemetry_otlp::{
 use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
 
 use crate::{
-    config::{Headers, Traces, OtlpProtocol},
+    config::{Headers, OtlpProtocol, Traces},
     telemetry::otlp::{self, ChannelError},
     upstreams::tls,
 };
