@@ -17,13 +17,13 @@ use tokio::{
 
 use crate::{
     admin,
-    config::Config,
+    config::{Config, UpstreamKind},
     core::{self, Core, id::UpstreamName},
     driver::{self, Clock, Driver, Observer},
     journal,
     runners::{convert, ids::Ids, link::Terms, server, service::Service},
     state_dir::{self, StateDir},
-    upstreams::Upstream,
+    upstreams::{Upstream, drone},
 };
 
 /// How long peers have to hang up when the delegate stops: some don't read, and some watch its health for ever.
@@ -208,7 +208,10 @@ pub fn core_config(config: &Config) -> core::config::Config {
 fn core_upstream(upstream: &crate::config::Upstream) -> core::config::Upstream {
     core::config::Upstream {
         name: upstream.name.as_str().into(),
-        poll_interval: upstream.poll_interval,
+        poll_interval: match upstream.kind {
+            UpstreamKind::Harness => upstream.poll_interval,
+            UpstreamKind::Drone => drone::POLL_PAUSE,
+        },
         heartbeat_interval: upstream.heartbeat_interval,
         task_types: upstream.task_types.iter().flatten().map(|name| name.as_str().into()).collect(),
         report_age_max: upstream.report_age_max,

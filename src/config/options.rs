@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::option::UPSTREAM_NAME;
+use super::option::{UPSTREAM_KIND, UPSTREAM_NAME};
 pub use super::option::{Alias, Default, Kind, LIST_LEN_MAX, Opt, SOCKET_PATH_BYTES_MAX, TEXT_BYTES_MAX};
 
 /// Most `[[upstreams]]`.
@@ -175,9 +175,9 @@ pub static OPTIONS: &[Opt] = &[
         key: "upstreams[].kind",
         flag: None,
         aliases: &[],
-        kind: Kind::Choice(&["harness"]),
-        default: Default::Fixed("harness"),
-        doc: "Which protocol the upstream speaks.",
+        kind: Kind::Choice(&["harness", "drone"]),
+        default: Default::Fixed(UPSTREAM_KIND),
+        doc: "What the upstream is: a Harness manager, or a Drone server.",
     },
     Opt {
         key: "upstreams[].endpoint",
@@ -189,7 +189,8 @@ pub static OPTIONS: &[Opt] = &[
         ],
         kind: Kind::Endpoint,
         default: Default::Required("https://manager.example.com"),
-        doc: "Base URL of the manager; \"/api/...\" is appended. A path in it is kept, slashes at its end are not.",
+        doc: "Base URL of the manager or server; \"/api/...\" or \"/rpc/v2/...\" is appended. A path in it is kept, slashes at its end \
+              are not.",
     },
     Opt {
         key: "upstreams[].account_id",
@@ -217,6 +218,23 @@ pub static OPTIONS: &[Opt] = &[
               it changes.",
     },
     Opt {
+        key: "upstreams[].secret",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Token,
+        default: Default::Absent("secret_file is needed", ""),
+        doc: "Drone: the secret that the server shares with its runners (DRONE_RPC_SECRET). Better kept in secret_file.",
+    },
+    Opt {
+        key: "upstreams[].secret_file",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Path,
+        default: Default::Absent("secret is needed", "/etc/dlite/drone-secret"),
+        doc: "Drone: file that holds the secret and nothing else; readable by the delegate's user only (mode 0600). Read again when \
+              it changes.",
+    },
+    Opt {
         key: "upstreams[].delegate_name",
         flag: None,
         aliases: &[],
@@ -230,7 +248,8 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Word,
         default: Default::Absent("made from the host's name and the delegate's", "dlite-build-host"),
-        doc: "Host name sent at the first registration and stored with the identity. Two delegates must not share one.",
+        doc: "Host name sent at the first registration and stored with the identity. Two delegates must not share one. Drone: \
+              begins the name of the machine that takes stages; eight characters of its own follow.",
     },
     Opt {
         key: "upstreams[].tags",

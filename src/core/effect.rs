@@ -1,6 +1,6 @@
 //! What the core wants done: orders to the shells, in the imperative.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
     id::{ExternalId, LeaseId, LinkId, RunnerId, TaskId, TaskType, TraceId, UpstreamName},
@@ -35,6 +35,8 @@ pub enum Call {
     },
     Poll {
         delegate_id: Arc<str>,
+        /// What a free slot waits for right now, each once; empty: nothing could be taken.
+        wanted: Vec<Wanted>,
     },
     Acquire {
         task: TaskId,
@@ -47,6 +49,14 @@ pub enum Call {
     },
 }
 
+/// Tasks that an attached runner has room for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Wanted {
+    pub task_type: TaskType,
+    /// Pairs that the task's labels must hold.
+    pub labels: BTreeMap<String, String>,
+}
+
 /// All an adapter needs to answer for a task; the same value gives the same bytes.
 #[derive(Debug)]
 pub struct Answerable {
@@ -54,6 +64,9 @@ pub struct Answerable {
     pub identity: Arc<Identity>,
     pub spec: Arc<Spec>,
     pub finish: Arc<Finish>,
+    /// When its handler started, if one did.
+    pub started: Option<Wall>,
+    pub finished: Wall,
     /// Set: the upstream refused the result for this; send the smallest failure that says so.
     pub refusal: Option<Arc<str>>,
     /// Give the task back for another delegate, instead of a result.

@@ -61,6 +61,9 @@ pub struct Listing {
     pub tasks: Vec<Listed>,
     /// Tasks that are to be stopped; each is said once.
     pub aborts: Vec<ExternalId>,
+    /// The upstream has not answered yet: what is on offer is as before, and nothing is said of the upstream itself. For adapters
+    /// that hold a poll open over several calls.
+    pub quiet: bool,
 }
 
 /// One task on offer; listing it assigned nothing.
@@ -68,6 +71,8 @@ pub struct Listing {
 pub struct Listed {
     pub external_id: ExternalId,
     pub task_type: TaskType,
+    /// As the task will have them; absent: the upstream tells only whoever acquires it.
+    pub labels: Option<BTreeMap<String, String>>,
     /// Nobody can do tasks of this type here, and the upstream waits for an answer all the same: take it, to say so.
     pub unsupported: bool,
 }
@@ -203,6 +208,16 @@ pub enum Frame {
         reason: &'static str,
         message: String,
     },
+}
+
+// === impl Handler ===
+
+impl Handler {
+    /// Whether it does tasks of this type and labels; labels that nobody knows yet are given the benefit of the doubt.
+    pub fn takes(&self, task_type: &TaskType, labels: Option<&BTreeMap<String, String>>) -> bool {
+        let fits = |(key, value): (&String, &String)| labels.is_none_or(|labels| labels.get(key) == Some(value));
+        self.task_type == *task_type && self.match_labels.iter().all(fits)
+    }
 }
 
 // === impl Denial ===

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     Core,
-    effect::{Call, Effect, NotAcquired, Note},
+    effect::{Call, Effect, NotAcquired, Note, Wanted},
     id::{LinkId, SlotClass, UpstreamName},
     input::{CallError, Listed as Offered, Listing},
     roster::Link,
@@ -25,9 +25,12 @@ impl Core {
             return;
         }
         let Some((_, delegate_id, _)) = self.ledger.registration(name) else { return };
+        let delegate_id = delegate_id.clone();
+        let wanted = self.wanted();
+        let Some(up) = self.upstreams.get_mut(name) else { return };
         up.polling = Some(now.mono);
         self.timers.clear(&Timer::Poll(name.clone()));
-        let call = Call::Poll { delegate_id: delegate_id.clone() };
+        let call = Call::Poll { delegate_id, wanted };
         // Under an id that is not durable yet, tasks could be assigned to a delegate nobody remembers. What else waits for the
         // disk does not matter to a poll: aborts come by it.
         self.outbox.hold(up.registered, Effect::Call { upstream: name.clone(), call });
@@ -48,6 +51,9 @@ impl Core {
         self.forget_old_aborts(now);
         self.settle_intentions(now, name, sent, listing.tasks.iter().map(|listed| &listed.external_id).collect());
 
+        if listing.quiet {
+            return;
+        }
         let Some(up) = self.upstreams.get_mut(name) else { return };
         let mut before = std::mem::take(&mut up.listed);
         for listed in listing.tasks.into_iter().take(LISTED_MAX) {
@@ -86,8 +92,8 @@ impl Core {
                     });
                 }
                 if let Some(up) = self.upstreams.get_mut(name) {
-                    let Offered { external_id, task_type, unsupported } = listed;
-                    up.listed.insert(external_id, Listed { task_type, unsupported, reason, since });
+                    let Offered { external_id, task_type, labels, unsupported } = listed;
+                    up.listed.insert(external_id, Listed { task_type, labels, unsupported, reason, since });
                 }
             }
         }
@@ -100,7 +106,7 @@ impl Core {
         name: &UpstreamName,
         listed: &Offered,
     ) -> Result<Option<(LinkId, SlotClass)>, NotAcquired> {
-        let Offered { external_id, task_type, unsupported } = listed;
+        let Offered { external_id, task_type, labels, unsupported } = listed;
         if self.store_failing.is_some() {
             return Err(NotAcquired::StoreFailing);
         }
@@ -126,7 +132,7 @@ impl Core {
         let mut class = None;
         let mut best: Option<(u32, LinkId, SlotClass)> = None;
         for link in self.roster.with_type(task_type).filter(|link| link.takes_work()) {
-            for handler in link.handlers.iter().filter(|handler| handler.task_type == *task_type) {
+            for handler in link.handlers.iter().filter(|handler| handler.takes(task_type, labels.as_ref())) {
                 class.get_or_insert_with(|| handler.class.clone());
                 let free = link.free(&handler.class);
                 if free > best.as_ref().map_or(0, |(free, _, _)| *free) {
@@ -157,7 +163,7 @@ impl Core {
         if up.listed.is_empty() || !self.has_room() {
             return None;
         }
-        // Tasks of one type stand or fall together, so the first refusal of a type speaks for the rest of it.
+        // Tasks of one type and labels stand or fall together, so the first refusal of a sort speaks for the rest of it.
         let mut refused = BTreeSet::new();
         up.listed
             .iter()
@@ -174,12 +180,26 @@ impl Core {
             .map(|(external_id, listed)| Offered {
                 external_id: external_id.clone(),
                 task_type: listed.task_type.clone(),
+                labels: listed.labels.clone(),
                 unsupported: listed.unsupported,
             })
             .find(|offered| {
-                !refused.contains(&offered.task_type)
-                    && (self.admit(now, name, offered).is_ok() || !refused.insert(offered.task_type.clone()))
+                let sort = (offered.task_type.clone(), offered.labels.clone());
+                !refused.contains(&sort) && (self.admit(now, name, offered).is_ok() || !refused.insert(sort))
             })
+    }
+
+    /// What there is room for, each once.
+    fn wanted(&self) -> Vec<Wanted> {
+        if !self.has_room() {
+            return Vec::new();
+        }
+        let links = self.roster.links().filter(|link| link.takes_work());
+        let handlers = links.flat_map(|link| link.handlers.iter().filter(|handler| link.free(&handler.class) > 0));
+        let wanted: BTreeSet<Wanted> = handlers
+            .map(|handler| Wanted { task_type: handler.task_type.clone(), labels: handler.match_labels.clone() })
+            .collect();
+        wanted.into_iter().collect()
     }
 
     /// Whether any task at all could be taken.

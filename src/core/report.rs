@@ -59,7 +59,8 @@ impl Core {
             }
             let Some(id) = up.due.pop_first() else { return };
             let Some(task) = self.ledger.task(id) else { continue };
-            let State::Finished { finish, report, .. } = &task.state else { continue };
+            let State::Finished { finish, report, at, .. } = &task.state else { continue };
+            let finished = *at;
             let (refusal, hand_back, first) = match report {
                 Report::Owed => (None, false, false),
                 Report::OwedMinimal { refusal } => (Some(refusal.clone()), false, false),
@@ -78,6 +79,8 @@ impl Core {
                 identity: task.acquired_as.clone(),
                 spec: task.spec.clone(),
                 finish,
+                started: task.times.started,
+                finished,
                 refusal,
                 hand_back,
             };

@@ -74,6 +74,7 @@ impl Core {
             Answer::Report { result: Err(ReportError::Unsent(text) | ReportError::Unanswered(text)), .. } => {
                 Some((None, text))
             }
+            Answer::Poll(Ok(listing)) if listing.quiet => return,
             // Nothing to learn: it spoke, of this one task.
             Answer::Report { result: Err(ReportError::Fault(_)), .. } => return,
             _ => None,

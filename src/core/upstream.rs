@@ -85,6 +85,7 @@ pub enum Standing {
 #[derive(Clone, Debug)]
 pub struct Listed {
     pub task_type: TaskType,
+    pub labels: Option<BTreeMap<String, String>>,
     pub unsupported: bool,
     pub reason: NotAcquired,
     pub since: Wall,

@@ -128,7 +128,7 @@ impl Scene {
             task_type: "WORK".into(),
             unsupported: false,
         });
-        let listing = Listing { tasks: tasks.collect(), aborts: Vec::new() };
+        let listing = Listing { tasks: tasks.collect(), ..Listing::default() };
         self.answer(upstream, Answer::Poll(Ok(listing)));
         self.acquires(upstream)
     }

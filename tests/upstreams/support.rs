@@ -9,6 +9,7 @@ use dlite::{
         id::{ExternalId, TaskId},
         input::{AcquireError, Answer, CallError, Listing, Registered, ReportError, Standing},
         record::Host,
+        time::Wall,
         task::{Blame, Error, Finish, Identity, Outcome, Payload, Retry, Spec},
     },
     doubles::manager::{self, Manager, NewTask},
@@ -60,7 +61,7 @@ impl Pair {
     }
 
     pub async fn poll(&self) -> Result<Listing, CallError> {
-        match self.harness.perform(Call::Poll { delegate_id: self.identity.delegate_id.clone() }).await {
+        match self.harness.perform(Call::Poll { delegate_id: self.identity.delegate_id.clone(), wanted: Vec::new() }).await {
             Answer::Poll(result) => result,
             other => panic!("{other:?}"),
         }
@@ -83,6 +84,8 @@ impl Pair {
 
     pub fn answerable(&self, task: &str, spec: &Spec, finish: Finish) -> Answerable {
         Answerable {
+            started: None,
+            finished: Wall(0),
             external_id: task.into(),
             identity: self.identity.clone(),
             spec: Arc::new(spec.without_content()),

@@ -325,7 +325,7 @@ impl Upstream for Harness {
                 Call::Heartbeat { delegate_id, host, running } => {
                     Answer::Heartbeat(self.heartbeat(&delegate_id, &host, &running).await)
                 }
-                Call::Poll { delegate_id } => Answer::Poll(self.poll(&delegate_id).await),
+                Call::Poll { delegate_id, .. } => Answer::Poll(self.poll(&delegate_id).await),
                 Call::Acquire { task, external_id, identity } => {
                     Answer::Acquire { task, result: self.acquire(&external_id, &identity).await }
                 }

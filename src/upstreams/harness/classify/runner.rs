@@ -29,7 +29,7 @@ pub(in super::super) fn poll(request: &Request, outcome: &Outcome) -> Result<Lis
         } else {
             let unsupported = is_unsupported(&event.task_type);
             let external_id = ExternalId::from(event.task_id);
-            listing.tasks.push(Listed { external_id, task_type: event.task_type.into(), unsupported });
+            listing.tasks.push(Listed { external_id, task_type: event.task_type.into(), labels: None, unsupported });
         }
     }
     Ok(listing)
