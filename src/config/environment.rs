@@ -56,8 +56,11 @@ pub(super) fn read_flags(flags: &[(String, String)], layers: &mut Layers, compla
         };
         if option.is_secret() {
             let complaint = Complaint::new(set, key, "a secret on the command line, where every user can read it");
-            complaints
-                .push(complaint.fix(format!("set {}_file, or {} in the environment", option.upstream_key().unwrap_or(option.key), option.variable())));
+            complaints.push(complaint.fix(format!(
+                "set {}_file, or {} in the environment",
+                option.upstream_key().unwrap_or(option.key),
+                option.variable()
+            )));
             continue;
         }
         if option.kind == Kind::Proxy && value.contains('@') {

@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use super::option::{UPSTREAM_KIND, UPSTREAM_NAME};
 pub use super::option::{Alias, Default, Kind, LIST_LEN_MAX, Opt, SOCKET_PATH_BYTES_MAX, TEXT_BYTES_MAX};
+use super::option::{UPSTREAM_KIND, UPSTREAM_NAME};
 
 /// Most `[[upstreams]]`.
 pub const UPSTREAMS_MAX: usize = 32;

@@ -145,10 +145,11 @@ impl Desk {
         let task = |id: &&str| Listed {
             external_id: ExternalId::from(*id),
             task_type: TaskType::from("build"),
+            labels: None,
             unsupported: false,
         };
         let aborts = aborts.iter().map(|id| ExternalId::from(*id)).collect();
-        self.answer(Answer::Poll(Ok(Listing { tasks: tasks.iter().map(task).collect(), aborts })))
+        self.answer(Answer::Poll(Ok(Listing { tasks: tasks.iter().map(task).collect(), aborts, quiet: false })))
     }
 
     pub fn acquired(&mut self, task: TaskId, result: Result<Spec, AcquireError>) -> Vec<String> {

@@ -178,9 +178,13 @@ impl Rig {
     /// A poll of now lists these.
     pub fn list(&mut self, tasks: &[&str]) {
         self.pass(Duration::from_secs(4));
-        let listed =
-            |id: &&str| Listed { external_id: ExternalId::from(*id), task_type: TYPE.into(), unsupported: false };
-        self.answer(Answer::Poll(Ok(Listing { tasks: tasks.iter().map(listed).collect(), aborts: Vec::new() })));
+        let listed = |id: &&str| Listed {
+            external_id: ExternalId::from(*id),
+            task_type: TYPE.into(),
+            labels: None,
+            unsupported: false,
+        };
+        self.answer(Answer::Poll(Ok(Listing { tasks: tasks.iter().map(listed).collect(), ..Listing::default() })));
     }
 
     /// The acquires that left since the last look.

@@ -198,12 +198,13 @@ impl Manager {
                 let listed = self.offers.iter().filter(|offer| offer.place == Place::Listed);
                 let tasks = listed
                     .map(|offer| Listed {
+                        labels: None,
                         external_id: offer.id.clone(),
                         task_type: offer.spec.task_type.clone(),
                         unsupported: false,
                     })
                     .collect();
-                Answer::Poll(Ok(Listing { tasks, aborts: std::mem::take(&mut self.aborts) }))
+                Answer::Poll(Ok(Listing { tasks, aborts: std::mem::take(&mut self.aborts), quiet: false }))
             }
             Call::Acquire { task, external_id, .. } => {
                 // Forgotten or not, what was assigned to this identity is its own.

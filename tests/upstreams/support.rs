@@ -9,8 +9,8 @@ use dlite::{
         id::{ExternalId, TaskId},
         input::{AcquireError, Answer, CallError, Listing, Registered, ReportError, Standing},
         record::Host,
-        time::Wall,
         task::{Blame, Error, Finish, Identity, Outcome, Payload, Retry, Spec},
+        time::Wall,
     },
     doubles::manager::{self, Manager, NewTask},
     upstreams::{
@@ -61,7 +61,11 @@ impl Pair {
     }
 
     pub async fn poll(&self) -> Result<Listing, CallError> {
-        match self.harness.perform(Call::Poll { delegate_id: self.identity.delegate_id.clone(), wanted: Vec::new() }).await {
+        match self
+            .harness
+            .perform(Call::Poll { delegate_id: self.identity.delegate_id.clone(), wanted: Vec::new() })
+            .await
+        {
             Answer::Poll(result) => result,
             other => panic!("{other:?}"),
         }

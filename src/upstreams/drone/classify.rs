@@ -161,9 +161,7 @@ pub(super) fn watch(outcome: &Outcome) -> Watched {
 fn call<'a>(request: &Request, outcome: &'a Outcome) -> Result<&'a Response, CallError> {
     match outcome {
         Ok(response) if matches!(response.status, 200..=299) => Ok(response),
-        Ok(response) if refuses_token(outcome) => {
-            Err(CallError::Denied(Denial::Credentials, said(request, response)))
-        }
+        Ok(response) if refuses_token(outcome) => Err(CallError::Denied(Denial::Credentials, said(request, response))),
         Ok(response) => Err(CallError::Failed(said(request, response))),
         Err(failure) => Err(CallError::Failed(about(request, failure))),
     }

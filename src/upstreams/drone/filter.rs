@@ -58,8 +58,7 @@ pub(super) fn task_type(stage_type: &str) -> TaskType {
 
 /// What handlers can match.
 pub(super) fn labels(stage: &wire::Stage) -> BTreeMap<String, String> {
-    let platform =
-        [("os", &stage.os), ("arch", &stage.arch), ("variant", &stage.variant), ("kernel", &stage.kernel)];
+    let platform = [("os", &stage.os), ("arch", &stage.arch), ("variant", &stage.variant), ("kernel", &stage.kernel)];
     let platform = platform.into_iter().filter(|(_, value)| !value.is_empty());
     let node = stage.labels.iter().map(|(key, value)| (format!("{LABEL_NODE_PREFIX}{key}"), value.clone()));
     platform.map(|(key, value)| (key.to_owned(), value.clone())).chain(node).collect()
@@ -101,6 +100,9 @@ mod tests {
         let listed = listed(&offer);
         assert_eq!((listed.external_id.as_str(), listed.task_type.as_str()), ("5521/9104", "drone.stage.exec"));
         let labels = listed.labels.unwrap();
-        assert_eq!((&*labels["os"], &*labels["arch"], &*labels["node.zone"], labels.len()), ("linux", "arm64", "north", 3));
+        assert_eq!(
+            (&*labels["os"], &*labels["arch"], &*labels["node.zone"], labels.len()),
+            ("linux", "arm64", "north", 3)
+        );
     }
 }

@@ -73,7 +73,8 @@ mod tests {
 
     #[test]
     fn a_stage_goes_back_whole() {
-        let stage = r#"{"id":9104,"version":2,"created":1738660000,"new_field":{"a":[1]},"steps":[{"id":1}],"error":"old"}"#;
+        let stage =
+            r#"{"id":9104,"version":2,"created":1738660000,"new_field":{"a":[1]},"steps":[{"id":1}],"error":"old"}"#;
         let note = Note::decode(&Note::of(stage.as_bytes()).unwrap().encode()).unwrap();
         let end = End { status: "success", exit_code: 0, error: String::new(), started: 5, stopped: 7 };
         assert_eq!(

@@ -142,7 +142,9 @@ mod tests {
     }
 
     fn details(rest: &str) -> String {
-        format!(r#"{{ "build":{{"id":5521,"number":41}}, "config":{{"Data":"eA==","Hash":null}}, "system":{{}}, {rest} }}"#)
+        format!(
+            r#"{{ "build":{{"id":5521,"number":41}}, "config":{{"Data":"eA==","Hash":null}}, "system":{{}}, {rest} }}"#
+        )
     }
 
     #[test]
@@ -154,12 +156,22 @@ mod tests {
         let spec = spec_of(Ok(&text));
         let payload = spec.payload.unwrap();
         assert_eq!((&*payload.content_type, &payload.content[..]), (CONTENT_TYPE, text.as_bytes()));
-        let masked: Vec<_> = spec.secrets.iter().map(|secret| (&*secret.name, &secret.value[..], secret.mask_only)).collect();
-        assert_eq!(masked, [("repository", &b"key-of-repo"[..], true), ("netrc", b"tok-git", true), ("pw", b"hunter2", true)]);
-        assert_eq!((&*spec.tenant, spec.timeout, spec.kind), ("acme/kettle", Some(Duration::from_secs(300)), Kind::Pipeline));
+        let masked: Vec<_> =
+            spec.secrets.iter().map(|secret| (&*secret.name, &secret.value[..], secret.mask_only)).collect();
+        assert_eq!(
+            masked,
+            [("repository", &b"key-of-repo"[..], true), ("netrc", b"tok-git", true), ("pw", b"hunter2", true)]
+        );
+        assert_eq!(
+            (&*spec.tenant, spec.timeout, spec.kind),
+            ("acme/kettle", Some(Duration::from_secs(300)), Kind::Pipeline)
+        );
         assert_eq!((spec.task_type.as_str(), &*spec.labels["node.zone"]), ("drone.stage.exec", "north"));
         let info = StageInfo::decode(spec.extensions[0].value.clone()).unwrap();
-        assert_eq!((info.stage_id, info.build_id, info.build_number, &*info.repo_slug), (9104, 5521, 41, "acme/kettle"));
+        assert_eq!(
+            (info.stage_id, info.build_id, info.build_number, &*info.repo_slug),
+            (9104, 5521, 41, "acme/kettle")
+        );
         assert_eq!(spec.unsupported, None);
     }
 
@@ -170,7 +182,9 @@ mod tests {
 
     #[test]
     fn details_that_cannot_be_used_are_answered_and_not_silent() {
-        for (given, says) in [(Ok("no json"), "line 1"), (Ok("{}"), "build is missing"), (Err("500: no forge"), "no forge")] {
+        for (given, says) in
+            [(Ok("no json"), "line 1"), (Ok("{}"), "build is missing"), (Err("500: no forge"), "no forge")]
+        {
             let spec = spec_of(given);
             assert!(spec.unsupported.as_deref().unwrap().contains(says), "{spec:?}");
             assert!(spec.payload.is_none() && Note::decode(&spec.reply).unwrap().trouble.unwrap().contains(says));

@@ -62,7 +62,10 @@ struct Watch {
 
 /// What a watching task waits for.
 enum Event {
-    Ended { watched: Watched, lasted: Duration },
+    Ended {
+        watched: Watched,
+        lasted: Duration,
+    },
     /// Stages of ours that the server has ended, or given away.
     Checked(Vec<StageId>),
 }

@@ -121,7 +121,12 @@ pub(super) fn poll(request: &Request, outcome: &Outcome) -> Result<Listing, Call
         match &*event.event_type {
             wire::EVENT_ABORT => listing.aborts.push(external_id),
             wire::EVENT_TASK | "" if !event.task_type.is_empty() => {
-                listing.tasks.push(Listed { external_id, task_type: event.task_type.into(), labels: None, unsupported: false });
+                listing.tasks.push(Listed {
+                    external_id,
+                    task_type: event.task_type.into(),
+                    labels: None,
+                    unsupported: false,
+                });
             }
             wire::EVENT_TASK | "" => tracing::debug!(task = %external_id, "left out a task event without a type"),
             other => {

@@ -100,7 +100,12 @@ impl Stub {
                 let state = self.state();
                 let tasks = state.offered.keys().take(1_000);
                 let tasks = tasks
-                    .map(|id| Listed { external_id: id.clone(), task_type: NOOP.into(), labels: None, unsupported: false })
+                    .map(|id| Listed {
+                        external_id: id.clone(),
+                        task_type: NOOP.into(),
+                        labels: None,
+                        unsupported: false,
+                    })
                     .collect();
                 Answer::Poll(Ok(Listing { tasks, ..Listing::default() }))
             }

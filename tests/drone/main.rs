@@ -1,0 +1,9 @@
+//! The Drone adapter against the double of its server: stages taken and answered, lost answers resolved, cancels heard.
+
+mod answers;
+mod bodies;
+mod cancels;
+mod double;
+mod polls;
+mod support;
+mod whole;
