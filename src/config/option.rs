@@ -85,6 +85,8 @@ pub const LIST_LEN_MAX: usize = 256;
 
 /// The kind of an upstream that names none.
 pub(super) const UPSTREAM_KIND: &str = "harness";
+/// All kinds of upstreams.
+pub(super) const KINDS: &[&str] = &["harness", "drone"];
 /// The name of an upstream that has none.
 pub(super) const UPSTREAM_NAME: &str = "harness";
 /// How the keys of the options of upstreams begin.

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 pub use super::option::{Alias, Default, Kind, LIST_LEN_MAX, Opt, SOCKET_PATH_BYTES_MAX, TEXT_BYTES_MAX};
-use super::option::{UPSTREAM_KIND, UPSTREAM_NAME};
+use super::option::{KINDS, UPSTREAM_KIND, UPSTREAM_NAME};
 
 /// Most `[[upstreams]]`.
 pub const UPSTREAMS_MAX: usize = 32;
@@ -175,7 +175,7 @@ pub static OPTIONS: &[Opt] = &[
         key: "upstreams[].kind",
         flag: None,
         aliases: &[],
-        kind: Kind::Choice(&["harness", "drone"]),
+        kind: Kind::Choice(KINDS),
         default: Default::Fixed(UPSTREAM_KIND),
         doc: "What the upstream is: a Harness manager, or a Drone server.",
     },

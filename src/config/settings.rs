@@ -13,7 +13,7 @@ use super::{
     complaint::Complaint,
     defaults::{Defaults, Missing},
     layer::{Layers, Scope},
-    option::{UPSTREAM_KIND, UPSTREAM_NAME},
+    option::{KINDS, UPSTREAM_KIND, UPSTREAM_NAME},
     options::{Default, Kind, OPTIONS, Opt},
     proxy::Proxy,
     secret::Secret,
@@ -76,7 +76,8 @@ struct Judge<'a> {
 
 impl Judge<'_> {
     fn judge(&mut self, values: &mut Values, options: impl Iterator<Item = &'static Opt>) {
-        let kind = self.scope.kind().unwrap_or(UPSTREAM_KIND);
+        // A kind that is none is complained about once, and the rest is judged as if it had not been given.
+        let kind = self.scope.kind().filter(|kind| KINDS.contains(kind)).unwrap_or(UPSTREAM_KIND);
         for option in options {
             let key = values.key(option);
             let is_foreign = option.only_kind().is_some_and(|only| only != kind);

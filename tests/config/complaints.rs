@@ -29,7 +29,7 @@ const BAD_VALUES: &[(&str, &str, &str)] = &[
     ("runners.accept_timeout", "1979-05-27", "a date or time where a duration"),
     ("upstreams[].name", "\"a/b\"", "not a simple name"),
     ("upstreams[].name", "\"-a\"", "not a simple name"),
-    ("upstreams[].kind", "\"drone\"", "not one of its values"),
+    ("upstreams[].kind", "\"gitness\"", "not one of its values"),
     ("upstreams[].endpoint", "\"manager.example.test\"", "not a URL"),
     ("upstreams[].endpoint", "\"ftp://manager.example.test\"", "not an http or https URL"),
     ("upstreams[].endpoint", "\"https://user:word@manager.example.test\"", "user name or password"),

@@ -126,6 +126,7 @@ impl Scene {
         let tasks = (0..tasks).map(|n| Listed {
             external_id: format!("t-{n}").into(),
             task_type: "WORK".into(),
+            labels: None,
             unsupported: false,
         });
         let listing = Listing { tasks: tasks.collect(), ..Listing::default() };

@@ -186,10 +186,11 @@ impl Book {
                 let tasks = self.offers.iter().map(|(external_id, spec)| Listed {
                     external_id: external_id.as_str().into(),
                     task_type: spec.task_type.clone(),
+                    labels: None,
                     unsupported: false,
                 });
                 let aborts = aborts.iter().map(|id| id.as_str().into()).collect();
-                Answer::Poll(Ok(Listing { tasks: tasks.collect(), aborts }))
+                Answer::Poll(Ok(Listing { tasks: tasks.collect(), aborts, quiet: false }))
             }
             Call::Acquire { task, external_id, .. } => {
                 self.acquires += 1;
