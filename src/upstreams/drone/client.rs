@@ -33,6 +33,7 @@ use crate::{
     },
     upstreams::{
         Upstream,
+        check::Trouble,
         reload::FromFiles,
         transport::{self, Failure, Http, Response, Transport, parse_endpoint},
     },
@@ -97,6 +98,19 @@ impl Drone {
         self.ping().await?;
         let host = known.unwrap_or_else(|| machine(self.client.options.machine.as_deref()));
         Ok(Registered { delegate_id: host.name.clone(), host, moved_to: None })
+    }
+
+    /// Whether the server takes the secret; for `dlite upstreams check`.
+    pub(in crate::upstreams) async fn check_secret(&self) -> Result<((), String), Trouble> {
+        match self.ping().await {
+            Ok(()) => Ok(((), "the secret is accepted".to_owned())),
+            Err(CallError::Denied(_, text)) => {
+                Err(Trouble::new(text.to_string(), "copy DRONE_RPC_SECRET of the server into secret_file once more"))
+            }
+            Err(CallError::Failed(text) | CallError::Deleted(text) | CallError::SelfDestruct(text)) => {
+                Err(Trouble::new(text.to_string(), "is endpoint the base URL of a Drone server that has runners?"))
+            }
+        }
     }
 
     async fn ping(&self) -> Result<(), CallError> {
