@@ -10,3 +10,4 @@ mod reports;
 mod restart;
 mod support;
 mod unsupported;
+mod wanted;
