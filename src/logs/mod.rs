@@ -1,0 +1,3 @@
+//! Logs: from a runner's lines to where people read them.
+
+pub mod mask;
