@@ -48,7 +48,7 @@ pub struct Line {
 }
 
 /// Lines that are missing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
     /// Number of the first.
     pub first: u64,
@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(gap.to_string(), "[1 line missing: the runner did not send them]");
         assert!(gap.extend(&Gap { first: 4, lines: 2, bytes: 90, reason: GapReason::NotReceived }));
         assert_eq!(gap.to_string(), "[3 lines missing, 90 bytes: the runner did not send them]");
-        assert!(!gap.extend(&Gap { first: 7, ..gap.clone() }));
-        assert!(!gap.extend(&Gap { first: 6, reason: GapReason::DiskFull, ..gap.clone() }));
+        assert!(!gap.extend(&Gap { first: 7, ..gap }));
+        assert!(!gap.extend(&Gap { first: 6, reason: GapReason::DiskFull, ..gap }));
     }
 }

@@ -17,6 +17,8 @@ use crate::logs::record::{Gap, GapReason, Level, Line, Record, Source, Time};
 pub(super) const HEAD_BYTES: usize = 8;
 /// Longest body: a frame of the runner protocol is at most 4 MiB, and a masked line may be longer than what came.
 pub(super) const BODY_BYTES_MAX: usize = 8 << 20;
+/// Of a line's body, without arguments and text.
+const LINE_HEAD_BYTES: usize = 23;
 /// Of a gap's frame.
 pub(super) const GAP_BYTES: usize = HEAD_BYTES + 26;
 
@@ -44,13 +46,22 @@ pub(super) enum Found {
     Broken { bytes: Option<usize> },
 }
 
-/// Appends the frame of a line to `out`; its size. A text or arguments beyond the bounds are cut, which callers see to not needing.
-pub(super) fn put_line(out: &mut Vec<u8>, head: &LineHead, text: &[u8]) -> usize {
-    let args = match head.args.is_empty() {
+/// Size of a line's frame.
+pub(super) fn line_bytes(head: &LineHead, text: &[u8]) -> usize {
+    HEAD_BYTES + LINE_HEAD_BYTES + args(head).len() + text.len()
+}
+
+fn args(head: &LineHead) -> Vec<u8> {
+    match head.args.is_empty() {
         true => Vec::new(),
         // A map of strings has nothing that can't be encoded.
         false => postcard::to_allocvec(&head.args).unwrap_or_default(),
-    };
+    }
+}
+
+/// Appends the frame of a line to `out`; its size. Callers see to it that it is within [`BODY_BYTES_MAX`].
+pub(super) fn put_line(out: &mut Vec<u8>, head: &LineHead, text: &[u8]) -> usize {
+    let args = args(head);
     put(out, |out| {
         out.put_u8(LINE);
         out.put_u64_le(head.number);
@@ -164,10 +175,12 @@ mod tests {
     #[test]
     fn records_come_back_as_they_were_and_nothing_less_than_a_whole_one() {
         let args = BTreeMap::from([("key".to_owned(), "v\u{e4}lue".to_owned())]);
-        let head = LineHead { number: 7, time: Time(-1), source: Source::Stderr, level: Level::Warn, args: args.clone() };
+        let head =
+            LineHead { number: 7, time: Time(-1), source: Source::Stderr, level: Level::Warn, args: args.clone() };
         let gap = Gap { first: 8, lines: 2, bytes: 30, reason: GapReason::Unmaskable };
         let mut out = Vec::new();
         let first = put_line(&mut out, &head, b"\xff text\0");
+        assert_eq!(first, line_bytes(&head, b"\xff text\0"));
         assert_eq!(put_gap(&mut out, &gap), GAP_BYTES);
         let bytes = Bytes::from(out);
         let text = Bytes::from_static(b"\xff text\0");
