@@ -22,9 +22,6 @@ use crate::{
     driver::{self, Clock, Driver, Observer},
     health::{self, Vitals, grpc::Health},
     journal,
-    proto::{
-        admin::v1::admin_service_server::AdminServiceServer, runner::v1::runner_service_server::RunnerServiceServer,
-    },
     runners::{convert, ids::Ids, link::Terms, server, service::Service},
     state_dir::{self, StateDir},
     telemetry::{
@@ -113,12 +110,9 @@ pub async fn start_on<S: journal::Store + 'static>(
     // Before the journal is read, which may take a while: a start is to be seen.
     let mut http = None;
     if let Some(address) = config.http.listen {
-        let (listener, bound) = health::http::bind(address).await.map_err(bind("http.listen", address.to_string()))?;
+        let (listener, bound) = health::http::bind(address).map_err(bind("http.listen", address.to_string()))?;
         let serving = health::http::serve(listener, vitals.clone(), metrics.clone(), until(stopped.clone()));
-        parts.spawn(async move {
-            serving.await;
-            Ok(())
-        });
+        parts.spawn_blocking(move || serving().map_err(bind("http.listen", bound.to_string())));
         http = Some(bound);
     }
 
@@ -142,7 +136,7 @@ pub async fn start_on<S: journal::Store + 'static>(
     let terms = Terms { config: core_config, delegate, ids: Ids::of(delegate), kinds: kinds.clone(), propagation };
     let terms = Arc::new(terms);
     let links = Arc::new(AtomicU64::new(1));
-    let health = Health::new();
+    let health = Health::of(&vitals).await;
 
     state.claim_socket(&config.runners.socket)?;
     state.claim_socket(&config.admin.socket)?;
@@ -189,15 +183,13 @@ pub async fn start_on<S: journal::Store + 'static>(
         metrics: metrics.clone(),
         vitals: vitals.clone(),
     });
+    health.look(&vitals).await;
     let (watched, ending) = (vitals.clone(), until(stopped.clone()));
     parts.spawn(async move {
-        health.follow::<RunnerServiceServer<Service>, AdminServiceServer<admin::Service>>(watched, ending).await;
+        health.follow(&watched, ending).await;
         Ok(())
     });
-    // On a thread of its own: were the loop ever to block a thread of the runtime, the runtime's timers and sockets could stop with it,
-    // and with them all that is there to tell.
-    let runtime = tokio::runtime::Handle::current();
-    parts.spawn_blocking(move || Ok(runtime.block_on(driver.run(stopped))?));
+    parts.spawn(async move { Ok(driver.run(stopped).await?) });
     let (runners_socket, admin_socket) = (config.runners.socket.clone(), config.admin.socket.clone());
     Ok(Daemon { runners_socket, admin_socket, listen, http, metrics, vitals, resumed, stop, parts, state })
 }

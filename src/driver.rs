@@ -150,7 +150,24 @@ impl Driver {
         let Parts { core, clock, writer, news, inbox, sender, upstreams, observer, metrics, vitals } = parts;
         let ids = Ids::of(core.delegate());
         let (failing, links) = (None, HashMap::new());
-        Self { core, clock, writer, inbox, sender, news, failing, links, upstreams, observer, metrics, vitals, ids }
+        let driver = Self {
+            core,
+            clock,
+            writer,
+            inbox,
+            sender,
+            news,
+            failing,
+            links,
+            upstreams,
+            observer,
+            metrics,
+            vitals,
+            ids,
+        };
+        // Its first turn is due at once.
+        driver.live();
+        driver
     }
 
     /// Runs until `stop` turns true, then closes every link and makes durable what is recorded.
@@ -158,7 +175,6 @@ impl Driver {
     /// # Errors
     /// If the journal's thread died, or no upstream wants this delegate any more.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
-        self.live();
         self.flush()?;
         while !*stop.borrow_and_update() {
             let wake = self.core.poll_timeout().map(|at| self.clock.instant(at));

@@ -2,20 +2,22 @@
 //!
 //! | service | `SERVING` while |
 //! |---|---|
-//! | `""` | `/readyz` says so |
 //! | `dlite.runner.v1.RunnerService` | runners may attach: the loop turns and the delegate does not stop |
 //! | `dlite.admin.v1.AdminService` | the loop turns |
+//! | `""` | as the runners' |
+//!
+//! Whether a runner is attached is no part of it, for runners ask here whether to attach; `/readyz` tells that.
 
-use tonic::server::NamedService;
 use tonic_health::{
     ServingStatus,
     pb::health_server::HealthServer,
     server::{HealthReporter, HealthService},
 };
 
-use super::{
-    readiness::Readiness,
-    vitals::{PULSE_INTERVAL, Pulse, Vitals},
+use super::vitals::{PULSE_INTERVAL, Pulse, Vitals};
+use crate::proto::{
+    admin::v1::admin_service_server::SERVICE_NAME as OPERATORS,
+    runner::v1::runner_service_server::SERVICE_NAME as RUNNERS,
 };
 
 /// The whole process, as the health service names it.
@@ -30,10 +32,11 @@ pub struct Health {
 // === impl Health ===
 
 impl Health {
-    /// Tells that nothing is served until [`follow`](Self::follow) says otherwise.
-    #[expect(clippy::new_without_default, reason = "an empty one tells of services that nobody named")]
-    pub fn new() -> Self {
-        Self { reporter: HealthReporter::new() }
+    /// Tells how it is now, until the next [`look`](Self::look).
+    pub async fn of(vitals: &Vitals) -> Self {
+        let health = Self { reporter: HealthReporter::new() };
+        health.look(vitals).await;
+        health
     }
 
     /// For one listener.
@@ -42,25 +45,27 @@ impl Health {
     }
 
     /// Looks every [`PULSE_INTERVAL`] until `stop`, and leaves behind that nothing is served.
-    pub async fn follow<Runners: NamedService, Admin: NamedService>(
-        &self,
-        vitals: Vitals,
-        stop: impl Future<Output = ()>,
-    ) {
+    pub async fn follow(&self, vitals: &Vitals, stop: impl Future<Output = ()>) {
         tokio::pin!(stop);
         loop {
-            let turns = vitals.pulse() == Pulse::Turns;
-            self.tell(ALL, Readiness::of(&vitals).ready).await;
-            self.tell(Runners::NAME, turns && !vitals.is_stopping()).await;
-            self.tell(Admin::NAME, turns).await;
+            self.look(vitals).await;
             tokio::select! {
                 () = &mut stop => break,
                 () = tokio::time::sleep(PULSE_INTERVAL) => {}
             }
         }
-        for service in [ALL, Runners::NAME, Admin::NAME] {
+        for service in [ALL, RUNNERS, OPERATORS] {
             self.tell(service, false).await;
         }
+    }
+
+    /// Tells how it is now.
+    pub async fn look(&self, vitals: &Vitals) {
+        let turns = vitals.pulse() == Pulse::Turns;
+        let serves = turns && !vitals.is_stopping();
+        self.tell(ALL, serves).await;
+        self.tell(RUNNERS, serves).await;
+        self.tell(OPERATORS, turns).await;
     }
 
     async fn tell(&self, service: &str, serves: bool) {

@@ -57,14 +57,31 @@ struct Alive {
 ///
 /// # Errors
 /// If the address can't be bound.
-pub async fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(address).await?;
+pub fn bind(address: SocketAddr) -> io::Result<(std::net::TcpListener, SocketAddr)> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
     let bound = listener.local_addr()?;
     Ok((listener, bound))
 }
 
-/// Serves until `stop`; what is being answered then has its time out.
-pub async fn serve(listener: TcpListener, vitals: Vitals, metrics: Metrics, stop: impl Future<Output = ()>) {
+/// What serves until `stop`, to be called on a thread of its own: a loop that blocks a thread of the runtime may stop that one's timers
+/// and sockets, and this is where it is to be seen. What is being answered at the stop is cut.
+pub fn serve(
+    listener: std::net::TcpListener,
+    vitals: Vitals,
+    metrics: Metrics,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> impl FnOnce() -> io::Result<()> + Send + 'static {
+    move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async move {
+            take_all(TcpListener::from_std(listener)?, vitals, metrics, stop).await;
+            Ok(())
+        })
+    }
+}
+
+async fn take_all(listener: TcpListener, vitals: Vitals, metrics: Metrics, stop: impl Future<Output = ()>) {
     let routes = Router::new()
         .route("/metrics", get(metrics_text))
         .route("/healthz", get(healthz))

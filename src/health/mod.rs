@@ -6,7 +6,8 @@
 //!                                                         └─► systemd  WATCHDOG=1, STATUS=
 //! ```
 //!
-//! It looks at what the loop leaves behind and never asks the loop, which may be what is stuck.
+//! It looks at what the loop leaves behind and never asks the loop, which may be what is stuck. A stuck loop may take the whole runtime
+//! with it; so `http` has a thread of its own, and of the other two no answer and no sign of life mean the same as a bad one.
 
 pub mod grpc;
 pub mod http;

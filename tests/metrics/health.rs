@@ -2,9 +2,6 @@
 
 use dlite::{
     health::{self, Vitals, grpc::Health},
-    proto::{
-        admin::v1::admin_service_server::AdminServiceServer, runner::v1::runner_service_server::RunnerServiceServer,
-    },
     telemetry::metrics::Metrics,
 };
 use serde_json::Value;
@@ -33,7 +30,7 @@ async fn probes_tell_each_state_from_no_runner_to_a_loop_that_is_stuck() {
     assert_eq!(reason(&body, "runner"), (false, "no runner is attached".to_owned()));
     assert_eq!(reason(&body, "registered"), (true, "registered with stub".to_owned()));
     assert_eq!(scene.healthz(200).await, "the loop turns");
-    scene.grpc([false, true, true]).await;
+    scene.grpc([true, true, true]).await;
 
     // Serving.
     let _peer = scene.attach().await;
@@ -67,38 +64,36 @@ async fn probes_tell_each_state_from_no_runner_to_a_loop_that_is_stuck() {
     scene.grpc([true, true, true]).await;
 
     // It is told to stop.
-    scene.daemon.vitals.stop();
+    scene.vitals.stop();
     let (_, body) = scene.readyz(|status, _| status == 503).await;
     assert_eq!(reason(&body, "not_draining"), (false, "the delegate stops: nothing new is taken".to_owned()));
     scene.grpc([false, false, true]).await;
-    patiently(scene.daemon.stop()).await.expect("a clean stop");
+    scene.stop().await;
 }
 
 #[tokio::test]
 async fn a_delegate_that_starts_is_alive_and_not_ready() {
     let vitals = Vitals::new();
     let metrics = Metrics::start(&Place::new().config, &vitals).expect("metrics");
-    let (listener, address) = health::http::bind(([127, 0, 0, 1], 0).into()).await.expect("a listener");
-    tokio::spawn(health::http::serve(listener, vitals.clone(), metrics, std::future::pending()));
+    let (listener, address) = health::http::bind(([127, 0, 0, 1], 0).into()).expect("a listener");
+    std::thread::spawn(health::http::serve(listener, vitals.clone(), metrics, std::future::pending()));
     let (status, body) = get(address, "/healthz").await;
     assert!(status == 200 && body.contains("the delegate starts"), "{status} {body}");
     let (status, body) = get(address, "/readyz").await;
     let body: Value = serde_json::from_str(&body).expect("JSON");
     assert_eq!((status, reason(&body, "loop").0, reason(&body, "registered").0), (503, false, false));
 
-    let health = Health::new();
+    let health = Health::of(&vitals).await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a listener");
     let target = format!("http://{}", listener.local_addr().expect("an address"));
     let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
     tokio::spawn(tonic::transport::Server::builder().add_service(health.service()).serve_with_incoming(incoming));
-    let following = health.clone();
-    tokio::spawn(async move {
-        following.follow::<RunnerServiceServer<()>, AdminServiceServer<()>>(vitals, std::future::pending()).await;
-    });
     let mut client = HealthClient::new(
         tonic::transport::Endpoint::from_shared(target).expect("an address").connect().await.expect("a connection"),
     );
-    assert_eq!(check(&mut client, "").await, ServingStatus::NotServing);
+    for service in ["", "dlite.runner.v1.RunnerService", "dlite.admin.v1.AdminService"] {
+        assert_eq!(check(&mut client, service).await, ServingStatus::NotServing);
+    }
 }
 
 #[tokio::test]
@@ -106,8 +101,8 @@ async fn nobody_holds_the_door_by_saying_nothing() {
     use tokio::io::AsyncReadExt;
     let vitals = Vitals::new();
     let metrics = Metrics::start(&Place::new().config, &vitals).expect("metrics");
-    let (listener, address) = health::http::bind(([127, 0, 0, 1], 0).into()).await.expect("a listener");
-    tokio::spawn(health::http::serve(listener, vitals, metrics, std::future::pending()));
+    let (listener, address) = health::http::bind(([127, 0, 0, 1], 0).into()).expect("a listener");
+    std::thread::spawn(health::http::serve(listener, vitals, metrics, std::future::pending()));
     let mut silent = Vec::new();
     for _ in 0..health::http::CONNECTIONS_MAX {
         silent.push(tokio::net::TcpStream::connect(address).await.expect("a connection"));

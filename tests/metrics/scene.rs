@@ -2,13 +2,17 @@
 
 use std::{
     net::SocketAddr,
+    path::PathBuf,
     sync::{Arc, mpsc},
+    time::Duration,
 };
 
 use dlite::{
     core::effect::Note,
     daemon::{self, Daemon},
+    health::Vitals,
 };
+use tokio::runtime::Runtime;
 use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
@@ -24,13 +28,20 @@ use crate::{
 
 /// A type that no runner does: the note that it is not acquired is where the loop stops.
 const BLOCKS: &str = "BLOCKS_THE_LOOP";
+/// Longest wait for one answer of a probe.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub struct Scene {
     pub stub: Arc<Stub>,
-    pub daemon: Daemon,
+    pub vitals: Vitals,
+    daemon: Option<Daemon>,
+    http: SocketAddr,
+    sockets: [PathBuf; 2],
     _place: Place,
     /// One message lets the loop go on.
     release: mpsc::Sender<()>,
+    /// The daemon's own, which a stuck loop may stop; whoever looks at it lives elsewhere.
+    runtime: Option<Runtime>,
 }
 
 // === impl Scene ===
@@ -45,12 +56,24 @@ impl Scene {
                 let _ = blocked.recv();
             }
         };
-        let daemon = daemon::start(&place.config, stub.as_upstreams(), Box::new(observer)).await.expect("it starts");
-        Self { stub, daemon, _place: place, release }
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("it runs");
+        let (config, upstreams) = (place.config.clone(), stub.as_upstreams());
+        let started = runtime.spawn(async move { daemon::start(&config, upstreams, Box::new(observer)).await });
+        let daemon = patiently(started).await.expect("no panic").expect("it starts");
+        let http = daemon.http.expect("it is configured");
+        let sockets = [daemon.runners_socket.clone(), daemon.admin_socket.clone()];
+        let vitals = daemon.vitals.clone();
+        Self { stub, vitals, daemon: Some(daemon), http, sockets, _place: place, release, runtime: Some(runtime) }
+    }
+
+    pub async fn stop(mut self) {
+        let (Some(daemon), Some(runtime)) = (self.daemon.take(), &self.runtime) else { panic!("it is stopped once") };
+        patiently(runtime.spawn(daemon.stop())).await.expect("no panic").expect("a clean stop");
     }
 
     pub fn http(&self) -> SocketAddr {
-        self.daemon.http.expect("it is configured")
+        self.http
     }
 
     pub async fn attach(&self) -> Peer {
@@ -68,8 +91,7 @@ impl Scene {
     }
 
     async fn channel(&self) -> Channel {
-        let socket = self.daemon.runners_socket.clone();
-        unix_channel(socket).await
+        unix_channel(self.sockets[0].clone()).await
     }
 
     /// Asks `/readyz` until it is as wanted.
@@ -102,16 +124,18 @@ impl Scene {
         .await
     }
 
-    /// Until gRPC's health service says the same on both sockets: of the whole, of the runners' service, of the operator's.
+    /// Until gRPC's health service says the same on both sockets: of the whole, of the runners' service, of the operator's. No answer
+    /// is as good as a bad one.
     pub async fn grpc(&self, wanted: [bool; 3]) {
         let services = ["", "dlite.runner.v1.RunnerService", "dlite.admin.v1.AdminService"];
-        for socket in [&self.daemon.runners_socket, &self.daemon.admin_socket] {
+        for socket in &self.sockets {
             let mut client = HealthClient::new(unix_channel(socket.clone()).await);
             patiently(async {
                 loop {
                     let mut said = Vec::new();
                     for service in services {
-                        said.push(check(&mut client, service).await == ServingStatus::Serving);
+                        let answer = tokio::time::timeout(ANSWER_TIMEOUT, check(&mut client, service)).await;
+                        said.push(matches!(answer, Ok(ServingStatus::Serving)));
                     }
                     if said == wanted {
                         return;
@@ -124,6 +148,14 @@ impl Scene {
     }
 }
 
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 pub async fn check(client: &mut HealthClient<Channel>, service: &str) -> ServingStatus {
     let request = HealthCheckRequest { service: service.to_owned() };
     client.check(request).await.expect("an answer").into_inner().status()
@@ -131,7 +163,7 @@ pub async fn check(client: &mut HealthClient<Channel>, service: &str) -> Serving
 
 /// Between two looks at something that is not announced.
 pub async fn pause() {
-    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
 }
 
 async fn unix_channel(socket: std::path::PathBuf) -> Channel {

@@ -53,7 +53,7 @@ fn supervisor(ear: &Ear) -> Supervisor {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_watchdog_is_fed_only_while_the_loop_turns() {
     let (scene, ear) = (Scene::start().await, Ear::new());
-    let (told, vitals) = (supervisor(&ear), scene.daemon.vitals.clone());
+    let (told, vitals) = (supervisor(&ear), scene.vitals.clone());
     let following = tokio::spawn(async move { told.follow(&vitals).await });
 
     ear.until("STATUS=not ready: no runner is attached").await;
@@ -76,7 +76,7 @@ async fn the_watchdog_is_fed_only_while_the_loop_turns() {
     ear.until("STATUS=serving: ").await;
     ear.until("WATCHDOG=1").await;
     following.abort();
-    patiently(scene.daemon.stop()).await.expect("a clean stop");
+    scene.stop().await;
 }
 
 #[tokio::test]
