@@ -1,5 +1,5 @@
 //! A session as the core knows it: what the tasks of one stage share, and how far the stage is. What is decided about it is
-//! [`sessions`](super::sessions)'s.
+//! the module `sessions`'s.
 //!
 //! ```text
 //!  setup taken ─► SettingUp ─ succeeded ─► Ready ─ its runner stayed away ─► Orphaned
