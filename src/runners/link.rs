@@ -214,6 +214,12 @@ async fn serve(
         _ = &mut writer => Ended::Closed,
         ended = read(&driver, link, &ids, inbound, last_ack) => ended,
     };
+    // A cut drops the orders after its word, so whichever of the two was seen first, the word is there by now: a link that was cut
+    // must not look like one that went with everything acknowledged.
+    let ended = match (ended, let_go.try_recv()) {
+        (Ended::Closed, Ok(status)) => Ended::Cut(status),
+        (ended, _) => ended,
+    };
     let _ = driver.send(Event::Input(Input::Detached { link })).await;
     match ended {
         Ended::Cut(status) => {
