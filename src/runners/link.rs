@@ -152,7 +152,11 @@ impl Stream for Outbound {
                 return Poll::Ready(Some(Err(status)));
             }
         }
-        self.frames.poll_recv(cx)
+        match self.frames.poll_recv(cx) {
+            // The writer went first; how the stream ends is still to be told.
+            Poll::Ready(None) if self.end.is_some() => Poll::Pending,
+            next => next,
+        }
     }
 }
 
