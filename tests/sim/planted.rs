@@ -50,4 +50,7 @@ planted_bugs! {
     a_burst_of_stages_is_found: RampIgnored,
     a_class_filled_without_a_slot_for_cleanups_is_found: ReserveIgnored,
     an_upstream_that_starves_is_found: SharesIgnored,
+    a_state_set_without_a_look_is_found: StateUnchecked,
+    a_stage_on_the_wrong_runner_is_found: SessionAstray,
+    a_forgotten_cleanup_is_found: CleanupForgotten,
 }
