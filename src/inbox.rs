@@ -10,7 +10,7 @@ use crate::{
         drain::Departure,
         id::LinkId,
         input::{Hello, Input},
-        status::{NotFound, Status, TaskDetail, TaskName, TaskStatus},
+        status::{NotFound, SessionStatus, Status, TaskDetail, TaskName, TaskStatus},
     },
     runners::link::Orders,
 };
@@ -38,5 +38,6 @@ pub enum Question {
     Leavings(oneshot::Sender<Departure>),
     Status(oneshot::Sender<Status>),
     Tasks(oneshot::Sender<Vec<TaskStatus>>),
+    Sessions(oneshot::Sender<Vec<SessionStatus>>),
     Task(TaskName, oneshot::Sender<Result<TaskDetail, NotFound>>),
 }

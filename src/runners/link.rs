@@ -32,6 +32,7 @@ use crate::{
     inbox::Event,
     proto::runner::v1::{self as proto, AttachRequest, AttachResponse},
     reason::Reason,
+    telemetry::traces::Propagation,
 };
 
 /// How long a peer that opened a stream may say nothing; three heartbeat intervals, if they are shorter.
@@ -55,6 +56,7 @@ pub struct Terms {
     pub ids: Ids,
     /// Kind of each upstream, for `Origin`.
     pub kinds: std::collections::BTreeMap<UpstreamName, &'static str>,
+    pub propagation: Propagation,
 }
 
 /// The driver's end of one link. Dropped, it lets the stream end once all that is queued is written.
@@ -125,6 +127,8 @@ fn own_bytes(order: &Order) -> usize {
             // The text is shared.
             Order::Drain { .. } => 0,
             Order::Assign(work) => size_of_val(&**work),
+            // One that was followed by a newer is held by nobody else.
+            Order::Session(session) => session.state_bytes(),
             Order::Cancel { .. } | Order::Acknowledge { .. } | Order::Close(_) => 0,
         }
 }
@@ -323,8 +327,9 @@ impl Writer {
             }
             Order::Assign(work) => {
                 let kind = self.terms.kinds.get(&work.upstream).copied().unwrap_or_default();
-                (true, Out::Assignment(convert::assignment(&work, kind, &self.ids)))
+                (true, Out::Assignment(convert::assignment(&work, kind, &self.ids, &self.terms.propagation)))
             }
+            Order::Session(session) => (false, Out::Session(convert::session(&session, &self.ids))),
             Order::Cancel { lease, reason, message, grace } => {
                 (true, Out::Cancellation(convert::cancellation(&self.ids, lease, reason, &message, grace)))
             }

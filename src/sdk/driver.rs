@@ -29,6 +29,7 @@ use super::{
     refusal::Refusal,
     session::Snapshot,
     target::{Target, Token},
+    trace,
     usage::Meter,
 };
 use crate::proto::runner::v1::{FrameRejection, TaskAssignment, attach_response::Frame};
@@ -262,7 +263,7 @@ impl Driver {
         // The function itself runs inside the task too, so that its panic is the task's end and not the runner's.
         let abort = self.works.spawn(async move {
             match handler {
-                Some(handler) => handler.start(context, payload).await,
+                Some(handler) => trace::traced(context.clone(), handler.start(context, payload)).await,
                 None => Err(Failure::errored("NO_HANDLER", "the engine accepted a task without a handler")),
             }
         });

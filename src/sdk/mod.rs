@@ -44,6 +44,7 @@ mod stage;
 mod state;
 mod stream;
 mod target;
+mod trace;
 mod usage;
 
 pub use self::{

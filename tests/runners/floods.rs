@@ -113,6 +113,7 @@ fn more_unacknowledged_frames_than_allowed_end_the_link() {
         sdk: "".into(),
         handlers: Vec::new(),
         slots: BTreeMap::from([("default".into(), SLOTS)]),
+        refuses_sessions: false,
         held: Vec::new(),
     };
     core.handle(now, Input::Attached { link, hello, peer: "test".into() });
