@@ -187,22 +187,11 @@ fn stages(task: &Task, started: Wall) -> Vec<Stage> {
     stages
 }
 
+/// The stable word for an end: its reason, or its outcome if nobody gave one.
 fn word_of(finish: &super::task::Finish) -> Arc<str> {
     match &finish.error {
         Some(error) if !error.reason.is_empty() => error.reason.clone(),
-        _ => outcome_word(finish.outcome).into(),
-    }
-}
-
-/// The stable word for an outcome that nobody gave a reason for.
-pub fn outcome_word(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Succeeded => "SUCCEEDED",
-        Outcome::Failed => "FAILED",
-        Outcome::Errored => "ERRORED",
-        Outcome::Cancelled => "CANCELLED",
-        Outcome::TimedOut => "TIMED_OUT",
-        Outcome::Skipped => "SKIPPED",
+        _ => finish.outcome.word().to_uppercase().into(),
     }
 }
 

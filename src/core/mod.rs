@@ -20,6 +20,7 @@ pub mod command;
 pub mod config;
 pub mod drain;
 pub mod effect;
+pub mod gauges;
 pub mod id;
 pub mod input;
 pub mod ledger;
@@ -189,10 +190,11 @@ impl Core {
             self.resume_upstream(now, &name);
         }
         self.resume_sessions(now);
-        let tasks: Vec<_> = self.ledger.tasks().map(|task| task.id).collect();
-        self.waiting.unfinished = self.ledger.tasks().filter(|task| !task.is_finished()).count();
-        for id in tasks {
-            let Some(task) = self.ledger.task(id) else { continue };
+        let tasks: Vec<_> = self.ledger.tasks().map(|task| (task.id, task.is_finished())).collect();
+        self.waiting.unfinished = tasks.iter().filter(|(_, finished)| !finished).count();
+        for (id, finished) in tasks {
+            // One that ended just now, with the setup of its stage, is seen to already.
+            let Some(task) = self.ledger.task(id).filter(|task| task.is_finished() == finished) else { continue };
             match &task.state {
                 State::Waiting { .. } => {
                     self.arm_deadline(now, id);
