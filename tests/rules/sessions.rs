@@ -517,6 +517,19 @@ fn a_lost_setup_is_cleaned_up() {
 }
 
 #[test]
+fn a_setup_that_ran_out_of_time_while_no_process_was_there_ends_what_waits_for_it_once() {
+    let mut stages = Stages::new();
+    let task = stages.take(Spec { timeout: Some(Duration::from_secs(20)), ..setup() });
+    let step = stages.take(execute());
+    // It gives back what it has not decided on.
+    stages.frame(1, Frame::DrainNotice { grace: Some(Duration::from_secs(1)) });
+    stages.rig = stages.rig.restarted_after(Duration::from_secs(30));
+    let reports = stages.rig.reports();
+    let ends: Vec<_> = reports.iter().map(|(id, report)| (*id, report.finish.outcome)).collect();
+    assert_eq!(ends, [(step, Outcome::Cancelled), (task, Outcome::TimedOut)]);
+}
+
+#[test]
 fn a_setup_of_the_same_name_waits_until_the_last_one_is_cleaned_up() {
     let mut stages = Stages::new();
     let task = stages.take(setup());

@@ -81,6 +81,12 @@ impl Rig {
         Self::on(config(), core::rebuild(rows).unwrap(), self.rows.clone(), self.wall)
     }
 
+    /// The same after a pause.
+    pub fn restarted_after(mut self, pause: Duration) -> Self {
+        self.wall += i64::try_from(pause.as_micros()).unwrap();
+        self.restarted()
+    }
+
     /// The same, but that the last process could not write how its tasks ended.
     pub fn restarted_without_ends(mut self) -> Self {
         let ends: Vec<_> = self

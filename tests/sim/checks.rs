@@ -129,6 +129,11 @@ impl Checks {
         self.admission.offered(id, kind);
     }
 
+    /// What a task that is or was on offer is.
+    pub fn kind(&self, id: &ExternalId) -> Kind {
+        self.admission.kind(id)
+    }
+
     /// A record was made just now.
     pub fn decided(&mut self, now: At, plan: &Plan, body: &[u8]) {
         if let Err((promise, detail)) = self.admission.decided(now, plan, body) {

@@ -44,6 +44,7 @@ planted_bugs! {
     a_drain_that_forgets_an_acquire_is_found: DrainForgetsAcquire,
     a_drain_without_an_end_is_found: DrainWithoutEnd,
     an_acquire_during_a_drain_is_found: DrainAcquires,
+    a_stage_left_by_a_drain_is_found: DrainForgetsSessions,
     a_stage_begun_on_a_full_host_is_found: PressureIgnored,
     a_cleanup_refused_by_admission_is_found: CleanupRefused,
     a_gate_without_hysteresis_is_found: HysteresisIgnored,
