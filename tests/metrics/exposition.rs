@@ -99,12 +99,19 @@ async fn what_happens_is_counted_under_the_labels_of_the_table() {
         }
     }
     // Every word of a label that has few is there from the start, so that its first increase is seen.
-    for reason in [CancelReason::User, CancelReason::Deadline, CancelReason::Drain, CancelReason::UpstreamGone] {
+    for reason in [
+        CancelReason::User,
+        CancelReason::Deadline,
+        CancelReason::Drain,
+        CancelReason::UpstreamGone,
+        CancelReason::SessionClosed,
+    ] {
         let word = match reason {
             CancelReason::User => "user",
             CancelReason::Deadline => "deadline",
             CancelReason::Drain => "drain",
             CancelReason::UpstreamGone => "upstream_gone",
+            CancelReason::SessionClosed => "session_closed",
         };
         assert_eq!(page.value("dlite_tasks_cancelled_total", &[("reason", word)]), 0.0);
     }

@@ -35,7 +35,7 @@ async fn the_binary_tells_its_supervisor_that_it_is_ready_alive_and_stopping() {
     let pid = i32::try_from(delegate.id()).ok().and_then(rustix::process::Pid::from_raw).expect("a pid");
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a signal");
     let last = ear.until("STOPPING=1").await;
-    assert!(last.last().is_some_and(|message| message.contains("STATUS=stopping")), "{last:?}");
+    assert!(last.last().is_some_and(|message| message.contains("EXTEND_TIMEOUT_USEC=")), "{last:?}");
     let ended = patiently(tokio::task::spawn_blocking(move || delegate.wait())).await.expect("no panic");
     assert_eq!(ended.expect("an exit").code(), Some(0));
 }
