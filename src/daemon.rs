@@ -29,12 +29,16 @@ use crate::{
         trace::TraceScope,
     },
     driver::{self, Clock, Driver, Observer},
+    health::{self, Vitals, grpc::Health},
     inbox::{Event, Question},
     journal,
     pressure::{self, Places, Sampler},
     runners::{convert, ids::Ids, link::Terms, server, service::Service},
     state_dir::{self, StateDir},
-    telemetry::traces::Propagation,
+    telemetry::{
+        metrics::{self, Metrics, Timed},
+        traces::Propagation,
+    },
     upstreams::Upstream,
 };
 
@@ -50,6 +54,10 @@ pub struct Daemon {
     pub admin_socket: PathBuf,
     /// Where runners reach it over TCP, if configured; the port is the bound one.
     pub listen: Option<SocketAddr>,
+    /// Where metrics and health are asked for, unless switched off; the port is the bound one.
+    pub http: Option<SocketAddr>,
+    pub metrics: Metrics,
+    pub vitals: Vitals,
     /// Tasks that the journal knew at the start.
     pub resumed: usize,
     reloads: mpsc::Receiver<admin::Reload>,
@@ -91,6 +99,8 @@ pub enum Error {
     #[error("{what} stopped")]
     Transport { what: &'static str, source: tonic::transport::Error },
     #[error(transparent)]
+    Metrics(#[from] metrics::Error),
+    #[error(transparent)]
     Driver(#[from] driver::Error),
     #[error("no random bytes can be had from the system")]
     Random,
@@ -121,6 +131,20 @@ pub async fn start_on<S: journal::Store + 'static>(
     wrap: impl FnOnce(journal::Sqlite) -> S,
 ) -> Result<Daemon, Error> {
     let state = Arc::new(StateDir::lock(&config.state_dir)?);
+    let bind = |what, path: String| move |source| Error::Bind { what, path, source };
+    let vitals = Vitals::new();
+    let metrics = Metrics::start(config, &vitals)?;
+    let (stop, stopped) = watch::channel(false);
+    let mut parts = JoinSet::new();
+    // Before the journal is read, which may take a while: a start is to be seen.
+    let mut http = None;
+    if let Some(address) = config.http.listen {
+        let (listener, bound) = health::http::bind(address).map_err(bind("http.listen", address.to_string()))?;
+        let serving = health::http::serve(listener, vitals.clone(), metrics.clone(), until(stopped.clone()));
+        parts.spawn_blocking(move || serving().map_err(bind("http.listen", bound.to_string())));
+        http = Some(bound);
+    }
+
     let opened = journal::open(&state)?;
     let rows = opened.rows.iter().map(|row| (row.scope, row.number, &row.body[..]));
     let ledger = core::rebuild(rows).map_err(|error| Error::Misfit { what: error.to_string() })?;
@@ -141,27 +165,26 @@ pub async fn start_on<S: journal::Store + 'static>(
     // Nothing is taken before the host was looked at once.
     core.handle(clock.now(), Input::Pressure(sampler.sample(Instant::now())));
     let (tell, news) = driver::journal_news();
-    let writer = journal::Writer::start(wrap(opened.store), journal::Pace::default(), tell)?;
+    let writer =
+        journal::Writer::start(Timed::new(wrap(opened.store), metrics.clone()), journal::Pace::default(), tell)?;
 
     let delegate = core.delegate();
     let kinds: BTreeMap<_, _> = upstreams.iter().map(|(name, up)| (name.clone(), up.kind())).collect();
     let (sender, inbox) = mpsc::channel(crate::inbox::INBOX_MAX);
-    let (stop, stopped) = watch::channel(false);
     let propagation = Propagation::of(&config.traces);
     let terms = Terms { config: core_config, delegate, ids: Ids::of(delegate), kinds: kinds.clone(), propagation };
     let terms = Arc::new(terms);
     let links = Arc::new(AtomicU64::new(1));
-    let mut parts = JoinSet::new();
+    let health = Health::of(&vitals).await;
 
     state.claim_socket(&config.runners.socket)?;
     state.claim_socket(&config.admin.socket)?;
-    let bind = |what, path: String| move |source| Error::Bind { what, path, source };
     let (listener, access) = server::bind_unix(&config.runners.socket)
         .map_err(bind("the runners' socket", config.runners.socket.display().to_string()))?;
     let service = Service { terms: terms.clone(), driver: sender.clone(), access, links: links.clone() };
     parts.spawn(transport(
         "the runners' socket",
-        server::serve_unix(listener, service, until(stopped.clone())),
+        server::serve_unix(listener, service, health.clone(), until(stopped.clone())),
         stopped.clone(),
     ));
 
@@ -172,7 +195,7 @@ pub async fn start_on<S: journal::Store + 'static>(
         let service = Service { terms, driver: sender.clone(), access, links };
         parts.spawn(transport(
             "the runners' address",
-            server::serve_tcp(incoming, service, until(stopped.clone())),
+            server::serve_tcp(incoming, service, health.clone(), until(stopped.clone())),
             stopped.clone(),
         ));
         listen = Some(bound);
@@ -185,7 +208,7 @@ pub async fn start_on<S: journal::Store + 'static>(
         admin::Service { name: config.name.clone(), ids: Ids::of(delegate), kinds, driver: sender.clone(), reloads };
     parts.spawn(transport(
         "the admin socket",
-        admin::serve(listener, service, until(stopped.clone())),
+        admin::serve(listener, service, health.clone(), until(stopped.clone())),
         stopped.clone(),
     ));
 
@@ -198,8 +221,25 @@ pub async fn start_on<S: journal::Store + 'static>(
     });
 
     let driver_inbox = sender.clone();
-    let parts_of_driver = driver::Parts { core, clock, writer, news, inbox, sender, upstreams, observer, attached };
-    let driver = Driver::new(parts_of_driver);
+    let driver = Driver::new(driver::Parts {
+        core,
+        clock,
+        writer,
+        news,
+        inbox,
+        sender,
+        upstreams,
+        observer,
+        attached,
+        metrics: metrics.clone(),
+        vitals: vitals.clone(),
+    });
+    health.look(&vitals).await;
+    let (watched, ending) = (vitals.clone(), until(stopped.clone()));
+    parts.spawn(async move {
+        health.follow(&watched, ending).await;
+        Ok(())
+    });
     let (depart, departed) = oneshot::channel();
     parts.spawn(async move {
         if let Some(departure) = driver.run(stopped).await? {
@@ -213,6 +253,9 @@ pub async fn start_on<S: journal::Store + 'static>(
         runners_socket,
         admin_socket,
         listen,
+        http,
+        metrics,
+        vitals,
         resumed,
         reloads: reload_orders,
         driver: driver_inbox,
@@ -269,6 +312,7 @@ impl Daemon {
     /// # Errors
     /// The first failure of a part on the way.
     pub async fn stop(mut self) -> Result<(), Error> {
+        self.vitals.stop();
         let _ = self.stop.send(true);
         let mut outcome = Ok(());
         while let Some(ended) = self.parts.join_next().await {
@@ -278,6 +322,7 @@ impl Daemon {
             // A socket that is left over is claimed by the next start.
             let _ = std::fs::remove_file(socket);
         }
+        self.metrics.stop().await;
         drop(self.state);
         outcome
     }

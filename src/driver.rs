@@ -22,9 +22,11 @@ use crate::{
         input::Input,
         time::{Mono, Now, Wall},
     },
+    health::{PULSE_INTERVAL, Vitals},
     inbox::{Event, Question},
     journal::{self, Batch, Change, Writer},
     runners::{ids::Ids, link::Orders},
+    telemetry::metrics::Metrics,
     upstreams::Upstream,
 };
 
@@ -72,6 +74,9 @@ pub struct Driver {
     observer: Observer,
     /// Whether anybody is attached, so that a look at the host is of use.
     attached: watch::Sender<bool>,
+    metrics: Metrics,
+    /// Where it leaves signs of life.
+    vitals: Vitals,
     /// As runners and operators read them.
     ids: Ids,
     /// Orders given so far.
@@ -92,6 +97,8 @@ pub struct Parts {
     pub observer: Observer,
     /// Is told whether anybody is attached.
     pub attached: watch::Sender<bool>,
+    pub metrics: Metrics,
+    pub vitals: Vitals,
 }
 
 /// Why the driver ends by itself.
@@ -150,11 +157,11 @@ pub fn journal_news() -> (impl FnMut(journal::Event) + Send + 'static, watch::Re
 
 impl Driver {
     pub fn new(parts: Parts) -> Self {
-        let Parts { core, clock, writer, news, inbox, sender, upstreams, observer, attached } = parts;
+        let Parts { core, clock, writer, news, inbox, sender, upstreams, observer, attached, metrics, vitals } = parts;
         let ids = Ids::of(core.delegate());
         let (failing, links) = (None, HashMap::new());
         let (requests, ordered) = (0, HashMap::new());
-        Self {
+        let driver = Self {
             core,
             clock,
             writer,
@@ -166,10 +173,15 @@ impl Driver {
             upstreams,
             observer,
             attached,
+            metrics,
+            vitals,
             ids,
             requests,
             ordered,
-        }
+        };
+        // Its first turn is due at once.
+        driver.live();
+        driver
     }
 
     /// Runs until `stop` turns true, or a drain that ends the process is over, which says what is left. Then closes every link and
@@ -188,7 +200,9 @@ impl Driver {
                 changed = self.news.changed() => if changed.is_err() { return Err(journal::Stopped.into()) },
                 event = self.inbox.recv() => if let Some(event) = event { self.take(event) },
                 () = sleep_until(wake) => {}
+                () = tokio::time::sleep(PULSE_INTERVAL) => {}
             }
+            self.live();
             self.turn();
             self.flush()?;
             let wanted = self.core.wants_pressure();
@@ -220,6 +234,14 @@ impl Driver {
         }
     }
 
+    /// Leaves the signs of life that others look at.
+    fn live(&self) {
+        self.vitals.beat();
+        if self.vitals.wants_reading() {
+            self.vitals.leave(self.core.gauges(self.clock.now()));
+        }
+    }
+
     /// Everything else that is here, then what is due. While more keeps coming, a timer waits its patience and no longer: what
     /// was here when it fell due is handled by then.
     fn turn(&mut self) {
@@ -242,6 +264,7 @@ impl Driver {
         let now = self.clock.now();
         match event {
             Event::Input(input) => {
+                self.metrics.told(&input);
                 if let Input::Detached { link } = &input {
                     self.links.remove(link);
                 }
@@ -306,9 +329,11 @@ impl Driver {
         match effect {
             Effect::Call { upstream: name, call } => {
                 let Some(upstream) = self.upstreams.get(&name).cloned() else { return };
-                let sender = self.sender.clone();
+                let (sender, metrics) = (self.sender.clone(), self.metrics.clone());
                 tokio::spawn(async move {
+                    let timing = metrics.call(&call);
                     let answer = upstream.perform(call).await;
+                    metrics.answered(&timing, &name, &answer);
                     // The driver is gone when the process stops; the journal knows what was under way.
                     let _ = sender.send(Event::Input(Input::Answered { upstream: name, answer })).await;
                 });
@@ -320,7 +345,10 @@ impl Driver {
                     let _ = asker.send(answer);
                 }
             }
-            Effect::Note(note) => (self.observer)(&self.ids, &note),
+            Effect::Note(note) => {
+                self.metrics.note(&note);
+                (self.observer)(&self.ids, &note);
+            }
         }
     }
 

@@ -8,6 +8,7 @@ pub mod daemon;
 pub mod doubles;
 pub mod driver;
 pub mod exec;
+pub mod health;
 pub mod inbox;
 pub mod journal;
 pub mod pressure;

@@ -19,6 +19,7 @@ use crate::{
         drain::{Departure, ENDING_MAX, Mode, REPORTS_MAX},
     },
     daemon::{self, Daemon, Wish},
+    health::systemd::Supervisor,
     settings::Settings,
 };
 
@@ -95,7 +96,14 @@ impl Signals {
 ///
 /// # Errors
 /// If a part of the daemon failed.
-pub async fn wait(daemon: &mut Daemon, signals: &mut Signals, settings: &mut Settings) -> Result<Ended, daemon::Error> {
+pub async fn wait(
+    daemon: &mut Daemon,
+    signals: &mut Signals,
+    settings: &mut Settings,
+    supervisor: Option<&Supervisor>,
+) -> Result<Ended, daemon::Error> {
+    // Its own patience is not to cut the drain short.
+    let tell_patience = |patience| supervisor.inspect(|supervisor| supervisor.stopping(patience));
     let mut told = 0;
     loop {
         let signal = tokio::select! {
@@ -124,14 +132,14 @@ pub async fn wait(daemon: &mut Daemon, signals: &mut Signals, settings: &mut Set
             OnSignal::Cancel => Mode::Cancel,
             OnSignal::Leave => {
                 tracing::info!("{signal}: stopping; running tasks go on in their runners");
-                notify_stopping(CLOSING_MAX);
+                tell_patience(CLOSING_MAX);
                 return Ok(Ended::Left(daemon.leavings().await.unwrap_or_default()));
             }
         };
         match told {
             1 => {
                 tracing::info!("{signal}: draining ({}), then stopping", mode.word());
-                notify_stopping(drain.grace + ENDING_MAX + REPORTS_MAX + CLOSING_MAX);
+                tell_patience(drain.grace + ENDING_MAX + REPORTS_MAX + CLOSING_MAX);
                 daemon.order(Command::Stop { mode, reason: "the delegate stops".into() }).await;
             }
             2 => {
@@ -144,14 +152,6 @@ pub async fn wait(daemon: &mut Daemon, signals: &mut Signals, settings: &mut Set
             }
         }
     }
-}
-
-/// Tells the service manager, if there is one, so that its own patience does not cut the drain short.
-fn notify_stopping(patience: Duration) {
-    use sd_notify::NotifyState;
-    let micros = u32::try_from(patience.as_micros()).unwrap_or(u32::MAX);
-    // Nobody listens outside systemd.
-    let _ = sd_notify::notify(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(micros)]);
 }
 
 // === impl Ended ===

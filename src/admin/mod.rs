@@ -17,6 +17,7 @@ use crate::{
         status::{self, RunnerStatus},
         time::Wall,
     },
+    health::grpc::Health,
     inbox::{Event, Question},
     proto::admin::v1 as proto,
     reason::Reason,
@@ -64,10 +65,12 @@ pub fn bind(path: &Path) -> std::io::Result<UnixListener> {
 pub async fn serve(
     listener: UnixListener,
     service: Service,
+    health: Health,
     stop: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
     Server::builder()
         .add_service(proto::admin_service_server::AdminServiceServer::new(service))
+        .add_service(health.service())
         .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop)
         .await
 }

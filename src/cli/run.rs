@@ -7,10 +7,11 @@ use crate::{
     config,
     core::effect::Note,
     daemon::{self, Daemon},
+    health::{Vitals, systemd::Supervisor},
     runners::ids::Ids,
     settings::Settings,
     shutdown::{self, Signals},
-    telemetry::{self, traces},
+    telemetry::{self, metrics::definitions::SPANS_DROPPED, traces},
     upstreams,
 };
 
@@ -56,6 +57,7 @@ async fn serve(mut settings: Settings) -> ExitCode {
             traces.note(ids, note);
         }
     };
+    let supervisor = Supervisor::of_process().map(Arc::new);
     let mut daemon = match daemon::start(settings.config(), adapters, Box::new(observer)).await {
         Ok(daemon) => daemon,
         Err(error) => return fail(&chain(&error)),
@@ -64,12 +66,18 @@ async fn serve(mut settings: Settings) -> ExitCode {
         runners = %daemon.runners_socket.display(),
         admin = %daemon.admin_socket.display(),
         listen = ?daemon.listen,
+        http = ?daemon.http,
         open_tasks = daemon.resumed,
         "ready"
     );
-    // Nobody listens outside systemd.
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    let ended = match shutdown::wait(&mut daemon, &mut signals, &mut settings).await {
+    let counts = exporter.as_ref().map(|exporter| exporter.counts().clone());
+    daemon.metrics.count_of(&SPANS_DROPPED, move || counts.as_ref().map_or(0, |counts| counts.dropped()));
+    if let Some(supervisor) = &supervisor {
+        supervisor.ready();
+        // To the process's end: a drain may take long, and is to be seen alive.
+        tokio::spawn(follow(supervisor.clone(), daemon.vitals.clone()));
+    }
+    let ended = match shutdown::wait(&mut daemon, &mut signals, &mut settings, supervisor.as_deref()).await {
         Ok(ended) => ended,
         Err(error) => {
             let error = chain(&error);
@@ -96,4 +104,8 @@ async fn stop(daemon: Daemon, exporter: Option<Arc<traces::Exporter>>) -> Result
         exporter.shut_down().await;
     }
     stopped
+}
+
+async fn follow(supervisor: Arc<Supervisor>, vitals: Vitals) {
+    supervisor.follow(&vitals).await;
 }

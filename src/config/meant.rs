@@ -11,6 +11,7 @@ use super::{
     ratio::Ratio,
     secret::Secret,
     settings::{Settings, Values},
+    value::Listen,
 };
 
 /// The whole configuration; immutable.
@@ -21,6 +22,8 @@ pub struct Config {
     pub tasks_max: u32,
     pub log: Log,
     pub admin: Admin,
+    pub http: Http,
+    pub metrics: Metrics,
     pub traces: Traces,
     pub runners: Runners,
     pub drain: Drain,
@@ -49,12 +52,28 @@ pub struct Admin {
     pub socket: PathBuf,
 }
 
+/// Where metrics and health are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// Absent: switched off.
+    pub listen: Option<SocketAddr>,
+}
+
+/// Where metrics are sent to, besides being there to be asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    /// Of the collector, without a slash at its end; absent: none are sent.
+    pub endpoint: Option<String>,
+    pub protocol: OtlpProtocol,
+    pub interval: Duration,
+}
+
 /// Where spans go, and which.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Traces {
     /// Of the collector, without a slash at its end; absent: no spans are made.
     pub endpoint: Option<String>,
-    pub protocol: TracesProtocol,
+    pub protocol: OtlpProtocol,
     pub sample_ratio: Ratio,
     /// Sent with each request: names in lower case, and values that are secrets. Read from `traces.headers_file`.
     pub headers: Headers,
@@ -63,7 +82,7 @@ pub struct Traces {
 
 /// Which of OTLP's transports is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TracesProtocol {
+pub enum OtlpProtocol {
     Grpc,
     /// HTTP with protobuf bodies.
     Http,
@@ -247,6 +266,21 @@ impl Config {
                 filter: global.need("log.filter"),
             },
             admin: Admin { socket: global.need("admin.socket") },
+            http: Http {
+                listen: match global.need("http.listen") {
+                    Listen::On(address) => Some(address),
+                    Listen::Off => None,
+                },
+            },
+            metrics: Metrics {
+                endpoint: global.get("metrics.endpoint"),
+                protocol: match global.need::<String>("metrics.protocol").as_str() {
+                    "grpc" => OtlpProtocol::Grpc,
+                    "http" | "http/protobuf" => OtlpProtocol::Http,
+                    other => unknown_choice("metrics.protocol", other),
+                },
+                interval: global.need("metrics.interval"),
+            },
             traces: Traces::build(global),
             runners: Runners {
                 socket: global.need("runners.socket"),
@@ -287,8 +321,8 @@ impl Traces {
         Self {
             endpoint: global.get("traces.endpoint"),
             protocol: match global.need::<String>("traces.protocol").as_str() {
-                "grpc" => TracesProtocol::Grpc,
-                "http" | "http/protobuf" => TracesProtocol::Http,
+                "grpc" => OtlpProtocol::Grpc,
+                "http" | "http/protobuf" => OtlpProtocol::Http,
                 other => unknown_choice("traces.protocol", other),
             },
             sample_ratio: global.need("traces.sample_ratio"),

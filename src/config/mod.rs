@@ -51,15 +51,15 @@ pub use self::{
     file::FILE_BYTES_MAX,
     headers::Headers,
     meant::{
-        Admin, Admission, ClientCert, Config, Drain, Family, LegacyStatusCode, Log, LogFormat, Marks, OnSignal,
-        Runners, Sessions, Tls, Traces, TracesProtocol, Upstream, UpstreamKind,
+        Admin, Admission, ClientCert, Config, Drain, Family, Http, LegacyStatusCode, Log, LogFormat, Marks, Metrics,
+        OnSignal, OtlpProtocol, Runners, Sessions, Tls, Traces, Upstream, UpstreamKind,
     },
     proxy::{BadProxy, BadRule, NO_PROXY_AT_ALL, NoProxy, Proxy, ProxyUrl},
     ratio::Ratio,
     reload::{Changes, reload},
     secret::{MASK, Secret},
     source::Source,
-    value::Value,
+    value::{Listen, Value},
 };
 // For the files of built-in runners, which complain in the same way.
 use self::{

@@ -64,6 +64,8 @@ pub enum Kind {
     Socket,
     /// IP address and port.
     Address,
+    /// The same, or `off`.
+    Listen,
     /// Base URL, http or https.
     Endpoint,
     /// The same of a collector.

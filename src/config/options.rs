@@ -83,6 +83,43 @@ pub static OPTIONS: &[Opt] = &[
         doc: "Unix socket of the admin service, which `dlite status` and the other commands talk to.",
     },
     Opt {
+        key: "http.listen",
+        flag: Some("http-listen"),
+        aliases: &[],
+        kind: Kind::Listen,
+        default: Default::Fixed("127.0.0.1:9464"),
+        live: false,
+        doc: "TCP address of /metrics, /healthz and /readyz, which ask for no credentials and show no task's content; \"off\" for none.",
+    },
+    Opt {
+        key: "metrics.endpoint",
+        flag: Some("metrics-endpoint"),
+        aliases: &[],
+        kind: Kind::Collector,
+        default: Default::Absent("metrics are there to be asked for at http.listen only", "http://127.0.0.1:4317"),
+        live: false,
+        doc: "Where metrics are sent to by OTLP as well: base URL of a collector. For metrics.protocol \"http\", \"/v1/metrics\" is \
+              appended unless it ends so.",
+    },
+    Opt {
+        key: "metrics.protocol",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Choice(&["grpc", "http", "http/protobuf"]),
+        default: Default::Fixed("grpc"),
+        live: false,
+        doc: "Transport of OTLP: \"grpc\", or \"http\" with protobuf bodies, which the standard calls \"http/protobuf\".",
+    },
+    Opt {
+        key: "metrics.interval",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Duration(PROTOCOL_MIN, HOUR),
+        default: Default::Fixed("60s"),
+        live: false,
+        doc: "Time between two sendings of metrics.",
+    },
+    Opt {
         key: "traces.endpoint",
         flag: Some("traces-endpoint"),
         aliases: &[

@@ -19,7 +19,7 @@ use super::{
     ratio::Ratio,
     secret::Secret,
     source::Source,
-    value::{Raw, Refusal, Value},
+    value::{Listen, Raw, Refusal, Value},
 };
 
 /// All options, judged.
@@ -210,6 +210,6 @@ macro_rules! meant {
 
 meant! {
     String: Text, bool: Boolean, u32: Count, Duration: Duration, PathBuf: Path, SocketAddr: Address, Secret: Secret, Proxy: Proxy,
-    Ratio: Ratio,
+    Listen: Listen, Ratio: Ratio,
     Vec<String>: Texts, Vec<PathBuf>: Paths,
 }

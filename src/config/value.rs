@@ -41,12 +41,23 @@ pub enum Value {
     Duration(Duration),
     Path(PathBuf),
     Address(SocketAddr),
+    Listen(Listen),
     Secret(Secret),
     Proxy(Proxy),
     Ratio(Ratio),
     Texts(Vec<String>),
     Paths(Vec<PathBuf>),
 }
+
+/// Where something listens that can be switched off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listen {
+    On(SocketAddr),
+    Off,
+}
+
+/// How [`Listen::Off`] is spelt.
+const OFF: &str = "off";
 
 /// Why a value is refused, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +86,7 @@ impl Value {
             Kind::Path => Ok(Self::Path(path(raw)?)),
             Kind::Socket => socket(raw).map(Self::Path),
             Kind::Address => address(raw).map(Self::Address),
+            Kind::Listen => listen(raw).map(Self::Listen),
             Kind::Endpoint => endpoint(raw, &MANAGER).map(Self::Text),
             Kind::Collector => endpoint(raw, &COLLECTOR).map(Self::Text),
             Kind::Ratio => ratio(raw).map(Self::Ratio),
@@ -96,7 +108,8 @@ impl Value {
             Self::Text(value) => value.clone().into(),
             Self::Duration(value) => show_duration(*value).into(),
             Self::Path(value) => value.display().to_string().into(),
-            Self::Address(value) => value.to_string().into(),
+            Self::Address(value) | Self::Listen(Listen::On(value)) => value.to_string().into(),
+            Self::Listen(Listen::Off) => OFF.into(),
             Self::Secret(value) => value.to_string().into(),
             Self::Proxy(value) => value.to_string().into(),
             Self::Ratio(value) => value.to_json(),
@@ -293,6 +306,13 @@ fn address(raw: &Raw) -> Result<SocketAddr, Refusal> {
     }
 }
 
+fn listen(raw: &Raw) -> Result<Listen, Refusal> {
+    if text(raw)? == OFF {
+        return Ok(Listen::Off);
+    }
+    address(raw).map(Listen::On).map_err(|refusal| Refusal { fix: format!("{}, or {OFF:?}", refusal.fix), ..refusal })
+}
+
 /// What a base URL leads to, in complaints about it.
 struct Server {
     url: &'static str,
@@ -307,7 +327,7 @@ const MANAGER: Server = Server {
 };
 const COLLECTOR: Server = Server {
     url: "write the collector's base URL, for example \"http://127.0.0.1:4317\"",
-    authentication: "remove them; write headers that authenticate into traces.headers_file",
+    authentication: "remove them; headers that authenticate go into a file, for traces into traces.headers_file",
     paths: "remove what follows \"?\" or \"#\"",
 };
 

@@ -139,7 +139,22 @@ const MILLION: u64 = 1_000_000;
 // === impl Resource ===
 
 impl Resource {
-    /// A stable word for logs and metrics.
+    /// A stable word for metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::MemoryPressure => "memory_pressure",
+            Self::Disk => "disk",
+            Self::Cpu => "cpu",
+            Self::CpuPressure => "cpu_pressure",
+            Self::IoPressure => "io_pressure",
+            Self::DeclaredMemory => "declared_memory",
+            Self::DeclaredCpu => "declared_cpu",
+            Self::DeclaredDisk => "declared_disk",
+        }
+    }
+
+    /// Why a task is not taken while it runs short.
     pub fn reason(self) -> Reason {
         match self {
             Self::Memory => Reason::AdmissionMemory,
@@ -157,17 +172,7 @@ impl Resource {
 
 impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Memory => "memory",
-            Self::MemoryPressure => "memory pressure",
-            Self::Disk => "disk",
-            Self::Cpu => "cpu",
-            Self::CpuPressure => "cpu pressure",
-            Self::IoPressure => "io pressure",
-            Self::DeclaredMemory => "declared memory",
-            Self::DeclaredCpu => "declared cpu",
-            Self::DeclaredDisk => "declared disk",
-        })
+        f.write_str(&self.word().replace('_', " "))
     }
 }
 
@@ -287,6 +292,11 @@ impl Gate {
         let (marks, percent) = (limits.marks(claim, resource)?, *self.usage.get(&resource)?);
         let mark = if percent > marks.high { marks.high } else { marks.low };
         Some(Refusal { resource, percent: percent.into(), mark: mark.into() })
+    }
+
+    /// Whether anything at all is held up for want of this.
+    pub fn is_short_of(&self, resource: Resource) -> bool {
+        self.closed.iter().any(|(_, closed)| *closed == resource)
     }
 
     pub fn usage(&self) -> &Usage {

@@ -62,8 +62,9 @@ pub enum Mode {
 }
 
 /// Whether the delegate takes work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
+    #[default]
     Serving,
     /// Takes nothing new; something is open or unreported.
     Draining,

@@ -535,7 +535,7 @@ impl Core {
     fn refuse_state(&mut self, id: LinkId, sequence: u64, frame: &'static str, lease: LeaseId, unset: Unset) {
         let field = format!("{frame}.session_state");
         let (reason, text) = match &unset {
-            Unset::NoSession => (Reason::FrameInvalid, format!("{field}: the task belongs to no session")),
+            Unset::NoSession => (Reason::SessionNone, format!("{field}: the task belongs to no session")),
             Unset::Closed => (Reason::SessionClosed, "the session is gone".to_owned()),
             Unset::TooLarge(bytes) => (
                 Reason::FrameInvalid,

@@ -20,6 +20,7 @@ pub mod command;
 pub mod config;
 pub mod drain;
 pub mod effect;
+pub mod gauges;
 pub mod id;
 pub mod input;
 pub mod ledger;

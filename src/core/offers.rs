@@ -84,6 +84,10 @@ impl Offers {
         self.by_id.is_empty()
     }
 
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
     pub fn get_mut(&mut self, id: &ExternalId) -> Option<&mut Listed> {
         self.by_id.get_mut(id)
     }

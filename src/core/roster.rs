@@ -266,7 +266,7 @@ impl Link {
     pub fn room(&self, handler: &Handler, cleanup: bool) -> u32 {
         let slots = self.slots.get(&handler.class).copied().unwrap_or(0);
         let taken = self.taken.get(&handler.class).copied().unwrap_or_default();
-        let free = slots.saturating_sub(taken.cleanups.saturating_add(taken.others));
+        let free = self.free(&handler.class);
         if cleanup || handler.kind == Kind::SessionCleanup {
             return free;
         }
@@ -343,6 +343,16 @@ impl Link {
 
     fn seats(&self) -> impl Iterator<Item = &Seat> {
         self.held.values().map(|used| &used.seat).chain(self.reserved.values())
+    }
+
+    /// Slots that nothing uses or was promised.
+    pub fn slots_free(&self) -> u32 {
+        self.slots.keys().map(|class| self.free(class)).sum()
+    }
+
+    fn free(&self, class: &SlotClass) -> u32 {
+        let taken = self.taken.get(class).copied().unwrap_or_default();
+        self.slots.get(class).copied().unwrap_or(0).saturating_sub(taken.cleanups.saturating_add(taken.others))
     }
 
     pub fn slots_total(&self) -> u32 {

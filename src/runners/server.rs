@@ -7,7 +7,10 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::{Server, server::TcpIncoming};
 
 use super::{access::Access, access::Token, service::Service};
-use crate::proto::{self, runner::v1::runner_service_server::RunnerServiceServer};
+use crate::{
+    health::grpc::Health,
+    proto::{self, runner::v1::runner_service_server::RunnerServiceServer},
+};
 
 /// What the server still decodes, so that a frame above the protocol's limit can be refused by name.
 const DECODED_BYTES_MAX: usize = 16 << 20;
@@ -38,6 +41,7 @@ pub fn bind_unix(path: &Path) -> std::io::Result<(UnixListener, Access)> {
 pub async fn serve_unix(
     listener: UnixListener,
     service: Service,
+    health: Health,
     stop: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
     let reflection = tonic_reflection::server::Builder::configure()
@@ -45,11 +49,9 @@ pub async fn serve_unix(
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .expect("the descriptors were made by the same build");
-    let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<RunnerServiceServer<Service>>().await;
     server()
         .add_service(RunnerServiceServer::new(service).max_decoding_message_size(DECODED_BYTES_MAX))
-        .add_service(health_service)
+        .add_service(health.service())
         .add_service(reflection)
         .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop)
         .await
@@ -72,13 +74,12 @@ pub fn bind_tcp(address: SocketAddr) -> std::io::Result<(TcpIncoming, SocketAddr
 pub async fn serve_tcp(
     incoming: TcpIncoming,
     service: Service,
+    health: Health,
     stop: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
-    let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<RunnerServiceServer<Service>>().await;
     server()
         .add_service(RunnerServiceServer::new(service).max_decoding_message_size(DECODED_BYTES_MAX))
-        .add_service(health_service)
+        .add_service(health.service())
         .serve_with_incoming_shutdown(incoming, stop)
         .await
 }

@@ -6,7 +6,9 @@ use tracing_subscriber::{EnvFilter, filter::ParseError, reload};
 
 use crate::config::{Log, LogFormat};
 
+pub mod metrics;
 pub mod notes;
+mod otlp;
 pub mod traces;
 
 /// Which events are told, while the process runs.

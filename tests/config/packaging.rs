@@ -31,11 +31,14 @@ fn scene(text: &str) -> Scene {
 
 /// Options set, with the examples of absent ones left out.
 fn uncommented(text: &str) -> String {
+    // By name and example: names are unique within their section only.
     let is_absent = |line: &str| {
-        let absent = OPTIONS.iter().filter(|option| matches!(option.default, Default::Absent(..)));
-        absent
-            .into_iter()
-            .any(|option| line.starts_with(&format!("#{} = ", option.key.rsplit('.').next().unwrap_or_default())))
+        OPTIONS.iter().any(|option| {
+            let Default::Absent(_, example) = option.default else { return false };
+            let name = option.key.rsplit('.').next().unwrap_or_default();
+            let example = example.split(',').next().unwrap_or_default();
+            line.strip_prefix(&format!("#{name} = ")).is_some_and(|value| value.contains(example))
+        })
     };
     let set = |line: &str| match line.strip_prefix('#') {
         Some(rest) if !rest.starts_with(' ') && !is_absent(line) => rest.to_owned(),

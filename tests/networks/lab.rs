@@ -91,7 +91,7 @@ impl Desk {
 
     pub fn configure(&self, upstreams: &str) {
         let text = format!(
-            "name = \"lab\"\nstate_dir = \"state\"\n[admin]\nsocket = \"a.sock\"\n[runners]\nsocket = \"r.sock\"\n{upstreams}"
+            "name = \"lab\"\nstate_dir = \"state\"\n[admin]\nsocket = \"a.sock\"\n[http]\nlisten = \"off\"\n[runners]\nsocket = \"r.sock\"\n{upstreams}"
         );
         self.write("dlite.toml", text.as_bytes());
     }

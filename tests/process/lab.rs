@@ -50,6 +50,8 @@ state_dir = "state"
 filter = "info"
 [admin]
 socket = "a.sock"
+[http]
+listen = "127.0.0.1:0"
 [runners]
 socket = "r.sock"
 heartbeat_interval = "100ms"

@@ -381,8 +381,15 @@ impl World {
         }
     }
 
-    /// What the disk holds makes the same ledger as the one in memory, if nothing is under way to the disk.
+    /// What the disk holds makes the same ledger as the one in memory, if nothing is under way to the disk; and both accounts of
+    /// credits agree.
     pub fn compare(&mut self, mask: u64) {
+        if let Some(process) = self.process.as_ref().filter(|_| self.inputs & mask == 0) {
+            let credits = process.core.gauges(Now::default()).credits;
+            if credits.mismatch != 0 {
+                self.hub.checks.violated("both accounts of credits agree", || format!("{credits:?}"));
+            }
+        }
         let Some(process) = self.process.as_ref().filter(|process| process.writer.is_idle()) else { return };
         if self.inputs & mask != 0 {
             return;

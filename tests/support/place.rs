@@ -53,6 +53,7 @@ impl Place {
             ("state_dir", path("state")),
             ("runners.socket", path("runner.sock")),
             ("admin.socket", path("admin.sock")),
+            ("http.listen", "127.0.0.1:0".to_owned()),
             ("upstreams[].name", NAME.to_owned()),
             ("upstreams[].endpoint", "http://127.0.0.1:9".to_owned()),
             ("upstreams[].account_id", "account".to_owned()),
@@ -120,6 +121,11 @@ impl Running {
 
     pub fn listen(&self) -> std::net::SocketAddr {
         self.daemon.listen.expect("TCP is configured")
+    }
+
+    /// Where metrics and health are asked for.
+    pub fn http(&self) -> std::net::SocketAddr {
+        self.daemon.http.expect("it is configured")
     }
 
     /// A connection to the runners' socket.

@@ -11,7 +11,7 @@ use dlite::{
     core::{
         effect::{Answerable, Call},
         id::UpstreamName,
-        input::{AcquireError, Answer, Listed, Listing, Registered, ReportError, Standing},
+        input::{AcquireError, Answer, CallError, Listed, Listing, Registered, ReportError, Standing},
         record::Host,
         task::{Payload, Spec},
     },
@@ -37,6 +37,8 @@ pub struct Book {
     aborts: Vec<String>,
     /// What reports are answered with while it is set.
     report_error: Option<ReportError>,
+    /// Polls and heartbeats fail while it is set.
+    is_down: bool,
     /// Acquires get no answer while it is set.
     acquires_held: bool,
     pub registrations: usize,
@@ -89,6 +91,11 @@ impl Stub {
 
     pub fn fail_reports(&self, error: Option<ReportError>) {
         self.book.send_modify(|book| book.report_error = error);
+    }
+
+    /// Polls and heartbeats fail while it is down.
+    pub fn take_down(&self, is_down: bool) {
+        self.book.send_modify(|book| book.is_down = is_down);
     }
 
     /// Acquires are not answered while they are held.
@@ -174,6 +181,8 @@ impl Book {
                 let host = Host { name: "host".into(), ip: "127.0.0.1".into() };
                 Answer::Register(Ok(Registered { delegate_id: "stub-delegate".into(), host, moved_to: None }))
             }
+            Call::Heartbeat { .. } if self.is_down => Answer::Heartbeat(Err(CallError::Failed("down".into()))),
+            Call::Poll { .. } if self.is_down => Answer::Poll(Err(CallError::Failed("down".into()))),
             Call::Heartbeat { running, .. } => {
                 self.heartbeats += 1;
                 self.running = running.iter().map(|id| id.as_str().to_owned()).collect();

@@ -137,6 +137,7 @@ fn configuration(directory: &Path, endpoint: Option<&str>) -> Config {
         ("state_dir", path("state")),
         ("runners.socket", path("r.sock")),
         ("admin.socket", path("a.sock")),
+        ("http.listen", "off".to_owned()),
         ("tasks_max", SLOTS.to_string()),
         ("upstreams[].name", "mill".to_owned()),
         ("upstreams[].endpoint", "http://127.0.0.1:9".to_owned()),

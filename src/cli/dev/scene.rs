@@ -77,7 +77,7 @@ impl Scene {
         let config_file = directory.join("dlite.toml");
         let text = format!(
             "name = \"dev\"\nstate_dir = \"state\"\n{more}\n\
-             [runners]\nsocket = \"runner.sock\"\n\n[admin]\nsocket = \"admin.sock\"\n\n\
+             [runners]\nsocket = \"runner.sock\"\n\n[admin]\nsocket = \"admin.sock\"\n\n[http]\nlisten = \"127.0.0.1:0\"\n\n\
              [[upstreams]]\nname = \"double\"\nkind = \"harness\"\nendpoint = \"{}\"\naccount_id = \"{ACCOUNT}\"\n\
              account_secret_file = \"account-secret\"\npoll_interval = \"100ms\"\n",
             manager.endpoint()

@@ -1,22 +1,16 @@
 //! The way to a collector: OTLP over gRPC or over HTTP.
 
-use std::{collections::HashMap, io, sync::Arc};
+use std::collections::HashMap;
 
 use opentelemetry_otlp::{
     ExporterBuildError, Protocol, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
 };
-use reqwest::Url;
-use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tonic::{
-    metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue},
-    transport::{Channel, Endpoint},
-};
+use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
 
 use crate::{
-    config::{Headers, Traces, TracesProtocol},
-    upstreams::tls::{self, Tls},
+    config::{Headers, OtlpProtocol, Traces},
+    telemetry::otlp::{self, ChannelError},
+    upstreams::tls,
 };
 
 /// Where an HTTP collector takes spans.
@@ -35,18 +29,27 @@ pub enum Error {
     Exporter { endpoint: String, source: ExporterBuildError },
 }
 
+impl Error {
+    fn of(error: ChannelError, endpoint: &str) -> Self {
+        match error {
+            ChannelError::Endpoint => Self::Endpoint { endpoint: endpoint.to_owned() },
+            ChannelError::Tls(error) => Self::Tls(error),
+        }
+    }
+}
+
 /// Sends to `endpoint`, a base URL.
 pub(super) fn exporter(endpoint: &str, config: &Traces) -> Result<SpanExporter, Error> {
     // Its client for HTTP takes the process's provider, too.
     tls::install_crypto_provider();
     let built = match config.protocol {
-        TracesProtocol::Grpc => SpanExporter::builder()
+        OtlpProtocol::Grpc => SpanExporter::builder()
             .with_tonic()
-            .with_channel(channel(endpoint, config)?)
+            .with_channel(otlp::channel(endpoint, config.timeout).map_err(|error| Error::of(error, endpoint))?)
             .with_timeout(config.timeout)
             .with_metadata(metadata(&config.headers)?)
             .build(),
-        TracesProtocol::Http => SpanExporter::builder()
+        OtlpProtocol::Http => SpanExporter::builder()
             .with_http()
             .with_protocol(Protocol::HttpBinary)
             .with_endpoint(http_endpoint(endpoint))
@@ -59,32 +62,6 @@ pub(super) fn exporter(endpoint: &str, config: &Traces) -> Result<SpanExporter, 
 
 fn http_endpoint(endpoint: &str) -> String {
     if endpoint.ends_with(TRACES_PATH) { endpoint.to_owned() } else { format!("{endpoint}{TRACES_PATH}") }
-}
-
-/// Connects when it is used, anew after each failure.
-fn channel(endpoint: &str, config: &Traces) -> Result<Channel, Error> {
-    let bad = || Error::Endpoint { endpoint: endpoint.to_owned() };
-    let channel = Endpoint::from_shared(endpoint.to_owned()).map_err(|_| bad())?;
-    let channel = channel.timeout(config.timeout).connect_timeout(config.timeout);
-    let url = Url::parse(endpoint).map_err(|_| bad())?;
-    if url.scheme() != "https" {
-        return Ok(channel.connect_lazy());
-    }
-    // The transport is built without TLS of its own, so that there is one way to the system's certificates.
-    let host = url.host_str().ok_or_else(bad)?.to_owned();
-    let port = url.port_or_known_default().ok_or_else(bad)?;
-    let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|_| bad())?;
-    let mut tls = Tls::default().client_config(true)?;
-    tls.alpn_protocols = vec![b"h2".to_vec()];
-    let connector = TlsConnector::from(Arc::new(tls));
-    Ok(channel.connect_with_connector_lazy(tower::service_fn(move |_| {
-        let (connector, name, host) = (connector.clone(), name.clone(), host.clone());
-        async move {
-            let stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await?;
-            stream.set_nodelay(true)?;
-            Ok::<_, io::Error>(hyper_util::rt::TokioIo::new(connector.connect(name, stream).await?))
-        }
-    })))
 }
 
 fn metadata(headers: &Headers) -> Result<MetadataMap, Error> {
@@ -117,9 +94,9 @@ mod tests {
             timeout: std::time::Duration::from_secs(1),
         };
         for (endpoint, protocol) in [
-            ("http://127.0.0.1:4317", TracesProtocol::Grpc),
-            ("https://[::1]:4317", TracesProtocol::Grpc),
-            ("http://127.0.0.1:4318", TracesProtocol::Http),
+            ("http://127.0.0.1:4317", OtlpProtocol::Grpc),
+            ("https://[::1]:4317", OtlpProtocol::Grpc),
+            ("http://127.0.0.1:4318", OtlpProtocol::Http),
         ] {
             // A machine without certificates can't speak TLS to anybody.
             match exporter(endpoint, &traces(protocol)) {
@@ -127,7 +104,7 @@ mod tests {
                 Err(error) => panic!("{endpoint}: {error}"),
             }
         }
-        let error = exporter("https://a b", &traces(TracesProtocol::Grpc)).unwrap_err();
+        let error = exporter("https://a b", &traces(OtlpProtocol::Grpc)).unwrap_err();
         assert_eq!(error.to_string(), "traces.endpoint https://a b is no address to connect to");
     }
 

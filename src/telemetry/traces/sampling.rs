@@ -61,7 +61,7 @@ mod tests {
     fn propagation(ratio: &str) -> Propagation {
         Propagation::of(&config::Traces {
             endpoint: Some("http://127.0.0.1:4317".to_owned()),
-            protocol: config::TracesProtocol::Grpc,
+            protocol: config::OtlpProtocol::Grpc,
             sample_ratio: ratio.parse().unwrap(),
             headers: config::Headers::default(),
             timeout: std::time::Duration::from_secs(10),

@@ -174,6 +174,7 @@ pub fn config(place: &Path, slots: u32) -> Result<Config, String> {
             flag("state_dir", path("state")),
             flag("runners.socket", path("r.sock")),
             flag("admin.socket", path("a.sock")),
+            flag("http.listen", "off".to_owned()),
             flag("tasks_max", slots.to_string()),
             flag("upstreams[].name", "stub".to_owned()),
             flag("upstreams[].endpoint", "http://127.0.0.1:9".to_owned()),

@@ -1,0 +1,153 @@
+//! `/metrics`, `/healthz` and `/readyz`, for probes and scrapers. They show counts and states, no task's content, and ask for no
+//! credentials; so the default address is one of this host only.
+//!
+//! ```text
+//! /metrics   200 text of all metrics
+//! /healthz   200 the loop turns, or the delegate starts · 503 it is stuck: restart me
+//! /readyz    200 work comes through · 503 it does not, with a reason for each condition
+//! ```
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
+use serde::Serialize;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+
+use super::{
+    readiness::Readiness,
+    vitals::{Pulse, Vitals},
+};
+use crate::telemetry::metrics::{CONTENT_TYPE, Metrics};
+
+/// Connections at once; further ones wait in the system's queue until one of these ends.
+pub const CONNECTIONS_MAX: usize = 32;
+/// Longest life of a connection, which carries one request: a peer that dawdles holds its place no longer.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause after an accept that failed, which it does while the process has no file descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[derive(Clone)]
+struct Shown {
+    vitals: Vitals,
+    metrics: Metrics,
+}
+
+/// The body of `/healthz`.
+#[derive(Debug, Serialize)]
+struct Alive {
+    alive: bool,
+    reason: String,
+}
+
+/// Binds the listener; the address tells the port if 0 was asked for.
+///
+/// # Errors
+/// If the address can't be bound.
+pub fn bind(address: SocketAddr) -> io::Result<(std::net::TcpListener, SocketAddr)> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    let bound = listener.local_addr()?;
+    Ok((listener, bound))
+}
+
+/// What serves until `stop`, to be called on a thread of its own: a loop that blocks a thread of the runtime may stop that one's timers
+/// and sockets, and this is where it is to be seen. What is being answered at the stop is cut.
+pub fn serve(
+    listener: std::net::TcpListener,
+    vitals: Vitals,
+    metrics: Metrics,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> impl FnOnce() -> io::Result<()> + Send + 'static {
+    move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async move {
+            take_all(TcpListener::from_std(listener)?, vitals, metrics, stop).await;
+            Ok(())
+        })
+    }
+}
+
+async fn take_all(listener: TcpListener, vitals: Vitals, metrics: Metrics, stop: impl Future<Output = ()>) {
+    let routes = Router::new()
+        .route("/metrics", get(metrics_text))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .with_state(Shown { vitals, metrics });
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    tokio::pin!(stop);
+    loop {
+        let accepted = async {
+            // It is never closed.
+            let place = places.clone().acquire_owned().await.ok();
+            (place, listener.accept().await)
+        };
+        let (place, accepted) = tokio::select! {
+            () = &mut stop => return,
+            accepted = accepted => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let answered = tokio::time::timeout(REQUEST_TIMEOUT, answer(stream, routes.clone()));
+                tokio::spawn(async move {
+                    // One that took too long is cut.
+                    let _ = answered.await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no connection taken at http.listen");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn answer(stream: TcpStream, routes: Router) {
+    let mut server = auto::Builder::new(TokioExecutor::new()).http1_only();
+    server.http1().timer(TokioTimer::new()).header_read_timeout(REQUEST_TIMEOUT).keep_alive(false);
+    if let Err(error) = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes)).await {
+        tracing::debug!(error, "a connection at http.listen failed");
+    }
+}
+
+async fn metrics_text(State(shown): State<Shown>) -> Response {
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], shown.metrics.text()).into_response()
+}
+
+async fn healthz(State(shown): State<Shown>) -> Response {
+    let (alive, reason) = match shown.vitals.pulse() {
+        Pulse::Turns => (true, "the loop turns".to_owned()),
+        // How long a start may take is the supervisor's to bound.
+        Pulse::Starting => (true, "the delegate starts: its journal is being read".to_owned()),
+        Pulse::Stuck(age) => (false, format!("the loop has not turned for {} s", age.as_secs())),
+    };
+    json(alive, &Alive { alive, reason })
+}
+
+async fn readyz(State(shown): State<Shown>) -> Response {
+    let readiness = Readiness::of(&shown.vitals);
+    json(readiness.ready, &readiness)
+}
+
+fn json(good: bool, body: &impl Serialize) -> Response {
+    let status = if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    match serde_json::to_vec(body) {
+        Ok(body) => (status, [(header::CONTENT_TYPE, "application/json")], body).into_response(),
+        // A body of words and numbers has no such case.
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
