@@ -10,6 +10,7 @@ pub mod driver;
 pub mod exec;
 pub mod inbox;
 pub mod journal;
+pub mod logs;
 pub mod pressure;
 pub mod proto;
 pub mod reason;

@@ -1,0 +1,5 @@
+//! Logs: no line is lost, leaked or late. Masking against a model, the spool on a real file system, sinks against the double.
+
+mod mask;
+mod model;
+mod random;
