@@ -3,3 +3,4 @@
 mod mask;
 mod model;
 mod random;
+mod spool;

@@ -34,6 +34,8 @@ pub const GAPS_PENDING_MAX: usize = 16;
 pub struct Appender {
     spool: Arc<Inner>,
     log: Arc<Shared>,
+    /// That of the log when this was made.
+    epoch: u64,
     /// Frames for the writer.
     buffer: Vec<u8>,
     /// Number of the first line in the buffer.
@@ -53,6 +55,7 @@ pub struct Appender {
     was_full: bool,
     /// The queue had no room in time.
     is_stuck: bool,
+    is_closed: bool,
 }
 
 // === impl Appender ===
@@ -60,9 +63,11 @@ pub struct Appender {
 impl Appender {
     pub(super) fn new(spool: Arc<Inner>, log: Arc<Shared>, tally: Tally) -> Self {
         let next = tally.next_line();
+        let epoch = log.epoch.load(Ordering::Acquire);
         Self {
             spool,
             log,
+            epoch,
             buffer: Vec::new(),
             buffer_first: next,
             buffer_text_bytes: 0,
@@ -73,6 +78,7 @@ impl Appender {
             gap_written_at: None,
             was_full: false,
             is_stuck: false,
+            is_closed: false,
         }
     }
 
@@ -84,6 +90,11 @@ impl Appender {
     /// Number of the first line that is neither here nor known to be missing.
     pub fn next_line(&self) -> u64 {
         self.pending.back().map_or(self.buffer_next, Gap::next)
+    }
+
+    /// Bytes that the next [`submit`](Self::submit) takes along. Lines beyond [`BUFFER_BYTES_MAX`] become gaps.
+    pub fn buffered_bytes(&self) -> usize {
+        self.buffer.len()
     }
 
     /// Adds a line to what the next [`submit`](Self::submit) takes along. A number that was here already is left out; one that skips
@@ -176,16 +187,19 @@ impl Appender {
             self.send(None);
         }
         let receipt = self.submitted.receipt(truncated);
-        self.spool.send(Command::Close { log: Arc::clone(&self.log), receipt: receipt.clone() });
+        self.is_closed = true;
+        let (log, epoch) = (Arc::clone(&self.log), self.epoch);
+        self.spool.send(Command::Close { log, epoch, receipt: receipt.clone() });
         receipt
     }
 
     fn send(&mut self, room: Option<OwnedSemaphorePermit>) {
         self.spool.send(Command::Append {
             log: Arc::clone(&self.log),
+            epoch: self.epoch,
             frames: std::mem::take(&mut self.buffer),
             first_line: self.buffer_first,
-            next_line: self.buffer_next,
+            tally: Box::new(self.tally.clone()),
             _room: room,
         });
         self.submitted = self.tally.clone();
@@ -242,6 +256,10 @@ impl Drop for Appender {
     /// What was not submitted was never told to be durable: whoever sent it sends it again.
     fn drop(&mut self) {
         self.give_back_buffer();
-        *self.log.parked() = Some(self.submitted.clone());
+        let mut parked = self.log.parked();
+        // A closed log has no next appender; of one that was broken off meanwhile, what counts is parked already.
+        if !self.is_closed && self.epoch == self.log.epoch.load(Ordering::Acquire) {
+            *parked = Some(self.submitted.clone());
+        }
     }
 }

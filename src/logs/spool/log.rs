@@ -2,7 +2,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio::sync::watch;
@@ -20,6 +23,8 @@ pub struct Progress {
     pub next_line: u64,
     /// There will be no more, and this is what it came to.
     pub receipt: Option<Arc<Receipt>>,
+    /// It could not be written any more, and nothing behind `next_line` will be. Whoever opens it again tries anew.
+    pub is_broken: bool,
     /// It is deleted.
     pub removed: bool,
 }
@@ -40,6 +45,10 @@ pub(super) struct Shared {
     pub bytes: AtomicU64,
     /// Where an appender goes on; none while there is one.
     pub parked: Mutex<Option<Tally>>,
+    /// What is durable.
+    pub durable: Mutex<Tally>,
+    /// Grows when the log is broken off; what was sent before is void.
+    pub epoch: AtomicU64,
 }
 
 // === impl Log ===
@@ -76,6 +85,18 @@ impl Shared {
     pub fn segments(&self) -> MutexGuard<'_, Vec<Segment>> {
         // Every change is one assignment or push.
         self.segments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn durable(&self) -> MutexGuard<'_, Tally> {
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Everything that is not durable is void; an appender may begin anew behind what is.
+    pub fn break_off(&self) {
+        let mut parked = self.parked();
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        *parked = Some(self.durable().clone());
+        self.progress.send_modify(|progress| progress.is_broken = true);
     }
 
     pub fn parked(&self) -> MutexGuard<'_, Option<Tally>> {

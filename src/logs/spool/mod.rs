@@ -12,6 +12,7 @@
 //! * A record has a checksum. What a crash tore off is cut at the last whole record; what is damaged later is a gap.
 //! * Where lines can't be kept, because a log, all logs or the disk are full, or the disk does not keep up, there is a [`Gap`] that
 //!   says how many and why. Nothing is left out in silence, and nobody waits longer than [`BACK_PRESSURE_MAX`].
+//! * A log that can't be written although there is room is broken off, alone: [`Progress::is_broken`]. What is durable of it stays.
 //! * A log stays whole until its sink has it; then [`Spool::remove`] deletes it.
 //!
 //! It never masks, knows no sink, and holds no async task.
@@ -56,7 +57,7 @@ pub use self::{
     log::{Log, Progress},
     place::Meta,
     reader::Reader,
-    writer::{FILES_MAX, GROUP_BYTES_MAX, GROUP_COMMANDS_MAX, RETRY_PAUSE, SPACE_POLL, STOP_GRACE},
+    writer::{BREAK_AFTER, FILES_MAX, GROUP_BYTES_MAX, GROUP_COMMANDS_MAX, RETRY_PAUSE, SPACE_POLL, STOP_GRACE},
 };
 use self::{
     limits::Budget,
@@ -145,6 +146,10 @@ impl Spool {
                 return Err(Error::Closed { lease_id, log_id });
             }
             let tally = log.0.parked().take().ok_or(Error::InUse { lease_id, log_id })?;
+            if log.progress().is_broken {
+                log.0.progress.send_modify(|progress| progress.is_broken = false);
+                self.create(&log.0)?;
+            }
             return Ok(Appender::new(Arc::clone(&self.0), Arc::clone(&log.0), tally));
         }
         let max = self.0.budget.limits.logs_max;
@@ -160,10 +165,18 @@ impl Spool {
             progress: watch::Sender::new(Progress::default()),
             bytes: AtomicU64::new(0),
             parked: Mutex::default(),
+            durable: Mutex::default(),
+            epoch: AtomicU64::new(0),
         });
-        self.0.writer.send(Command::Create(Arc::clone(&shared)))?;
+        self.create(&shared)?;
         logs.insert(shared.meta.key.clone(), Log(Arc::clone(&shared)));
         Ok(Appender::new(Arc::clone(&self.0), shared, Tally::new()))
+    }
+
+    /// Has a log's directory made, unless it is there.
+    fn create(&self, log: &Arc<Shared>) -> Result<(), Error> {
+        let epoch = log.epoch.load(Ordering::Acquire);
+        self.0.writer.send(Command::Create { log: Arc::clone(log), epoch })
     }
 
     /// A log that is on disk, or about to be.

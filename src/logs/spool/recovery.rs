@@ -32,7 +32,7 @@ pub(super) fn recover(id: u64, place: Place) -> io::Result<Option<Log>> {
         Some(receipt) => receipt.next_line,
         None => cut(&place, &mut segments)?,
     };
-    let progress = Progress { next_line, receipt: receipt.map(Arc::new), removed: false };
+    let progress = Progress { next_line, receipt: receipt.map(Arc::new), ..Progress::default() };
     let bytes = segments.iter().map(|segment| segment.bytes).sum();
     let is_closed = progress.receipt.is_some();
     let log = Log(Arc::new(Shared {
@@ -43,12 +43,15 @@ pub(super) fn recover(id: u64, place: Place) -> io::Result<Option<Log>> {
         progress: watch::Sender::new(progress),
         bytes: AtomicU64::new(bytes),
         parked: Mutex::default(),
+        durable: Mutex::default(),
+        epoch: AtomicU64::new(0),
     }));
     if !is_closed {
         let mut tally = Tally::new();
         for record in log.read_from(0) {
             tally.record(&record?);
         }
+        *log.0.durable() = tally.clone();
         *log.0.parked() = Some(tally);
         tracing::debug!(?log, bytes = log.0.bytes.load(Ordering::Relaxed), "an open log was found");
     }

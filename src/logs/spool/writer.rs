@@ -2,23 +2,25 @@
 //! is durable.
 //!
 //! ```text
-//!  queue ─► group ─► write all ─► sync each file ─► receipts ─► progress told ─► room in the queue given back
-//!                       ▲              │
-//!                       └── a failure: the same group again, every RETRY_PAUSE
+//!  queue ─► group ─► write ─► sync each file ─► receipts ─► progress told ─► room in the queue given back
+//!                      │            │               │
+//!                      └────────────┴───────────────┴─ a log's failure ─► stalled: tried again every RETRY_PAUSE, its later
+//!                                                                         commands behind it; broken off after BREAK_AFTER,
+//!                                                                         but never for want of room
 //! ```
 //!
 //! It never tells of a line before the sync that made it durable has returned. What a failed try has left in a file is written over:
-//! places in files move on only with success.
+//! places in files move on only with success. Logs fail one by one: what is wrong with one is no other's loss.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::BTreeMap,
     fs::File,
     io::{self, ErrorKind},
     os::unix::fs::FileExt as _,
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::Ordering,
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread::JoinHandle,
@@ -34,34 +36,43 @@ use super::{
     place::Segment,
     segment::{self, HEAD},
 };
-use crate::logs::receipt::Receipt;
+use crate::logs::receipt::{Receipt, Tally};
 
 /// A group takes nothing more once it has so many bytes.
 pub const GROUP_BYTES_MAX: usize = 8 << 20;
 /// … or so many commands.
 pub const GROUP_COMMANDS_MAX: usize = 1024;
-/// Pause between two tries of a group that failed.
-pub const RETRY_PAUSE: Duration = Duration::from_millis(250);
+/// Pause between two tries of logs that failed.
+pub const RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// A log that fails for so long is broken off, unless it fails for want of room. Less than
+/// [`BACK_PRESSURE_MAX`](super::BACK_PRESSURE_MAX): what it holds of the queue is free again before others lose lines.
+pub const BREAK_AFTER: Duration = Duration::from_secs(1);
 /// How often the free space is looked at, while something is written or the disk is full.
 pub const SPACE_POLL: Duration = Duration::from_secs(1);
-/// How long a stopping writer goes on trying a group that fails.
+/// How long a stopping writer goes on trying logs that fail.
 pub const STOP_GRACE: Duration = Duration::from_secs(2);
 /// Files kept open between groups; the limit of a process is often 1,024.
 pub const FILES_MAX: usize = 128;
 
 /// What the thread is told.
 pub(super) enum Command {
-    Create(Arc<Shared>),
+    Create {
+        log: Arc<Shared>,
+        epoch: u64,
+    },
     Append {
         log: Arc<Shared>,
+        epoch: u64,
         frames: Vec<u8>,
         first_line: u64,
-        next_line: u64,
+        /// What the log is behind them.
+        tally: Box<Tally>,
         /// Room in the queue, given back with the command.
         _room: Option<OwnedSemaphorePermit>,
     },
     Close {
         log: Arc<Shared>,
+        epoch: u64,
         receipt: Receipt,
     },
     Remove(Arc<Shared>),
@@ -71,7 +82,6 @@ pub(super) enum Command {
 pub(super) struct Writer {
     /// `None` only while stopping.
     queue: Option<Sender<Command>>,
-    stopping: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -80,10 +90,21 @@ struct Worker {
     path: PathBuf,
     budget: Arc<Budget>,
     inbox: Receiver<Command>,
-    stopping: Arc<AtomicBool>,
     /// Where logs go on, by id; all of it durable.
     files: BTreeMap<u64, Tail>,
+    /// Logs whose last try failed, by id.
+    stalled: BTreeMap<u64, Stalled>,
+    retried_at: Instant,
     looked_at: Option<Instant>,
+}
+
+/// A log that can't be written.
+struct Stalled {
+    /// All that came for it since, in order; never empty.
+    commands: Vec<Command>,
+    /// Since when it fails for something else than want of room.
+    failing_since: Option<Instant>,
+    error: io::Error,
 }
 
 /// The file that a log is at.
@@ -93,15 +114,15 @@ struct Tail {
     segment: Segment,
 }
 
-/// What a group makes of one log.
+/// What some commands make of one log.
 struct Stage {
     log: Arc<Shared>,
+    commands: Vec<Command>,
     /// None: it has no file yet.
     tail: Option<Tail>,
     /// Files touched, each with its size now; the last is that of `tail`.
     touched: Vec<Tail>,
     has_new_file: bool,
-    next_line: Option<u64>,
 }
 
 // === impl Writer ===
@@ -110,19 +131,19 @@ impl Writer {
     /// Starts the thread `dlite-spool`.
     pub fn start(path: PathBuf, budget: Arc<Budget>) -> Result<Writer, Error> {
         let (queue, inbox) = channel();
-        let stopping = Arc::new(AtomicBool::new(false));
         let mut worker = Worker {
             path: path.clone(),
             budget,
             inbox,
-            stopping: Arc::clone(&stopping),
             files: BTreeMap::new(),
+            stalled: BTreeMap::new(),
+            retried_at: Instant::now(),
             looked_at: None,
         };
         worker.watch_space();
         let thread = std::thread::Builder::new().name("dlite-spool".to_owned()).spawn(move || worker.run());
         let thread = thread.map_err(Error::io("start the thread of", path))?;
-        Ok(Writer { queue: Some(queue), stopping, thread: Some(thread) })
+        Ok(Writer { queue: Some(queue), thread: Some(thread) })
     }
 
     /// Queues a command and returns at once; whoever appends has bought its room before.
@@ -136,7 +157,6 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.stopping.store(true, Ordering::Relaxed);
         self.queue = None;
         // A thread that panicked has told so through the panic hook; nothing it held was told to be durable.
         if let Some(thread) = self.thread.take() {
@@ -151,162 +171,166 @@ impl Worker {
     fn run(&mut self) {
         loop {
             self.watch_space();
-            // While the disk is full nothing may come that makes this look again.
-            let first = match self.budget.disk_is_full.load(Ordering::Relaxed) {
-                true => self.inbox.recv_timeout(SPACE_POLL),
-                false => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            // Without a pause nothing may come that makes this look again.
+            let pause = match self.budget.disk_is_full.load(Ordering::Relaxed) {
+                _ if !self.stalled.is_empty() => Some(RETRY_PAUSE),
+                true => Some(SPACE_POLL),
+                false => None,
             };
-            let first = match first {
-                Ok(first) => first,
-                Err(RecvTimeoutError::Timeout) => continue,
-                Err(RecvTimeoutError::Disconnected) => return,
+            let first = match pause {
+                Some(pause) => self.inbox.recv_timeout(pause),
+                None => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
-            let group = self.group(first);
-            if !self.commit(&group) {
-                tracing::error!(path = %self.path.display(), "log lines were not written before the stop");
-                return;
+            match first {
+                Ok(first) => self.take(first),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return self.stop(),
+            }
+            if self.retried_at.elapsed() >= RETRY_PAUSE {
+                self.retry();
             }
         }
     }
 
-    /// `first` and what is queued behind it, in order.
-    fn group(&self, first: Command) -> Vec<Command> {
-        let mut bytes = first.bytes();
-        let mut group = vec![first];
-        while group.len() < GROUP_COMMANDS_MAX && bytes < GROUP_BYTES_MAX {
-            let Ok(next) = self.inbox.try_recv() else { break };
-            bytes += next.bytes();
-            group.push(next);
-        }
-        group
-    }
-
-    /// Tries until it succeeds; false if the writer is stopped and its grace is over.
-    fn commit(&mut self, group: &[Command]) -> bool {
-        let mut failing = false;
-        let mut give_up_at = None;
-        loop {
-            let error = match self.write(group) {
-                Ok(stages) => {
-                    self.tell(group, stages);
-                    break;
-                }
-                Err(error) => error,
-            };
-            if !failing {
-                failing = true;
-                tracing::warn!(path = %self.path.display(), %error, "logs can't be written; tried again until they can");
-            }
-            if error.kind() == ErrorKind::StorageFull || error.kind() == ErrorKind::QuotaExceeded {
-                self.budget.disk_is_full.store(true, Ordering::Relaxed);
-            }
-            if self.stopping.load(Ordering::Relaxed) {
-                let now = Instant::now();
-                if now >= *give_up_at.get_or_insert(now + STOP_GRACE) {
-                    return false;
-                }
-            }
+    /// Nothing more comes; what is stalled has its last chance.
+    fn stop(&mut self) {
+        let give_up_at = Instant::now() + STOP_GRACE;
+        while !self.stalled.is_empty() && Instant::now() < give_up_at {
             std::thread::sleep(RETRY_PAUSE);
-            self.watch_space();
+            self.retry();
         }
-        if failing {
-            tracing::info!(path = %self.path.display(), "logs are written again");
+        for stalled in self.stalled.values() {
+            let path = stalled.commands.first().map(|command| command.log().place.path().display());
+            tracing::error!(path = path.map(tracing::field::display), "log lines were not written before the stop");
         }
-        true
     }
 
-    /// Writes and syncs; nothing of it counts unless all of it succeeds.
-    fn write(&self, group: &[Command]) -> io::Result<Vec<Stage>> {
-        let mut stages: BTreeMap<u64, Stage> = BTreeMap::new();
-        for command in group {
-            match command {
-                Command::Create(log) => log.place.create(&log.meta)?,
-                Command::Append { log, frames, first_line, next_line, .. } => {
-                    let stage = match stages.entry(log.id) {
-                        Entry::Occupied(stage) => stage.into_mut(),
-                        Entry::Vacant(stage) => stage.insert(self.stage(log)?),
-                    };
-                    stage.append(frames, *first_line, *next_line, self.budget.limits.segment_bytes)?;
+    /// Takes `first` and what is queued behind it, as far as one group may go.
+    fn take(&mut self, first: Command) {
+        let mut logs: BTreeMap<u64, Vec<Command>> = BTreeMap::new();
+        let (mut bytes, mut count, mut next) = (0, 0, Some(first));
+        while let Some(command) = next {
+            (bytes, count) = (bytes + command.bytes(), count + 1);
+            let id = command.log().id;
+            match self.stalled.get_mut(&id) {
+                Some(stalled) => stalled.commands.push(command),
+                None => logs.entry(id).or_default().push(command),
+            }
+            let has_room = count < GROUP_COMMANDS_MAX && bytes < GROUP_BYTES_MAX;
+            next = has_room.then(|| self.inbox.try_recv().ok()).flatten();
+        }
+        self.commit(logs.into_values());
+    }
+
+    fn retry(&mut self) {
+        self.retried_at = Instant::now();
+        let stalled = std::mem::take(&mut self.stalled);
+        for (id, mut stalled) in stalled {
+            let commands = std::mem::take(&mut stalled.commands);
+            let since = stalled.failing_since;
+            self.commit([commands].into_iter());
+            // It failed again; the first time counts.
+            if let (Some(again), Some(since)) = (self.stalled.get_mut(&id), since) {
+                again.failing_since = again.failing_since.map(|_| since);
+            }
+        }
+        self.break_off();
+    }
+
+    /// Gives up logs that have failed for long.
+    fn break_off(&mut self) {
+        let is_over = |since: Instant| since.elapsed() >= BREAK_AFTER;
+        for (id, stalled) in self.stalled.extract_if(.., |_, stalled| stalled.failing_since.is_some_and(is_over)) {
+            self.files.remove(&id);
+            let Some(log) = stalled.commands.first().map(|command| Arc::clone(command.log())) else { continue };
+            let (path, error) = (log.place.path().display(), stalled.error);
+            tracing::error!(%path, %error, "a log can't be written and is broken off; its runner may open it again");
+            log.break_off();
+            for command in stalled.commands {
+                match command {
+                    Command::Remove(log) => remove(&log, &self.budget),
+                    command => command.discard(&self.budget),
                 }
-                Command::Close { .. } | Command::Remove(_) => {}
             }
         }
-        for stage in stages.values() {
-            for tail in &stage.touched {
-                tail.file.sync_data()?;
-            }
-            if stage.has_new_file {
-                stage.log.place.sync()?;
-            }
-        }
-        for command in group {
-            if let Command::Close { log, receipt } = command {
-                log.place.write_receipt(receipt)?;
-            }
-        }
-        Ok(stages.into_values().collect())
     }
 
-    /// Where a log goes on.
-    fn stage(&self, log: &Arc<Shared>) -> io::Result<Stage> {
-        let last = log.segments().last().copied();
-        let tail = match (self.files.get(&log.id), last) {
-            (Some(tail), _) => Some(tail.clone()),
-            (None, Some(segment)) => match segment::open(&log.place.segment(segment.first_line)) {
-                Ok(file) => Some(Tail { file: Arc::new(file), segment }),
-                // Somebody deleted it. What was in it is a gap to readers; what comes goes into a new file.
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    log.place.create(&log.meta)?;
-                    None
-                }
-                Err(error) => return Err(error),
-            },
-            (None, None) => None,
-        };
-        Ok(Stage { log: Arc::clone(log), tail, touched: Vec::new(), has_new_file: false, next_line: None })
-    }
-
-    /// Everything in `group` is durable.
-    fn tell(&mut self, group: &[Command], stages: Vec<Stage>) {
-        if self.files.len() > FILES_MAX {
-            self.files.clear();
+    /// Writes and syncs what is to be done for some logs, and tells of it; those that fail are stalled.
+    fn commit(&mut self, logs: impl Iterator<Item = Vec<Command>>) {
+        let mut stages = Vec::new();
+        for commands in logs {
+            match self.stage(commands) {
+                Ok(stage) => stages.extend(stage),
+                Err((commands, error)) => self.stall(commands, error),
+            }
         }
         for stage in stages {
-            let mut segments = stage.log.segments();
-            for tail in &stage.touched {
-                match segments.iter_mut().find(|segment| segment.first_line == tail.segment.first_line) {
-                    Some(segment) => *segment = tail.segment,
-                    None => segments.push(tail.segment),
-                }
-            }
-            drop(segments);
-            if let Some(tail) = stage.tail {
-                self.files.insert(stage.log.id, tail);
-            }
-            if let Some(next_line) = stage.next_line {
-                stage.log.progress.send_modify(|progress| progress.next_line = next_line);
-            }
-        }
-        for command in group {
-            match command {
-                Command::Close { log, receipt } => {
-                    self.files.remove(&log.id);
-                    log.progress.send_modify(|progress| progress.receipt = Some(Arc::new(receipt.clone())));
-                }
-                Command::Remove(log) => self.remove(log),
-                Command::Create(_) | Command::Append { .. } => {}
+            match stage.sync() {
+                Ok(()) => self.tell(stage),
+                Err(error) => self.stall(stage.commands, error),
             }
         }
     }
 
-    fn remove(&mut self, log: &Shared) {
-        self.files.remove(&log.id);
-        if let Err(error) = log.place.remove() {
-            // The next start deletes it.
-            tracing::warn!(path = %log.place.path().display(), %error, "a log that its sink has can't be deleted");
+    fn stall(&mut self, commands: Vec<Command>, error: io::Error) {
+        let Some(id) = commands.first().map(|command| command.log().id) else { return };
+        let is_full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+        if is_full && !self.budget.disk_is_full.swap(true, Ordering::Relaxed) {
+            tracing::warn!(path = %self.path.display(), %error, "logs can't be written; tried again until there is room");
         }
-        self.budget.give_back(log.bytes.swap(0, Ordering::Relaxed));
-        log.progress.send_modify(|progress| progress.removed = true);
+        let failing_since = (!is_full).then(Instant::now);
+        self.stalled.insert(id, Stalled { commands, failing_since, error });
+    }
+
+    /// Writes one log's commands, but does not sync them; nothing of it counts yet. None: there is nothing to do.
+    fn stage(&mut self, commands: Vec<Command>) -> Result<Option<Stage>, (Vec<Command>, io::Error)> {
+        // What was sent before the log was broken off was never told to be durable, and comes again.
+        let (commands, stale): (Vec<_>, Vec<_>) = commands.into_iter().partition(Command::is_current);
+        stale.into_iter().for_each(|command| command.discard(&self.budget));
+        let Some(log) = commands.first().map(|command| Arc::clone(command.log())) else { return Ok(None) };
+        let tail = self.files.get(&log.id).cloned();
+        let mut stage = Stage { log, commands: Vec::new(), tail, touched: Vec::new(), has_new_file: false };
+        match stage.write(&commands, self.budget.limits.segment_bytes) {
+            Ok(()) => Ok(Some(Stage { commands, ..stage })),
+            Err(error) => Err((commands, error)),
+        }
+    }
+
+    /// All of it is durable.
+    fn tell(&mut self, stage: Stage) {
+        if self.files.len() >= FILES_MAX {
+            self.files.clear();
+        }
+        let log = &stage.log;
+        let mut segments = log.segments();
+        for tail in &stage.touched {
+            match segments.iter_mut().find(|segment| segment.first_line == tail.segment.first_line) {
+                Some(segment) => *segment = tail.segment,
+                None => segments.push(tail.segment),
+            }
+        }
+        drop(segments);
+        if let Some(tail) = stage.tail {
+            self.files.insert(log.id, tail);
+        }
+        for command in stage.commands {
+            match command {
+                Command::Create { .. } => {}
+                Command::Append { tally, .. } => {
+                    let next_line = tally.next_line();
+                    *log.durable() = *tally;
+                    log.progress.send_modify(|progress| progress.next_line = next_line);
+                }
+                Command::Close { receipt, .. } => {
+                    self.files.remove(&log.id);
+                    log.progress.send_modify(|progress| progress.receipt = Some(Arc::new(receipt)));
+                }
+                Command::Remove(log) => {
+                    self.files.remove(&log.id);
+                    remove(&log, &self.budget);
+                }
+            }
+        }
     }
 
     fn watch_space(&mut self) {
@@ -326,10 +350,33 @@ impl Worker {
     }
 }
 
+fn remove(log: &Shared, budget: &Budget) {
+    if let Err(error) = log.place.remove() {
+        // The next start deletes it.
+        tracing::warn!(path = %log.place.path().display(), %error, "a log that its sink has can't be deleted");
+    }
+    budget.give_back(log.bytes.swap(0, Ordering::Relaxed));
+    log.progress.send_modify(|progress| progress.removed = true);
+}
+
 // === impl Stage ===
 
 impl Stage {
-    fn append(&mut self, frames: &[u8], first_line: u64, next_line: u64, segment_bytes: u64) -> io::Result<()> {
+    fn write(&mut self, commands: &[Command], segment_bytes: u64) -> io::Result<()> {
+        for command in commands {
+            match command {
+                Command::Create { log, .. } => log.place.create(&log.meta)?,
+                Command::Append { frames, first_line, .. } => self.append(frames, *first_line, segment_bytes)?,
+                Command::Close { .. } | Command::Remove(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, frames: &[u8], first_line: u64, segment_bytes: u64) -> io::Result<()> {
+        if self.tail.is_none() {
+            self.tail = self.last_on_disk()?;
+        }
         let is_full = |tail: &Tail| {
             let bytes = tail.segment.bytes;
             bytes > HEAD.len() as u64 && bytes + frames.len() as u64 > segment_bytes
@@ -353,7 +400,36 @@ impl Stage {
             _ => self.touched.push(tail.clone()),
         }
         self.tail = Some(tail);
-        self.next_line = Some(next_line);
+        Ok(())
+    }
+
+    /// Where the log goes on if its file is not open.
+    fn last_on_disk(&self) -> io::Result<Option<Tail>> {
+        let Some(segment) = self.log.segments().last().copied() else { return Ok(None) };
+        match segment::open(&self.log.place.segment(segment.first_line)) {
+            Ok(file) => Ok(Some(Tail { file: Arc::new(file), segment })),
+            // Somebody deleted it. What was in it is a gap to readers; what comes goes into a new file.
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.log.place.create(&self.log.meta)?;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes durable what was written; receipts last, since they say that there is nothing behind them.
+    fn sync(&self) -> io::Result<()> {
+        for tail in &self.touched {
+            tail.file.sync_data()?;
+        }
+        if self.has_new_file {
+            self.log.place.sync()?;
+        }
+        for command in &self.commands {
+            if let Command::Close { log, receipt, .. } = command {
+                log.place.write_receipt(receipt)?;
+            }
+        }
         Ok(())
     }
 }
@@ -361,10 +437,33 @@ impl Stage {
 // === impl Command ===
 
 impl Command {
+    fn log(&self) -> &Arc<Shared> {
+        match self {
+            Self::Create { log, .. } | Self::Append { log, .. } | Self::Close { log, .. } | Self::Remove(log) => log,
+        }
+    }
+
+    /// Not of a time before the log was broken off.
+    fn is_current(&self) -> bool {
+        match self {
+            Self::Create { log, epoch } | Self::Append { log, epoch, .. } | Self::Close { log, epoch, .. } => {
+                *epoch == log.epoch.load(Ordering::Acquire)
+            }
+            Self::Remove(_) => true,
+        }
+    }
+
     fn bytes(&self) -> usize {
         match self {
             Self::Append { frames, .. } => frames.len(),
             _ => 0,
         }
+    }
+
+    /// Gives back what it holds.
+    fn discard(self, budget: &Budget) {
+        let bytes = self.bytes() as u64;
+        self.log().bytes.fetch_sub(bytes, Ordering::Relaxed);
+        budget.give_back(bytes);
     }
 }
