@@ -23,12 +23,18 @@ use crate::{
         admission::{Amount, Limits, Marks, Resource, Starts},
         command::Command,
         drain::Departure,
-        id::UpstreamName,
+        id::{DelegateId, UpstreamName},
         input::Input,
     },
     driver::{self, Clock, Driver, Observer},
     inbox::{Event, Question},
     journal,
+    logs::{
+        desk::Desk,
+        seal::Seal,
+        spool::{self, Spool},
+        uploads,
+    },
     pressure::{self, Places, Sampler},
     runners::{convert, ids::Ids, link::Terms, server, service::Service},
     state_dir::{self, StateDir},
@@ -79,6 +85,10 @@ pub enum Error {
         "the journal does not make sense: {what}; restore the state directory from a backup, or move it away to start anew"
     )]
     Misfit { what: String },
+    #[error("logs can't be kept")]
+    Logs(#[from] spool::Error),
+    #[error("{} is too short for a key; restore it, or move it and the logs away to start anew", path.display())]
+    LogKey { path: PathBuf },
     #[error("{what} {path} can't be bound")]
     Bind { what: &'static str, path: String, source: std::io::Error },
     #[error("runners.token_file {} can't be read; put a token into it, or leave the key out to have one made", .path.display())]
@@ -143,6 +153,7 @@ pub async fn start_on<S: journal::Store + 'static>(
     let (stop, stopped) = watch::channel(false);
     let terms = Terms { config: core_config, delegate, ids: Ids::of(delegate), kinds: kinds.clone() };
     let terms = Arc::new(terms);
+    let logs = logs(&state, &upstreams, delegate, &sender)?;
     let links = Arc::new(AtomicU64::new(1));
     let mut parts = JoinSet::new();
 
@@ -151,7 +162,13 @@ pub async fn start_on<S: journal::Store + 'static>(
     let bind = |what, path: String| move |source| Error::Bind { what, path, source };
     let (listener, access) = server::bind_unix(&config.runners.socket)
         .map_err(bind("the runners' socket", config.runners.socket.display().to_string()))?;
-    let service = Service { terms: terms.clone(), driver: sender.clone(), access, links: links.clone() };
+    let service = Service {
+        terms: terms.clone(),
+        driver: sender.clone(),
+        access,
+        links: links.clone(),
+        logs: logs.clone(),
+    };
     parts.spawn(transport(
         "the runners' socket",
         server::serve_unix(listener, service, until(stopped.clone())),
@@ -162,7 +179,7 @@ pub async fn start_on<S: journal::Store + 'static>(
     if let Some(address) = config.runners.listen {
         let (incoming, bound) = server::bind_tcp(address).map_err(bind("the runners' address", address.to_string()))?;
         let access = server::token_access(&token(config, &state)?);
-        let service = Service { terms, driver: sender.clone(), access, links };
+        let service = Service { terms, driver: sender.clone(), access, links, logs: logs.clone() };
         parts.spawn(transport(
             "the runners' address",
             server::serve_tcp(incoming, service, until(stopped.clone())),
@@ -175,7 +192,14 @@ pub async fn start_on<S: journal::Store + 'static>(
         .map_err(bind("the admin socket", config.admin.socket.display().to_string()))?;
     let (reloads, reload_orders) = mpsc::channel(1);
     let service =
-        admin::Service { name: config.name.clone(), ids: Ids::of(delegate), kinds, driver: sender.clone(), reloads };
+        admin::Service {
+        name: config.name.clone(),
+        ids: Ids::of(delegate),
+        kinds,
+        driver: sender.clone(),
+        reloads,
+        logs: logs.clone(),
+    };
     parts.spawn(transport(
         "the admin socket",
         admin::serve(listener, service, until(stopped.clone())),
@@ -187,6 +211,12 @@ pub async fn start_on<S: journal::Store + 'static>(
     let looking = pressure::run(sampler, interval, sender.clone(), wanted, stop_looking);
     parts.spawn(async move {
         looking.await;
+        Ok(())
+    });
+
+    let (sweeping, shipping) = (until(stopped.clone()), until(stopped.clone()));
+    parts.spawn(async move {
+        tokio::join!(logs.sweep(sweeping), uploads::run(logs.clone(), shipping));
         Ok(())
     });
 
@@ -339,6 +369,24 @@ fn limits(admission: &crate::config::Admission) -> Limits {
             disk_bytes: mebibytes(admission.disk_capacity_mib),
         },
     }
+}
+
+/// The desk of logs, with what an earlier process left.
+fn logs(
+    state: &StateDir,
+    upstreams: &BTreeMap<UpstreamName, Arc<dyn Upstream>>,
+    delegate: DelegateId,
+    driver: &mpsc::Sender<Event>,
+) -> Result<Desk, Error> {
+    let (spool, recovered) = Spool::open(state.logs(), spool::Limits::default())?;
+    if !recovered.logs.is_empty() {
+        tracing::info!(logs = recovered.logs.len(), "logs of an earlier process are on disk");
+    }
+    let fresh = Seal::fresh_key().map_err(|_| Error::Random)?;
+    let key = state.secret_file(StateDir::LOG_KEY, || fresh.to_vec())?;
+    let seal = Seal::new(key.expose()).ok_or_else(|| Error::LogKey { path: state.path().join(StateDir::LOG_KEY) })?;
+    let sinks = upstreams.iter().filter_map(|(name, upstream)| Some((name.clone(), upstream.log_sink()?)));
+    Ok(Desk::new(spool, seal, sinks.collect(), Ids::of(delegate), driver.clone()))
 }
 
 /// The TCP listener's token. The one in the state directory is made at the first start; one elsewhere is the operator's.

@@ -6,8 +6,8 @@ use super::{
     Core,
     admission::{Claim, Refusal, Usage},
     drain::Phase,
-    id::{DelegateId, ExternalId, RunnerId, TaskId, TaskType, TraceId, UpstreamName},
-    task::{Cancel, Finish, Kind, Report, State, Task},
+    id::{DelegateId, ExternalId, LeaseId, RunnerId, TaskId, TaskType, TraceId, UpstreamName},
+    task::{Cancel, Finish, Kind, Report, Spec, State, Task},
     time::{Now, Wall},
     timer::Timer,
 };
@@ -137,7 +137,21 @@ pub struct TaskDetail {
     pub report_error: Option<Arc<str>>,
 }
 
+/// What a log needs of the task it belongs to.
+#[derive(Clone, Debug)]
+pub struct Holding {
+    pub task: TaskId,
+    pub upstream: UpstreamName,
+    pub spec: Arc<Spec>,
+}
+
 impl Core {
+    /// The task whose lease in force this is.
+    pub fn holding(&self, lease: LeaseId) -> Option<Holding> {
+        let task = self.ledger.task_of(lease)?;
+        Some(Holding { task: task.id, upstream: task.upstream.clone(), spec: task.spec.clone() })
+    }
+
     /// The open task of this name.
     ///
     /// # Errors

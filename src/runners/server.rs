@@ -7,7 +7,10 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::{Server, server::TcpIncoming};
 
 use super::{access::Access, access::Token, service::Service};
-use crate::proto::{self, runner::v1::runner_service_server::RunnerServiceServer};
+use crate::proto::{
+    self,
+    runner::v1::{log_service_server::LogServiceServer, runner_service_server::RunnerServiceServer},
+};
 
 /// What the server still decodes, so that a frame above the protocol's limit can be refused by name.
 const DECODED_BYTES_MAX: usize = 16 << 20;
@@ -48,6 +51,7 @@ pub async fn serve_unix(
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<RunnerServiceServer<Service>>().await;
     server()
+        .add_service(LogServiceServer::new(service.clone()))
         .add_service(RunnerServiceServer::new(service).max_decoding_message_size(DECODED_BYTES_MAX))
         .add_service(health_service)
         .add_service(reflection)
@@ -77,6 +81,7 @@ pub async fn serve_tcp(
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<RunnerServiceServer<Service>>().await;
     server()
+        .add_service(LogServiceServer::new(service.clone()))
         .add_service(RunnerServiceServer::new(service).max_decoding_message_size(DECODED_BYTES_MAX))
         .add_service(health_service)
         .serve_with_incoming_shutdown(incoming, stop)

@@ -96,6 +96,11 @@ impl<T> Masker<T> {
         self.release(self.end, &mut emit);
     }
 
+    /// How many of the last bytes, without line ends, may be the beginning of a form.
+    pub fn begun_bytes(&self) -> u64 {
+        self.begun()
+    }
+
     /// Lines that wait.
     pub fn held_lines(&self) -> usize {
         self.held.len()

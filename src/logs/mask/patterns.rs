@@ -1,9 +1,10 @@
 //! The secrets of a task, made ready to be looked for.
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use super::{
     encode::encodings,
+    masker::Masker,
     trie::Trie,
     window::{WINDOW_BYTES, Windows},
 };
@@ -125,6 +126,16 @@ impl Patterns {
         let all: Vec<Vec<u8>> = all.into_iter().collect();
         let windows = Windows::new(all.iter().map(Vec::as_slice));
         Ok((Self { trie: Trie::new(&all), windows, forms: all.len() }, warnings))
+    }
+
+    /// `text` with what it hides masked, all by itself: what begins at its end and may go on elsewhere is hidden.
+    pub fn masked(self: &Arc<Self>, text: &[u8]) -> Vec<u8> {
+        let mut masker = Masker::new(Arc::clone(self));
+        let mut masked = Vec::new();
+        let mut take = |(), line: &[u8]| masked = line.to_vec();
+        masker.push((), text, &mut take);
+        masker.settle(&mut take);
+        masked
     }
 
     /// There is nothing to hide.

@@ -1,7 +1,8 @@
 //! The automaton of Aho and Corasick: finds every pattern in one pass, and always knows how much of one has begun.
 //!
-//! Written here rather than taken from a crate, since the masker lives on the depth of a state, which says how many bytes must be
-//! held back, and on small nodes: a task's secrets in all their forms are some ten thousand of them.
+//! Written here rather than taken from the crate aho-corasick, since the masker lives on the depth of a state, which says how many
+//! bytes must be held back across lines and chunks, and which that crate does not tell: its own stream search keeps as many bytes as
+//! its longest pattern has, so that each line would wait for 28 KiB of others.
 
 use std::ops::Range;
 

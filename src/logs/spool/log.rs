@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::SystemTime,
 };
 
 use tokio::sync::watch;
@@ -58,6 +59,11 @@ impl Log {
         &self.0.meta
     }
 
+    /// Of two logs, the one that began later has the greater.
+    pub fn ordinal(&self) -> u64 {
+        self.0.id
+    }
+
     pub fn progress(&self) -> Progress {
         self.0.progress.borrow().clone()
     }
@@ -65,6 +71,11 @@ impl Log {
     /// Follows how far it is.
     pub fn watch(&self) -> watch::Receiver<Progress> {
         self.0.progress.subscribe()
+    }
+
+    /// When its files were last written, as far as the file system tells.
+    pub fn written_at(&self) -> Option<SystemTime> {
+        self.0.place.path().metadata().ok()?.modified().ok()
     }
 
     /// Reads from `line` on.

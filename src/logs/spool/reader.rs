@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 use tokio::sync::watch;
 
 use super::{
-    log::{Progress, Shared},
+    log::{Log, Progress, Shared},
     place::Segment,
     segment::{Frames, HEAD, Next},
 };
@@ -31,6 +31,11 @@ impl Reader {
     pub(super) fn new(log: Arc<Shared>, line: u64) -> Self {
         let progress = log.progress.subscribe();
         Self { log, progress, next: line, current: None, peeked: None }
+    }
+
+    /// What is read.
+    pub fn log(&self) -> Log {
+        Log(Arc::clone(&self.log))
     }
 
     /// Number of the first line not yet given.

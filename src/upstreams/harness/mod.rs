@@ -18,6 +18,7 @@
 //! | `result` | a finished task as the exact bytes of dialect A, B or C |
 //! | `classify` | what an answer, or none, means |
 //! | `check` | what the manager says to `dlite upstreams check` |
+//! | `logs` | the log service: where a task's log goes, live and whole |
 //! | `host` | the name and address that make the delegate's identity |
 //! | `credentials` | the account secret in force, read again when its file changes |
 //! | `token` | a secret's form and what is made from it |
@@ -38,6 +39,7 @@ mod client;
 mod credentials;
 mod extensions;
 mod host;
+mod logs;
 mod options;
 mod reply;
 mod request;
@@ -49,6 +51,7 @@ mod wire;
 pub use self::{
     check::CHECK_DELEGATE,
     client::Harness,
+    logs::{LogService, Upload},
     host::{HOST_NAME_BYTES_MAX, IP_FALLBACK},
     options::{Error, Family, LegacyStatusCode, Options},
     request::{HEARTBEAT_TIMEOUT, ID_BYTES_MAX, REQUEST_TIMEOUT},

@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use super::{
     credentials,
+    logs::Upload,
     request::REQUEST_TIMEOUT,
     token::{self, AccountSecret},
 };
@@ -41,6 +42,8 @@ pub struct Options {
     /// runner family never does.
     pub send_secret_in_body: bool,
     pub network: Network,
+    /// How whole logs get to the log service.
+    pub log_upload: Upload,
 }
 
 /// Which of the manager's calls to speak. Fixed for a task when it is acquired, as far as its answer goes.
@@ -103,6 +106,7 @@ impl Options {
             legacy_status_code: LegacyStatusCode::default(),
             send_secret_in_body: false,
             network: Network::default(),
+            log_upload: Upload::default(),
         }
     }
 
