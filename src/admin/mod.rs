@@ -18,6 +18,7 @@ use crate::{
         time::Wall,
     },
     inbox::{Event, Question},
+    logs::desk::Desk,
     proto::admin::v1 as proto,
     reason::Reason,
     runners::{convert, ids::Ids},
@@ -25,6 +26,7 @@ use crate::{
 
 pub mod client;
 mod drain;
+mod logs;
 mod tasks;
 
 /// How long an answer of the driver may take before the operator is told that it is stuck.
@@ -41,6 +43,7 @@ pub struct Service {
     pub kinds: std::collections::BTreeMap<crate::core::id::UpstreamName, &'static str>,
     pub driver: mpsc::Sender<Event>,
     pub reloads: mpsc::Sender<Reload>,
+    pub logs: Desk,
 }
 
 /// An order to read the configuration anew, and where the answer goes.
@@ -200,6 +203,12 @@ impl proto::admin_service_server::AdminService for Service {
         _: Request<proto::CloseSessionRequest>,
     ) -> Result<Response<proto::CloseSessionResponse>, Status> {
         Err(Status::unimplemented("close_session"))
+    }
+
+    type ReadLogStream = logs::Entries;
+
+    async fn read_log(&self, request: Request<proto::ReadLogRequest>) -> Result<Response<logs::Entries>, Status> {
+        self.one_log(request).await
     }
 }
 

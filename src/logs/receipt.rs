@@ -42,6 +42,15 @@ pub struct Tally {
     missing: BTreeMap<GapReason, Missing>,
 }
 
+// === impl Missing ===
+
+impl Missing {
+    /// What a person reads of it.
+    pub fn text(&self, reason: GapReason) -> String {
+        Gap { first: 0, lines: self.lines, bytes: self.bytes, reason }.to_string()
+    }
+}
+
 // === impl Receipt ===
 
 impl Receipt {
