@@ -153,7 +153,7 @@ pub async fn start_on<S: journal::Store + 'static>(
     let (stop, stopped) = watch::channel(false);
     let terms = Terms { config: core_config, delegate, ids: Ids::of(delegate), kinds: kinds.clone() };
     let terms = Arc::new(terms);
-    let logs = logs(&state, &upstreams, delegate, &sender)?;
+    let logs = logs(config, &state, &upstreams, delegate, &sender)?;
     let links = Arc::new(AtomicU64::new(1));
     let mut parts = JoinSet::new();
 
@@ -373,12 +373,13 @@ fn limits(admission: &crate::config::Admission) -> Limits {
 
 /// The desk of logs, with what an earlier process left.
 fn logs(
+    config: &Config,
     state: &StateDir,
     upstreams: &BTreeMap<UpstreamName, Arc<dyn Upstream>>,
     delegate: DelegateId,
     driver: &mpsc::Sender<Event>,
 ) -> Result<Desk, Error> {
-    let (spool, recovered) = Spool::open(state.logs(), spool::Limits::default())?;
+    let (spool, recovered) = Spool::open(state.logs(), log_limits(&config.logs))?;
     if !recovered.logs.is_empty() {
         tracing::info!(logs = recovered.logs.len(), "logs of an earlier process are on disk");
     }
@@ -387,6 +388,15 @@ fn logs(
     let seal = Seal::new(key.expose()).ok_or_else(|| Error::LogKey { path: state.path().join(StateDir::LOG_KEY) })?;
     let sinks = upstreams.iter().filter_map(|(name, upstream)| Some((name.clone(), upstream.log_sink()?)));
     Ok(Desk::new(spool, seal, sinks.collect(), Ids::of(delegate), driver.clone()))
+}
+
+fn log_limits(logs: &crate::config::Logs) -> spool::Limits {
+    let mib = |count: u32| u64::from(count) << 20;
+    spool::Limits {
+        log_bytes_max: mib(logs.log_max_mib),
+        all_bytes_max: mib(logs.all_max_mib),
+        ..spool::Limits::default()
+    }
 }
 
 /// The TCP listener's token. The one in the state directory is made at the first start; one elsewhere is the operator's.

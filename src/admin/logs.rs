@@ -78,20 +78,25 @@ async fn read(mut reader: Reader, follow: bool, answers: mpsc::Sender<Result<pro
         });
         let Ok((batch, after)) = batch.await else { return };
         reader = after;
-        let is_over = match batch {
-            Ok(entries) if entries.is_empty() => !follow || reader.is_at_end(),
-            Ok(entries) => answers.send(Ok(proto::ReadLogResponse { entries })).await.is_err(),
+        match batch {
+            Ok(entries) if entries.is_empty() => {
+                if !follow || reader.is_at_end() {
+                    return;
+                }
+                tokio::select! {
+                    () = reader.wait() => {}
+                    () = answers.closed() => return,
+                }
+            }
+            Ok(entries) => {
+                if answers.send(Ok(proto::ReadLogResponse { entries })).await.is_err() {
+                    return;
+                }
+            }
             Err(error) => {
                 let _ = answers.send(Err(Status::data_loss(format!("the log can't be read: {error}")))).await;
-                true
+                return;
             }
-        };
-        if is_over {
-            return;
-        }
-        tokio::select! {
-            () = reader.wait() => {}
-            () = answers.closed() => return,
         }
     }
 }

@@ -21,6 +21,7 @@ pub struct Config {
     pub admin: Admin,
     pub runners: Runners,
     pub drain: Drain,
+    pub logs: Logs,
     pub admission: Admission,
     /// At least one, names unique, in the order of the file.
     pub upstreams: Vec<Upstream>,
@@ -100,6 +101,13 @@ pub struct Marks {
     pub low: u32,
 }
 
+/// What logs may take on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Logs {
+    pub log_max_mib: u32,
+    pub all_max_mib: u32,
+}
+
 /// How the delegate empties itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drain {
@@ -149,6 +157,7 @@ pub struct Upstream {
     pub capacity: Option<u32>,
     pub unregister_on_stop: bool,
     pub legacy_status_code: LegacyStatusCode,
+    pub log_upload: LogUpload,
     pub send_secret_in_body: bool,
     /// Before `no_proxy` is looked at; see [`Upstream::way`].
     pub proxy: Option<ProxyUrl>,
@@ -166,6 +175,15 @@ pub enum UpstreamKind {
 pub enum Family {
     Legacy,
     Runner,
+}
+
+/// How whole logs get to an upstream's log service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogUpload {
+    /// As each task says.
+    Task,
+    Direct,
+    Link,
 }
 
 /// What the legacy dialect says of a task that did not succeed.
@@ -237,6 +255,7 @@ impl Config {
                     other => unknown_choice("drain.on_signal", other),
                 },
             },
+            logs: Logs { log_max_mib: global.need("logs.log_max_mib"), all_max_mib: global.need("logs.all_max_mib") },
             admission: Admission::build(global),
             upstreams: settings.upstreams.iter().map(Upstream::build).collect(),
         }
@@ -302,6 +321,12 @@ impl Upstream {
             },
             capacity: values.get("upstreams[].capacity"),
             unregister_on_stop: values.need("upstreams[].unregister_on_stop"),
+            log_upload: match values.need::<String>("upstreams[].log_upload").as_str() {
+                "task" => LogUpload::Task,
+                "direct" => LogUpload::Direct,
+                "link" => LogUpload::Link,
+                other => unknown_choice("upstreams[].log_upload", other),
+            },
             legacy_status_code: match values.need::<String>("upstreams[].legacy_status_code").as_str() {
                 "failed" => LegacyStatusCode::Failed,
                 "ok" => LegacyStatusCode::Ok,

@@ -48,7 +48,7 @@ pub use self::{
     example::example,
     file::FILE_BYTES_MAX,
     meant::{
-        Admin, Admission, ClientCert, Config, Drain, Family, LegacyStatusCode, Log, LogFormat, Marks, OnSignal,
+        Admin, Admission, ClientCert, Config, Drain, Family, LegacyStatusCode, Log, LogFormat, LogUpload, Logs, Marks, OnSignal,
         Runners, Tls, Upstream, UpstreamKind,
     },
     proxy::{BadProxy, BadRule, NO_PROXY_AT_ALL, NoProxy, Proxy, ProxyUrl},

@@ -131,6 +131,11 @@ impl Options {
             },
             send_secret_in_body: upstream.send_secret_in_body,
             account_secret_file: upstream.account_secret_file.clone(),
+            log_upload: match upstream.log_upload {
+                config::LogUpload::Task => Upload::Task,
+                config::LogUpload::Direct => Upload::Direct,
+                config::LogUpload::Link => Upload::Link,
+            },
             network: Network {
                 tls: Tls {
                     ca_files: upstream.tls.ca_files.clone(),
