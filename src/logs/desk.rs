@@ -46,6 +46,7 @@ struct Inner {
     open: Mutex<BTreeMap<LogKey, Arc<Open>>>,
     /// Logs begun so far, for those who wait for new ones.
     begun: watch::Sender<u64>,
+    stopping: watch::Sender<bool>,
 }
 
 /// A log that runners write. None once it is closed.
@@ -106,11 +107,19 @@ impl Desk {
         driver: mpsc::Sender<Event>,
     ) -> Self {
         let begun = watch::Sender::new(0);
-        Self(Arc::new(Inner { spool, seal, sinks, ids, driver, open: Mutex::default(), begun }))
+        let (open, stopping) = (Mutex::default(), watch::Sender::new(false));
+        Self(Arc::new(Inner { spool, seal, sinks, ids, driver, open, begun, stopping }))
     }
 
     pub fn spool(&self) -> &Spool {
         &self.0.spool
+    }
+
+    /// Ends when the delegate stops: streams of runners are to end then, who come back to the next process.
+    pub async fn stopped(&self) {
+        let mut stopping = self.0.stopping.subscribe();
+        // The sender is here.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
     }
 
     /// Changes whenever a log begins.
@@ -228,7 +237,10 @@ impl Desk {
         let mut stop = std::pin::pin!(stop);
         loop {
             tokio::select! {
-                () = &mut stop => return,
+                () = &mut stop => {
+                    self.0.stopping.send_replace(true);
+                    return;
+                }
                 () = tokio::time::sleep(SWEEP_INTERVAL) => {}
             }
             for log in self.0.spool.logs() {

@@ -58,9 +58,13 @@ impl LogService for Service {
         let (frames, outbound) = mpsc::channel(FRAMES_MAX);
         let desk = self.logs.clone();
         tokio::spawn(async move {
-            if let Err(status) = serve(&desk, request.into_inner(), &frames).await {
+            let served = tokio::select! {
+                served = serve(&desk, request.into_inner(), &frames) => served,
+                () = desk.stopped() => Err(Status::unavailable("the delegate stops; open the log again")),
+            };
+            if let Err(status) = served {
                 // Who hung up hears nothing of it.
-                let _ = frames.send(Err(status)).await;
+                let _ = frames.try_send(Err(status));
             }
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(outbound))))

@@ -41,7 +41,7 @@ impl Trie {
             from_root: Box::new([ROOT; 256]),
         };
         // The patterns that begin with a node's text are neighbours; those of the root are all.
-        let mut shares = Vec::from([0..patterns.len()]);
+        let mut shares: Vec<Range<usize>> = std::iter::once(0..patterns.len()).collect();
         let mut node = 0;
         while let Some(share) = shares.get(node).cloned() {
             trie.first_child.push(id(shares.len()));

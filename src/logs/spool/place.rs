@@ -149,7 +149,8 @@ impl Place {
         match fs::metadata(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Ok(metadata) if metadata.len() > JSON_BYTES_MAX => return Err(ErrorKind::FileTooLarge.into()),
-            metadata => drop(metadata?),
+            Ok(_) => {}
+            Err(error) => return Err(error),
         }
         Ok(Some(serde_json::from_slice(&fs::read(path)?)?))
     }

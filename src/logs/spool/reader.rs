@@ -91,7 +91,7 @@ impl Reader {
                 self.peeked = Some(found);
                 return Ok(Some(gap));
             }
-            return Ok(Some(self.from_next(found)));
+            return Ok(Some(self.cut_to_next(found)));
         }
     }
 
@@ -109,7 +109,7 @@ impl Reader {
     }
 
     /// Without what lies before the next line, which only gaps can have.
-    fn from_next(&self, record: Record) -> Record {
+    fn cut_to_next(&self, record: Record) -> Record {
         match record {
             Record::Gap(gap) if gap.first < self.next => {
                 Record::Gap(Gap { first: self.next, lines: gap.next() - self.next, ..gap })
