@@ -148,7 +148,7 @@ fn view(log: &Log) -> proto::LogView {
         step_id: log.meta().step_id.clone(),
         next_line: progress.next_line,
         closed: progress.receipt.is_some(),
-        missing: progress.receipt.as_deref().map(missing).unwrap_or_default(),
+        missing: missing(&log.so_far()),
     }
 }
 

@@ -149,6 +149,11 @@ async fn what_does_not_fit_is_told_where_people_look() {
     let task = lab.submit("k", Work { lines: count, until: Some(go.clone()), ..Work::default() });
     let written = lab.written.clone();
     lab.eventually("all is written", || written.load(Ordering::Relaxed) == count).await;
+    lab.eventually("the operator sees it", || {
+        let get = lab.command(&["tasks", "get", &task]).stdout;
+        String::from_utf8_lossy(&get).contains("lines missing")
+    })
+    .await;
     std::fs::write(&go, "").unwrap();
     lab.finished(&task).await;
     let texts = texts(&lab.blob("k").await);

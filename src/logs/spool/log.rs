@@ -78,6 +78,14 @@ impl Log {
         self.0.place.path().metadata().ok()?.modified().ok()
     }
 
+    /// What it came to, or comes to so far.
+    pub fn so_far(&self) -> Arc<Receipt> {
+        match self.progress().receipt {
+            Some(receipt) => receipt,
+            None => Arc::new(self.0.durable().receipt(false)),
+        }
+    }
+
     /// Reads from `line` on.
     pub fn read_from(&self, line: u64) -> Reader {
         Reader::new(Arc::clone(&self.0), line)
