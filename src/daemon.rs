@@ -23,8 +23,10 @@ use crate::{
         admission::{Amount, Limits, Marks, Resource, Starts},
         command::Command,
         drain::Departure,
-        id::{DelegateId, UpstreamName},
+        id::{DelegateId, TaskType, UpstreamName},
         input::Input,
+        task::Kind,
+        trace::TraceScope,
     },
     driver::{self, Clock, Driver, Observer},
     inbox::{Event, Question},
@@ -38,6 +40,7 @@ use crate::{
     pressure::{self, Places, Sampler},
     runners::{convert, ids::Ids, link::Terms, server, service::Service},
     state_dir::{self, StateDir},
+    telemetry::traces::Propagation,
     upstreams::Upstream,
 };
 
@@ -57,6 +60,8 @@ pub struct Daemon {
     pub resumed: usize,
     reloads: mpsc::Receiver<admin::Reload>,
     driver: mpsc::Sender<Event>,
+    /// What the upstreams know of the parts that task types play in a stage; a reload changes nothing of it.
+    known_kinds: BTreeMap<TaskType, Kind>,
     stop: watch::Sender<bool>,
     /// Filled by the driver before its part ends, if a drain ended it.
     departed: oneshot::Receiver<Departure>,
@@ -134,7 +139,8 @@ pub async fn start_on<S: journal::Store + 'static>(
 
     let clock = Clock::start();
     let mut core_config = core_config(config);
-    core_config.kinds = upstreams.values().flat_map(|up| up.known_kinds()).collect();
+    let known_kinds: BTreeMap<_, _> = upstreams.values().flat_map(|up| up.known_kinds()).collect();
+    core_config.kinds = known_kinds.clone();
     let mut core = Core::new(core_config.clone(), ledger, clock.now(), entropy()?);
     let places = Places {
         proc: config.admission.proc_dir.clone(),
@@ -151,7 +157,8 @@ pub async fn start_on<S: journal::Store + 'static>(
     let kinds: BTreeMap<_, _> = upstreams.iter().map(|(name, up)| (name.clone(), up.kind())).collect();
     let (sender, inbox) = mpsc::channel(crate::inbox::INBOX_MAX);
     let (stop, stopped) = watch::channel(false);
-    let terms = Terms { config: core_config, delegate, ids: Ids::of(delegate), kinds: kinds.clone() };
+    let propagation = Propagation::of(&config.traces);
+    let terms = Terms { config: core_config, delegate, ids: Ids::of(delegate), kinds: kinds.clone(), propagation };
     let terms = Arc::new(terms);
     let logs = logs(config, &state, &upstreams, delegate, &sender)?;
     let links = Arc::new(AtomicU64::new(1));
@@ -239,6 +246,7 @@ pub async fn start_on<S: journal::Store + 'static>(
         resumed,
         reloads: reload_orders,
         driver: driver_inbox,
+        known_kinds,
         stop,
         departed,
         parts,
@@ -262,7 +270,8 @@ impl Daemon {
 
     /// Puts the live part of another configuration in force; the upstreams are the same ones.
     pub async fn reconfigure(&self, config: &Config) {
-        self.order(Command::Reconfigure(Box::new(core_config(config)))).await;
+        let config = core::config::Config { kinds: self.known_kinds.clone(), ..core_config(config) };
+        self.order(Command::Reconfigure(Box::new(config))).await;
     }
 
     /// Gives an order and waits until it is followed.
@@ -317,6 +326,7 @@ pub fn core_config(config: &Config) -> core::config::Config {
         run_time_max: config.runners.run_time_max,
         drain_grace: config.drain.grace,
         attempts_max: config.runners.attempts_max,
+        session_ttl: config.sessions.ttl,
         tasks_max: usize::try_from(config.tasks_max).unwrap_or(usize::MAX),
         payload_bytes_max: convert::PAYLOAD_BYTES_MAX,
         cleanup_reserve: config.runners.cleanup_reserve,
@@ -332,6 +342,7 @@ pub fn core_config(config: &Config) -> core::config::Config {
 fn core_upstream(upstream: &crate::config::Upstream) -> core::config::Upstream {
     core::config::Upstream {
         name: upstream.name.as_str().into(),
+        trace_scope: TraceScope { kind: upstream.kind.as_str().into(), account: upstream.account_id.as_str().into() },
         poll_interval: upstream.poll_interval,
         heartbeat_interval: upstream.heartbeat_interval,
         task_types: upstream.task_types.iter().flatten().map(|name| name.as_str().into()).collect(),

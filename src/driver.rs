@@ -256,6 +256,7 @@ impl Driver {
             Event::Ask(Question::Holding(lease, answer)) => drop(answer.send(self.core.holding(lease))),
             Event::Ask(Question::Status(answer)) => drop(answer.send(self.core.status())),
             Event::Ask(Question::Tasks(answer)) => drop(answer.send(self.core.task_list(now))),
+            Event::Ask(Question::Sessions(answer)) => drop(answer.send(self.core.session_list())),
             Event::Ask(Question::Task(name, answer)) => drop(answer.send(self.core.find_task(now, &name))),
             Event::Order(command, answer) => {
                 self.requests += 1;

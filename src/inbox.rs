@@ -10,7 +10,7 @@ use crate::{
         drain::Departure,
         id::{LeaseId, LinkId},
         input::{Hello, Input},
-        status::{Holding, NotFound, Status, TaskDetail, TaskName, TaskStatus},
+        status::{Holding, NotFound, SessionStatus, Status, TaskDetail, TaskName, TaskStatus},
     },
     runners::link::Orders,
 };
@@ -40,5 +40,6 @@ pub enum Question {
     Holding(LeaseId, oneshot::Sender<Option<Holding>>),
     Status(oneshot::Sender<Status>),
     Tasks(oneshot::Sender<Vec<TaskStatus>>),
+    Sessions(oneshot::Sender<Vec<SessionStatus>>),
     Task(TaskName, oneshot::Sender<Result<TaskDetail, NotFound>>),
 }

@@ -180,6 +180,9 @@ reasons! {
     TaskExpired = "TASK_EXPIRED", Rejection, DeadlineExceeded, Upstream, Never;
     /// All slots of the class are taken, by the runner's own count.
     RunnerFull = "RUNNER_FULL", Rejection, ResourceExhausted, Runner, OtherRunner;
+    /// The runner neither accepted nor rejected the assignment within `runners.accept_timeout`. The task was not started by it, and goes to
+    /// whichever runner can take it. See the runner's log for what held it up.
+    AcceptTimeout = "ACCEPT_TIMEOUT", Rejection, DeadlineExceeded, Runner, OtherRunner;
 
     // === why a listed task is not acquired ===
     /// Every slot of the class is in use or promised. Tasks stay with the upstream, where another delegate may take them. More slots,
@@ -187,6 +190,12 @@ reasons! {
     NoSlot = "NO_SLOT", Listed, ResourceExhausted, Delegate, OtherDelegate;
     /// As many tasks are open as `tasks_max` allows.
     TasksMax = "TASKS_MAX", Listed, ResourceExhausted, Delegate, OtherDelegate;
+    /// As many stages are open as the delegate keeps, so no further one begins. `dlite sessions list` shows them; those that nobody closes
+    /// end by `sessions.ttl`, or by `dlite sessions close`.
+    SessionsMax = "SESSIONS_MAX", Listed, ResourceExhausted, Delegate, OtherDelegate;
+    /// Runners of this type are attached, and every one of them says that it takes no new stage. Steps and cleanups of open stages still
+    /// reach them. See their logs for why.
+    SessionsRefused = "SESSIONS_REFUSED", Listed, Unavailable, Runner, OtherDelegate;
     /// The journal can't write, so nothing could be promised: nothing new is taken until it can. Look at the disk of `state_dir`.
     StoreFailing = "STORE_FAILING", Listed, Unavailable, Delegate, OtherDelegate;
     /// The upstream gave the task's data without assigning it, so it is left alone for half a minute.
@@ -277,6 +286,9 @@ reasons! {
     TaskGone = "TASK_GONE", Report, NotFound, Upstream, Never;
     /// The upstream did not take the result within `report_age_max`; it is kept as a dead letter.
     ReportAgeMax = "REPORT_AGE_MAX", Report, DeadlineExceeded, Upstream, Never;
+    /// The task was handed back, and the upstream did not say that it knows. If the hand-back did not arrive, the upstream finds out by
+    /// the task's own timeout.
+    HandBackUnanswered = "HAND_BACK_UNANSWERED", Report, Unavailable, Upstream, Never;
 
     // === operators' orders ===
     /// No open task has this id; it may be reported already.

@@ -184,13 +184,13 @@ impl fmt::Display for Ended {
                 return f.write_str("stopped by force; what the journal holds is taken up by the next start");
             }
         };
-        let Departure { cancelled, handed_back: _, open, acquiring, unreported } = *departure;
+        let Departure { cancelled, handed_back: _, open, acquiring, unreported, sessions } = *departure;
         let cancelled = count(cancelled, "task");
         let (open, acquiring) = (count(open, "open task"), count(acquiring, "unclear acquire"));
-        let unreported = count(unreported, "unreported result");
+        let (unreported, sessions) = (count(unreported, "unreported result"), count(sessions, "open session"));
         write!(
             f,
-            "{word}: {cancelled} cancelled; the journal keeps {open}, {acquiring} and {unreported} for the next start"
+            "{word}: {cancelled} cancelled; the journal keeps {open}, {acquiring}, {sessions} and {unreported} for the next start"
         )
     }
 }

@@ -27,6 +27,7 @@ use crate::{
 pub mod client;
 mod drain;
 mod logs;
+mod sessions;
 mod tasks;
 
 /// How long an answer of the driver may take before the operator is told that it is stuck.
@@ -140,7 +141,7 @@ impl proto::admin_service_server::AdminService for Service {
             open_task_count: count(status.open),
             unreported_result_count: count(status.unreported),
             dead_letter_count: count(status.dead_letters),
-            open_session_count: 0,
+            open_session_count: count(status.sessions),
             admission: Some(admission(&status.admission)),
         }))
     }
@@ -195,14 +196,14 @@ impl proto::admin_service_server::AdminService for Service {
         &self,
         _: Request<proto::ListSessionsRequest>,
     ) -> Result<Response<proto::ListSessionsResponse>, Status> {
-        Err(Status::unimplemented("list_sessions"))
+        self.all_sessions().await
     }
 
     async fn close_session(
         &self,
-        _: Request<proto::CloseSessionRequest>,
+        request: Request<proto::CloseSessionRequest>,
     ) -> Result<Response<proto::CloseSessionResponse>, Status> {
-        Err(Status::unimplemented("close_session"))
+        self.end_session(request).await
     }
 
     type ReadLogStream = logs::Entries;

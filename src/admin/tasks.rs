@@ -34,7 +34,7 @@ impl Service {
         Ok(Response::new(proto::GetTaskResponse {
             tenant: detail.tenant.to_string(),
             kind: detail.kind.word().to_owned(),
-            session_id: String::new(),
+            session_id: detail.session.map(|session| self.ids.session(session)).unwrap_or_default(),
             moments: detail
                 .moments
                 .iter()

@@ -12,6 +12,7 @@ mod drain;
 mod reload;
 mod run;
 mod runner;
+mod sessions;
 mod status;
 mod table;
 mod tasks;
@@ -60,6 +61,9 @@ enum Command {
     /// Look at tasks, and stop one
     #[command(subcommand)]
     Tasks(tasks::Command),
+    /// Look at open sessions, and end one
+    #[command(subcommand)]
+    Sessions(sessions::Command),
     /// Have the delegate read its configuration anew, as SIGHUP does; a file with mistakes changes nothing
     Reload(reload::Args),
     /// List upstreams, and check the way to one
@@ -101,6 +105,7 @@ impl Cli {
             Command::Drain(args) => drain::run(&args),
             Command::Resume(args) => drain::resume(&args),
             Command::Tasks(command) => tasks::run(&command),
+            Command::Sessions(command) => sessions::run(&command),
             Command::Reload(args) => reload::run(&args),
             Command::Upstreams(Upstreams::Check(args)) => upstreams::check(&args),
             Command::Upstreams(Upstreams::List(args)) => upstreams::list(&args),

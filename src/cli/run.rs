@@ -1,13 +1,17 @@
 //! `dlite run`: the daemon.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use super::{block_on, chain, config::ConfigArgs, config::EXIT_CHECK_FAILED, fail};
 use crate::{
-    config, daemon,
+    config,
+    core::effect::Note,
+    daemon::{self, Daemon},
+    runners::ids::Ids,
     settings::Settings,
     shutdown::{self, Signals},
-    telemetry, upstreams,
+    telemetry::{self, traces},
+    upstreams,
 };
 
 #[derive(Debug, clap::Args)]
@@ -41,7 +45,18 @@ async fn serve(mut settings: Settings) -> ExitCode {
         Ok(adapters) => adapters,
         Err(error) => return fail(&chain(&error)),
     };
-    let mut daemon = match daemon::start(settings.config(), adapters, Box::new(telemetry::notes::log)).await {
+    let traces = match traces::Traces::start(settings.config()) {
+        Ok(traces) => traces,
+        Err(error) => return fail(&chain(&error)),
+    };
+    let exporter = traces.as_ref().map(|traces| traces.exporter().clone());
+    let observer = move |ids: &Ids, note: &Note| {
+        telemetry::notes::log(ids, note);
+        if let Some(traces) = &traces {
+            traces.note(ids, note);
+        }
+    };
+    let mut daemon = match daemon::start(settings.config(), adapters, Box::new(observer)).await {
         Ok(daemon) => daemon,
         Err(error) => return fail(&chain(&error)),
     };
@@ -63,7 +78,7 @@ async fn serve(mut settings: Settings) -> ExitCode {
         }
     };
     let stopped = tokio::select! {
-        stopped = daemon.stop() => stopped,
+        stopped = stop(daemon, exporter) => stopped,
         // What is acknowledged is durable whenever the process ends.
         _ = signals.stop() => Ok(()),
     };
@@ -72,4 +87,13 @@ async fn serve(mut settings: Settings) -> ExitCode {
     }
     eprintln!("dlite: {ended}");
     ExitCode::from(ended.code())
+}
+
+/// The last spans leave after the daemon's end, which makes some.
+async fn stop(daemon: Daemon, exporter: Option<Arc<traces::Exporter>>) -> Result<(), daemon::Error> {
+    let stopped = daemon.stop().await;
+    if let Some(exporter) = exporter {
+        exporter.shut_down().await;
+    }
+    stopped
 }

@@ -8,6 +8,7 @@ use super::{block_on, chain, config::EXIT_CHECK_FAILED, fail};
 use crate::{
     config::{Log, LogFormat},
     exec, telemetry,
+    telemetry::traces::runner::Tracer,
 };
 
 #[derive(Debug, clap::Subcommand)]
@@ -72,16 +73,23 @@ async fn serve(config: exec::Config) -> ExitCode {
         (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
         (Err(error), _) | (_, Err(error)) => return fail(&format!("signals can't be handled: {error}")),
     };
+    let tracer = match Tracer::install("dlite-runner", &config.runner_id) {
+        Ok(tracer) => tracer,
+        Err(error) => return fail(&chain(&error)),
+    };
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let running = exec::run(&config, keeper, async { drop(stopped.await) });
     let mut running = std::pin::pin!(running);
     let mut stop = Some(stop);
     loop {
         tokio::select! {
-            ended = &mut running => return match ended {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => fail(&chain(&error)),
-            },
+            ended = &mut running => {
+                tracer.shut_down().await;
+                return match ended {
+                    Ok(()) => ExitCode::SUCCESS,
+                    Err(error) => fail(&chain(&error)),
+                };
+            }
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }

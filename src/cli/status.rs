@@ -83,11 +83,13 @@ fn show(status: GetDelegateResponse, output: Output) -> String {
     let drain_line = progress(&status);
     let admission = status.admission.as_ref().map(admission).unwrap_or_default();
     let mut text = format!(
-        "{} {}: {state}, since {}\n{} open tasks, {} unreported results, {} dead letters\n{admission}\n",
+        "{} {}: {state}, since {}\n\
+         {} open tasks, {} open sessions, {} unreported results, {} dead letters\n{admission}\n",
         status.name,
         status.version,
         ago(status.start_time),
         status.open_task_count,
+        status.open_session_count,
         status.unreported_result_count,
         status.dead_letter_count,
     );
@@ -149,6 +151,7 @@ fn json(status: &GetDelegateResponse) -> serde_json::Value {
         "state_reason": status.state_reason,
         "start_time": time(&status.start_time),
         "open_task_count": status.open_task_count,
+        "open_session_count": status.open_session_count,
         "unreported_result_count": status.unreported_result_count,
         "dead_letter_count": status.dead_letter_count,
         "drain": status.drain.as_ref().map(|drain| serde_json::json!({

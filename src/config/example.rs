@@ -84,8 +84,8 @@ fn assignment(option: &Opt, name: &str) -> String {
         Default::Fixed(text) | Default::Derived(_, text) | Default::Absent(_, text) => ("#", text),
     };
     let value = match option.kind {
-        Kind::Boolean | Kind::Count(..) => text.to_owned(),
-        Kind::Texts | Kind::Paths => {
+        Kind::Boolean | Kind::Count(..) | Kind::Ratio => text.to_owned(),
+        Kind::Texts | Kind::Pointers | Kind::Paths => {
             let items: Vec<String> =
                 text.split(',').filter(|item| !item.is_empty()).map(|item| format!("{item:?}")).collect();
             format!("[{}]", items.join(", "))

@@ -159,7 +159,7 @@ fn raw(value: &DeValue<'_>) -> Raw {
         DeValue::Integer(integer) => Raw::Integer(i64::from_str_radix(integer.as_str(), integer.radix()).ok()),
         DeValue::Boolean(value) => Raw::Boolean(*value),
         DeValue::Array(items) => list(items),
-        DeValue::Float(_) => Raw::Other("a float"),
+        DeValue::Float(float) => Raw::Float(float.as_str().to_owned()),
         DeValue::Datetime(_) => Raw::Other("a date or time"),
         DeValue::Table(_) => Raw::Other("a table"),
     }

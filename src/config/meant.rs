@@ -6,7 +6,9 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
+    headers::Headers,
     proxy::{NoProxy, Proxy, ProxyUrl},
+    ratio::Ratio,
     secret::Secret,
     settings::{Settings, Values},
 };
@@ -19,10 +21,12 @@ pub struct Config {
     pub tasks_max: u32,
     pub log: Log,
     pub admin: Admin,
+    pub traces: Traces,
     pub runners: Runners,
     pub drain: Drain,
     pub logs: Logs,
     pub admission: Admission,
+    pub sessions: Sessions,
     /// At least one, names unique, in the order of the file.
     pub upstreams: Vec<Upstream>,
 }
@@ -44,6 +48,26 @@ pub enum LogFormat {
 pub struct Admin {
     /// At most 107 bytes, as the system demands.
     pub socket: PathBuf,
+}
+
+/// Where spans go, and which.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traces {
+    /// Of the collector, without a slash at its end; absent: no spans are made.
+    pub endpoint: Option<String>,
+    pub protocol: TracesProtocol,
+    pub sample_ratio: Ratio,
+    /// Sent with each request: names in lower case, and values that are secrets. Read from `traces.headers_file`.
+    pub headers: Headers,
+    pub timeout: Duration,
+}
+
+/// Which of OTLP's transports is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TracesProtocol {
+    Grpc,
+    /// HTTP with protobuf bodies.
+    Http,
 }
 
 /// How runners attach, and the times of their leases.
@@ -125,6 +149,13 @@ pub enum OnSignal {
     Leave,
 }
 
+/// Stages, from setup to cleanup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sessions {
+    /// At most 30 days.
+    pub ttl: Duration,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
     pub name: String,
@@ -155,10 +186,14 @@ pub struct Upstream {
     pub family: Family,
     /// Announced; absent: nothing is.
     pub capacity: Option<u32>,
+    /// Each a task type, `=` and a JSON pointer.
+    pub session_pointers: Vec<String>,
     pub unregister_on_stop: bool,
     pub legacy_status_code: LegacyStatusCode,
     pub log_upload: LogUpload,
     pub send_secret_in_body: bool,
+    /// JSON pointers, each of which begins with `/`.
+    pub trace_pointers: Vec<String>,
     /// Before `no_proxy` is looked at; see [`Upstream::way`].
     pub proxy: Option<ProxyUrl>,
     pub no_proxy: NoProxy,
@@ -230,6 +265,7 @@ impl Config {
                 filter: global.need("log.filter"),
             },
             admin: Admin { socket: global.need("admin.socket") },
+            traces: Traces::build(global),
             runners: Runners {
                 socket: global.need("runners.socket"),
                 listen: global.get("runners.listen"),
@@ -257,7 +293,30 @@ impl Config {
             },
             logs: Logs { log_max_mib: global.need("logs.log_max_mib"), all_max_mib: global.need("logs.all_max_mib") },
             admission: Admission::build(global),
+            sessions: Sessions { ttl: global.need("sessions.ttl") },
             upstreams: settings.upstreams.iter().map(Upstream::build).collect(),
+        }
+    }
+}
+
+// === impl Traces ===
+
+impl Traces {
+    fn build(global: &Values) -> Self {
+        Self {
+            endpoint: global.get("traces.endpoint"),
+            protocol: match global.need::<String>("traces.protocol").as_str() {
+                "grpc" => TracesProtocol::Grpc,
+                "http" | "http/protobuf" => TracesProtocol::Http,
+                other => unknown_choice("traces.protocol", other),
+            },
+            sample_ratio: global.need("traces.sample_ratio"),
+            // A file that holds none was complained about.
+            headers: global
+                .get::<PathBuf>("traces.headers_file")
+                .and_then(|path| Headers::read(&path).ok())
+                .unwrap_or_default(),
+            timeout: global.need("traces.timeout"),
         }
     }
 }
@@ -284,6 +343,17 @@ impl Admission {
             disk_path: global.get("admission.disk_path").unwrap_or_else(|| global.need("state_dir")),
             proc_dir: global.need("admission.proc_dir"),
             cgroup_dir: global.get("admission.cgroup_dir"),
+        }
+    }
+}
+
+// === impl UpstreamKind ===
+
+impl UpstreamKind {
+    /// As the configuration spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Harness => "harness",
         }
     }
 }
@@ -320,6 +390,7 @@ impl Upstream {
                 other => unknown_choice("upstreams[].family", other),
             },
             capacity: values.get("upstreams[].capacity"),
+            session_pointers: values.need("upstreams[].session_pointers"),
             unregister_on_stop: values.need("upstreams[].unregister_on_stop"),
             log_upload: match values.need::<String>("upstreams[].log_upload").as_str() {
                 "task" => LogUpload::Task,
@@ -333,6 +404,7 @@ impl Upstream {
                 other => unknown_choice("upstreams[].legacy_status_code", other),
             },
             send_secret_in_body: values.need("upstreams[].send_secret_in_body"),
+            trace_pointers: values.need("upstreams[].trace_pointers"),
             proxy: match values.get("upstreams[].proxy") {
                 Some(Proxy::Through(proxy)) => Some(proxy),
                 Some(Proxy::None) | None => None,

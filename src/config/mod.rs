@@ -22,6 +22,7 @@ mod defaults;
 mod environment;
 mod example;
 mod file;
+mod headers;
 mod layer;
 mod meant;
 mod nearest;
@@ -29,6 +30,7 @@ mod network;
 mod option;
 pub mod options;
 mod proxy;
+mod ratio;
 mod reload;
 mod rules;
 mod secret;
@@ -47,11 +49,13 @@ pub use self::{
     defaults::Host,
     example::example,
     file::FILE_BYTES_MAX,
+    headers::Headers,
     meant::{
-        Admin, Admission, ClientCert, Config, Drain, Family, LegacyStatusCode, Log, LogFormat, LogUpload, Logs, Marks, OnSignal,
-        Runners, Tls, Upstream, UpstreamKind,
+        Admin, Admission, ClientCert, Config, Drain, Family, LegacyStatusCode, Log, LogFormat, LogUpload, Logs, Marks,
+        OnSignal, Runners, Sessions, Tls, Traces, TracesProtocol, Upstream, UpstreamKind,
     },
     proxy::{BadProxy, BadRule, NO_PROXY_AT_ALL, NoProxy, Proxy, ProxyUrl},
+    ratio::Ratio,
     reload::{Changes, reload},
     secret::{MASK, Secret},
     source::Source,

@@ -66,12 +66,18 @@ pub enum Kind {
     Address,
     /// Base URL, http or https.
     Endpoint,
+    /// The same of a collector.
+    Collector,
+    /// A number from 0 to 1 with at most six decimals.
+    Ratio,
     /// The account secret: 32 hex digits, or base64 of them.
     Secret,
     /// URL of a proxy, which may hold a password, or `none`.
     Proxy,
     /// At most [`LIST_LEN_MAX`] of [`Kind::Text`]; in environment and flags with commas between.
     Texts,
+    /// At most [`LIST_LEN_MAX`] of a task type, `=` and a JSON pointer; in environment and flags with commas between.
+    Pointers,
     /// At most [`LIST_LEN_MAX`] of [`Kind::Path`]; in environment and flags with commas between.
     Paths,
 }

@@ -16,6 +16,7 @@ const PROTOCOL_MIN: Duration = Duration::from_millis(100);
 const POLL_MIN: Duration = Duration::from_millis(10);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const MONTH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// All options, in the order they are shown.
@@ -80,6 +81,63 @@ pub static OPTIONS: &[Opt] = &[
         ),
         live: false,
         doc: "Unix socket of the admin service, which `dlite status` and the other commands talk to.",
+    },
+    Opt {
+        key: "traces.endpoint",
+        flag: Some("traces-endpoint"),
+        aliases: &[
+            Alias { name: "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", milliseconds: false },
+            Alias { name: "OTEL_EXPORTER_OTLP_ENDPOINT", milliseconds: false },
+        ],
+        kind: Kind::Collector,
+        default: Default::Absent("no spans are made", "http://127.0.0.1:4317"),
+        live: false,
+        doc: "Where spans are sent to by OTLP: base URL of a collector, http or https. For http, \"/v1/traces\" is appended unless it \
+              ends so.",
+    },
+    Opt {
+        key: "traces.protocol",
+        flag: None,
+        aliases: &[
+            Alias { name: "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", milliseconds: false },
+            Alias { name: "OTEL_EXPORTER_OTLP_PROTOCOL", milliseconds: false },
+        ],
+        kind: Kind::Choice(&["grpc", "http", "http/protobuf"]),
+        default: Default::Fixed("grpc"),
+        live: false,
+        doc: "Transport of OTLP: \"grpc\", or \"http\" with protobuf bodies, which the standard calls \"http/protobuf\".",
+    },
+    Opt {
+        key: "traces.sample_ratio",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Ratio,
+        default: Default::Fixed("1"),
+        live: false,
+        doc: "Part of the tasks whose traces are kept, chosen by trace id as OpenTelemetry's TraceIdRatioBased does. A task that brings \
+              a trace of its own follows that one's decision. Tasks that end badly are kept in any case.",
+    },
+    Opt {
+        key: "traces.headers_file",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Path,
+        default: Default::Absent("no headers of its own", "/etc/dlite/otlp-headers"),
+        live: false,
+        doc: "File of headers to send along, one \"name: value\" a line, such as a collector's token; readable by the delegate's user \
+              only (mode 0600).",
+    },
+    Opt {
+        key: "traces.timeout",
+        flag: None,
+        aliases: &[
+            Alias { name: "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", milliseconds: true },
+            Alias { name: "OTEL_EXPORTER_OTLP_TIMEOUT", milliseconds: true },
+        ],
+        kind: Kind::Duration(PROTOCOL_MIN, HOUR),
+        default: Default::Fixed("10s"),
+        live: false,
+        doc: "Longest time to send one batch of spans; what can't be sent is dropped and counted.",
     },
     Opt {
         key: "runners.socket",
@@ -200,6 +258,15 @@ pub static OPTIONS: &[Opt] = &[
         live: true,
         doc: "Slots of a class that are kept for cleanups where a runner declares them in the class of other handlers, so that \
               a stage can end however many steps wait. A class of one slot keeps none.",
+    },
+    Opt {
+        key: "sessions.ttl",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Duration(PROTOCOL_MIN, MONTH),
+        default: Default::Fixed("24h"),
+        live: true,
+        doc: "How long a stage may go without a task before the delegate closes it and cleans up by itself. A handler may ask for more.",
     },
     Opt {
         key: "drain.grace",
@@ -650,6 +717,16 @@ pub static OPTIONS: &[Opt] = &[
               is bounded by tasks_max and by the runners' slots, with or without it.",
     },
     Opt {
+        key: "upstreams[].session_pointers",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Pointers,
+        default: Default::Fixed(""),
+        live: false,
+        doc: "Where the payload of a task type names the stage it belongs to, as \"TYPE=/json/pointer\". Those of the known CI types are \
+              built in; one given here replaces them for its type. A task of any other type runs as a step of the stage it names.",
+    },
+    Opt {
         key: "upstreams[].legacy_status_code",
         flag: None,
         aliases: &[],
@@ -676,6 +753,20 @@ pub static OPTIONS: &[Opt] = &[
         default: Default::Fixed("false"),
         live: false,
         doc: "Send the account secret in clear in registrations, as the Go client did. Only for a manager that insists.",
+    },
+    Opt {
+        key: "upstreams[].trace_pointers",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Texts,
+        default: Default::Fixed(
+            "/traceparent,/context/traceparent,/setup_vm_request/context/traceparent,\
+             /setup_request/envs/TRACEPARENT,/setup_vm_request/setup_request/envs/TRACEPARENT,\
+             /execute_step_request/start_step_request/environment/TRACEPARENT",
+        ),
+        live: false,
+        doc: "JSON pointers to where a task's data may hold a W3C traceparent; the first that leads to one counts, and the task joins \
+              that trace. A tracestate is looked for beside it.",
     },
     Opt {
         key: "upstreams[].proxy",

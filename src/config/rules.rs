@@ -11,6 +11,7 @@ use super::{
     complaint::Complaint,
     defaults::Defaults,
     file::read_text,
+    headers::Headers,
     network::PEM_CERTIFICATE,
     settings::{Settings, Values},
     source::Source,
@@ -36,6 +37,7 @@ impl Rules<'_> {
     pub fn check(&mut self, settings: &mut Settings) {
         self.leases(&settings.global);
         self.sockets(&settings.global);
+        self.headers(&settings.global);
         self.marks(&settings.global);
         self.something_to_do(settings);
         for upstream in &mut settings.upstreams {
@@ -43,6 +45,7 @@ impl Rules<'_> {
             self.retries(upstream);
             self.transport(upstream);
             self.network(upstream);
+            self.trace_pointers(upstream);
         }
         self.identities(&settings.upstreams);
     }
@@ -102,6 +105,27 @@ impl Rules<'_> {
     }
 
     /// Decides between the secret and its file, and reads the file. Afterwards the secret's entry holds it, wherever it came from.
+    fn headers(&mut self, global: &Values) {
+        const FILE: &str = "traces.headers_file";
+        let Some(path) = global.get::<PathBuf>(FILE) else { return };
+        match Headers::read(&path) {
+            Ok(_) => self.warn_if_readable(&path, global, FILE),
+            Err(reason) => {
+                let fix = "write one header a line, \"name: value\", readable by the delegate's user";
+                self.complain(global, FILE, format!("{} {reason}", path.display()), fix);
+            }
+        }
+    }
+
+    fn trace_pointers(&mut self, upstream: &Values) {
+        const POINTERS: &str = "upstreams[].trace_pointers";
+        let pointers: Vec<String> = upstream.get(POINTERS).unwrap_or_default();
+        if let Some(bad) = pointers.iter().find(|pointer| !pointer.starts_with('/') || pointer.ends_with('/')) {
+            let fix = "write JSON pointers, for example \"/context/traceparent\"";
+            self.complain(upstream, POINTERS, format!("{bad:?} is not a JSON pointer to a member"), fix);
+        }
+    }
+
     fn secret(&mut self, upstream: &mut Values) {
         const SECRET: &str = "upstreams[].account_secret";
         const FILE: &str = "upstreams[].account_secret_file";

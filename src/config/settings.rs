@@ -16,6 +16,7 @@ use super::{
     option::UPSTREAM_NAME,
     options::{Default, Kind, OPTIONS, Opt},
     proxy::Proxy,
+    ratio::Ratio,
     secret::Secret,
     source::Source,
     value::{Raw, Refusal, Value},
@@ -209,5 +210,6 @@ macro_rules! meant {
 
 meant! {
     String: Text, bool: Boolean, u32: Count, Duration: Duration, PathBuf: Path, SocketAddr: Address, Secret: Secret, Proxy: Proxy,
+    Ratio: Ratio,
     Vec<String>: Texts, Vec<PathBuf>: Paths,
 }

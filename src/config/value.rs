@@ -10,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 use super::{
     options::{Kind, LIST_LEN_MAX, SOCKET_PATH_BYTES_MAX, TEXT_BYTES_MAX},
     proxy::{BadProxy, NO_PROXY_AT_ALL, Proxy, ProxyUrl},
+    ratio::{BadRatio, Ratio},
     secret::Secret,
 };
 
@@ -24,6 +25,8 @@ pub(super) enum Raw {
     Boolean(bool),
     /// `None` if it does not fit.
     Integer(Option<i64>),
+    /// As it stands in the file.
+    Float(String),
     List(Vec<Raw>),
     /// Anything else, by TOML's name for it.
     Other(&'static str),
@@ -40,6 +43,7 @@ pub enum Value {
     Address(SocketAddr),
     Secret(Secret),
     Proxy(Proxy),
+    Ratio(Ratio),
     Texts(Vec<String>),
     Paths(Vec<PathBuf>),
 }
@@ -71,10 +75,13 @@ impl Value {
             Kind::Path => Ok(Self::Path(path(raw)?)),
             Kind::Socket => socket(raw).map(Self::Path),
             Kind::Address => address(raw).map(Self::Address),
-            Kind::Endpoint => endpoint(raw).map(Self::Text),
+            Kind::Endpoint => endpoint(raw, &MANAGER).map(Self::Text),
+            Kind::Collector => endpoint(raw, &COLLECTOR).map(Self::Text),
+            Kind::Ratio => ratio(raw).map(Self::Ratio),
             Kind::Secret => secret(raw).map(Self::Secret),
             Kind::Proxy => proxy(raw).map(Self::Proxy),
             Kind::Texts => list(raw, text).map(Self::Texts),
+            Kind::Pointers => list(raw, pointer).map(Self::Texts),
             Kind::Paths => list(raw, path).map(Self::Paths),
         }
     }
@@ -92,6 +99,7 @@ impl Value {
             Self::Address(value) => value.to_string().into(),
             Self::Secret(value) => value.to_string().into(),
             Self::Proxy(value) => value.to_string().into(),
+            Self::Ratio(value) => value.to_json(),
         }
     }
 }
@@ -156,6 +164,15 @@ fn id(raw: &Raw) -> Result<String, Refusal> {
         return Ok(text);
     }
     refuse("is not an id", "copy it as the manager shows it: letters, digits, \"_\" and \"-\" only")
+}
+
+/// A task type, `=`, and a pointer as of RFC 6901.
+fn pointer(raw: &Raw) -> Result<String, Refusal> {
+    let text = text(raw)?;
+    match text.split_once('=') {
+        Some((task_type, pointer)) if !task_type.is_empty() && pointer.starts_with('/') => Ok(text),
+        _ => refuse("is no task type with a pointer", "write it as \"TYPE=/path/to/id\", as in \"CI_SETUP=/stage/id\""),
+    }
 }
 
 fn choice(raw: &Raw, choices: &[&str]) -> Result<String, Refusal> {
@@ -276,8 +293,26 @@ fn address(raw: &Raw) -> Result<SocketAddr, Refusal> {
     }
 }
 
-fn endpoint(raw: &Raw) -> Result<String, Refusal> {
-    let fix = "write the manager's base URL, for example \"https://manager.example.com\"";
+/// What a base URL leads to, in complaints about it.
+struct Server {
+    url: &'static str,
+    authentication: &'static str,
+    paths: &'static str,
+}
+
+const MANAGER: Server = Server {
+    url: "write the manager's base URL, for example \"https://manager.example.com\"",
+    authentication: "remove them; the account secret is what authenticates",
+    paths: "remove what follows \"?\" or \"#\"; the delegate appends paths",
+};
+const COLLECTOR: Server = Server {
+    url: "write the collector's base URL, for example \"http://127.0.0.1:4317\"",
+    authentication: "remove them; write headers that authenticate into traces.headers_file",
+    paths: "remove what follows \"?\" or \"#\"",
+};
+
+fn endpoint(raw: &Raw, server: &Server) -> Result<String, Refusal> {
+    let fix = server.url;
     let text = text(raw)?;
     // The parser's error and the URL are not repeated: there may be a password in it.
     let Ok(url) = reqwest::Url::parse(&text) else { return refuse("not a URL", fix) };
@@ -285,12 +320,24 @@ fn endpoint(raw: &Raw) -> Result<String, Refusal> {
         return refuse("not an http or https URL", fix);
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return refuse("holds a user name or password", "remove them; the account secret is what authenticates");
+        return refuse("holds a user name or password", server.authentication);
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return refuse("has a query or fragment", "remove what follows \"?\" or \"#\"; the delegate appends paths");
+        return refuse("has a query or fragment", server.paths);
     }
     Ok(text.trim_end_matches('/').to_owned())
+}
+
+fn ratio(raw: &Raw) -> Result<Ratio, Refusal> {
+    let text = match raw {
+        Raw::Words(text) | Raw::Float(text) => text.trim().to_owned(),
+        Raw::Integer(Some(number)) => number.to_string(),
+        other => return Err(other.is_not("a number", "write for example 0.25, without quotes")),
+    };
+    text.parse().map_err(|BadRatio| Refusal {
+        reason: format!("{text:?} is not a number from 0 to 1"),
+        fix: "write for example 0.25, with at most six decimals".into(),
+    })
 }
 
 fn secret(raw: &Raw) -> Result<Secret, Refusal> {
@@ -353,6 +400,7 @@ impl Raw {
             Self::Words(_) | Self::Milliseconds(_) | Self::Text(_) => "a text",
             Self::Boolean(_) => "a boolean",
             Self::Integer(_) => "an integer",
+            Self::Float(_) => "a float",
             Self::List(_) => "a list",
             Self::Other(name) => name,
         };

@@ -20,7 +20,8 @@ use super::{
     planted::planted,
     record::{Record, scope_of},
     roster::Seat,
-    task::{CancelReason, Error, Finish, Identity, Outcome, Spec},
+    session::SESSION_BYTES_MAX,
+    task::{CancelReason, Error, Finish, Identity, Offer, Outcome, Spec},
     time::Now,
     timer::Timer,
     upstream::{ACQUIRE_LATE_MAX, ACQUIRE_SILENCE, Acquire, REFUSALS_APART, SET_ASIDE_FOR},
@@ -39,6 +40,7 @@ impl Core {
         now: Now,
         name: &UpstreamName,
         external_id: ExternalId,
+        offer: Offer,
         seat: Option<(LinkId, Seat)>,
     ) {
         let Some((_, delegate_id, _)) = self.ledger.registration(name) else { return };
@@ -73,6 +75,7 @@ impl Core {
             upstream: name.clone(),
             external_id: external_id.clone(),
             identity: identity.clone(),
+            offer,
             at: now.wall,
         };
         let call = Call::Acquire { task, external_id, identity };
@@ -246,11 +249,12 @@ impl Core {
         // Nobody will run it, so the journal need not carry it.
         let too_large = self.too_large(&spec);
         let spec = if too_large.is_some() { spec.without_content() } else { spec };
-        self.record(scope_of(task), Record::TaskTaken { spec: Arc::new(spec), at: now.wall });
+        let trace_id = self.trace_of(name, &spec, &external_id);
+        self.record(scope_of(task), Record::TaskTaken { spec: Arc::new(spec), trace_id, at: now.wall });
         self.waiting.unfinished += 1;
-        let trace_id = self.ledger.task(task).map(|task| task.trace_id).unwrap_or_default();
         let upstream = name.clone();
         self.note(Note::Acquired { task, upstream, external_id: external_id.clone(), task_type, trace_id });
+        self.tell_stages(task, 3);
         self.arm_deadline(now, task);
         if let Some(scope) = self.ledger.abort(name, &external_id) {
             self.record(scope, Record::ScopeEnded);
@@ -270,12 +274,13 @@ impl Core {
     fn too_large(&self, spec: &Spec) -> Option<Error> {
         let payload = spec.payload.as_ref().map_or(0, |payload| payload.content.len());
         let payload_max = self.config.payload_bytes_max;
-        let rest = spec.other_bytes() + ASSIGNMENT_BYTES;
+        let session = if spec.session.is_some() { SESSION_BYTES_MAX } else { 0 };
+        let rest = spec.other_bytes() + ASSIGNMENT_BYTES + session;
         let rest_max = FRAME_REST_BYTES + payload_max.saturating_sub(payload);
         let message = if payload > payload_max {
             format!("the payload has {payload} bytes, {payload_max} are allowed")
         } else if rest > rest_max {
-            format!("labels, secrets and extensions have {rest} bytes, {rest_max} fit beside the payload")
+            format!("labels, secrets, extensions and session have {rest} bytes, {rest_max} fit beside the payload")
         } else {
             return None;
         };

@@ -7,7 +7,7 @@ use super::{
     config::Config,
     drain::Mode,
     effect::Effect,
-    id::{RequestId, TaskId},
+    id::{RequestId, SessionId, TaskId},
     task::CancelReason,
     time::Now,
     timer::Timer,
@@ -29,6 +29,8 @@ pub enum Command {
     Stop { mode: Mode, reason: Arc<str> },
     /// The process is to end and to wait for nobody.
     Hurry { reason: Arc<str> },
+    /// Ends a session. `force`: forgets it, without a cleanup.
+    CloseSession { session: SessionId, reason: Arc<str>, force: bool },
 }
 
 /// Why an order is not followed; nothing has changed.
@@ -40,6 +42,8 @@ pub enum Refusal {
     NotDraining,
     /// The process is about to end.
     Stopping,
+    SessionUnknown,
+    SessionClosing,
 }
 
 impl Core {
@@ -56,6 +60,7 @@ impl Core {
             Command::Resume => self.resume_ordered(now),
             Command::Stop { mode, reason } => self.stop_ordered(now, mode, reason),
             Command::Hurry { reason } => self.hurry_ordered(now, reason),
+            Command::CloseSession { session, reason, force } => self.close_session(now, session, &reason, force),
         };
         self.promise(Effect::Answer { request, answer });
     }
@@ -110,6 +115,8 @@ impl Refusal {
             Self::AlreadyDraining => Reason::AlreadyDraining,
             Self::NotDraining => Reason::NotDraining,
             Self::Stopping => Reason::Stopping,
+            Self::SessionUnknown => Reason::SessionUnknown,
+            Self::SessionClosing => Reason::SessionClosing,
         }
     }
 }
@@ -118,6 +125,8 @@ impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::TaskUnknown => "there is no open task of this id here",
+            Self::SessionUnknown => "there is no open session of this id here",
+            Self::SessionClosing => "the session's cleanup waits or runs already",
             Self::TaskFinished => "the task's result is decided already; what is left is its way to the upstream",
             Self::AlreadyDraining => {
                 "a drain is under way; `dlite resume` takes it back, and the next one may be shorter"

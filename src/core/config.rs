@@ -6,6 +6,7 @@ use super::{
     admission::Limits,
     id::{TaskType, UpstreamName},
     task::Kind,
+    trace::TraceScope,
 };
 
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub struct Config {
     pub attempts_max: u32,
     /// Tasks acquired and without a result, over all upstreams.
     pub tasks_max: usize,
+    /// A stage that hears of no task for so long is closed.
+    pub session_ttl: Duration,
     /// Largest inline payload, in bytes, either way.
     pub payload_bytes_max: usize,
     /// Slots of a class that cleanups share with others and that only they may use; a class of one slot keeps none.
@@ -45,6 +48,7 @@ pub struct Config {
 #[derive(Clone, Debug)]
 pub struct Upstream {
     pub name: UpstreamName,
+    pub trace_scope: TraceScope,
     pub poll_interval: Duration,
     pub heartbeat_interval: Duration,
     /// Registered at once; empty: with the first handler.

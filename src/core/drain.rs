@@ -15,6 +15,9 @@
 //! tasks are finished, and goes back or ends as cancelled after that. Polls go on, since aborts come by them; heartbeats go on to
 //! the last report, since an upstream fails the tasks of a delegate it does not hear.
 //!
+//! Sessions that left something on a host end with the drain: when their upstreams end them, if sessions are waited for, else once
+//! the tasks are over; the delegate then cleans up by itself. Only a drain that cancels leaves them to the next process.
+//!
 //! A drain is not journalled, since the next process begins with serving; what it decided about a task is.
 
 use std::{sync::Arc, time::Duration};
@@ -23,12 +26,13 @@ use super::{
     Core,
     command::Refusal,
     effect::{Note, Order},
-    id::{LinkId, TaskId},
+    id::{LinkId, TaskId, UpstreamName},
     planted::planted,
-    task::{Blame, CancelReason, Error, Finish, Kind, Outcome, Retry, State, Task},
+    task::{CancelReason, Error, Finish, Kind, Outcome, Retry, State, Task},
     time::{Mono, Now, Wall},
     timer::Timer,
 };
+use crate::reason::{Code, Reason};
 
 /// Longest grace that a drain leaves a cancelled handler, however long the configured one is: a stop has to end in a known time.
 pub const CANCEL_GRACE_MAX: Duration = Duration::from_secs(10);
@@ -45,9 +49,6 @@ pub const HURRIED_REPORTS_MAX: Duration = Duration::from_secs(3);
 /// Longest time between the end of a drain's grace and the end of the last task: two rounds of cancelling, the cleanups between.
 pub const ENDING_MAX: Duration =
     CANCEL_GRACE_MAX.saturating_add(REVOKE_MARGIN_MAX).saturating_mul(2).saturating_add(CLEANUPS_MAX);
-
-/// The google.rpc.Code of a task that was not begun here any more.
-const UNAVAILABLE: i32 = 14;
 
 /// What a drain waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +120,8 @@ pub struct Departure {
     pub acquiring: usize,
     /// Results in the journal that no upstream has confirmed.
     pub unreported: usize,
+    /// Sessions in the journal that are not cleaned up.
+    pub sessions: usize,
 }
 
 impl Core {
@@ -147,17 +150,27 @@ impl Core {
             open: self.waiting.unfinished,
             acquiring: self.ledger.intentions().count(),
             unreported: finished - self.ledger.dead_letters().len(),
+            sessions: self.ledger.session_count(),
         }
     }
 
     /// Nothing is being acquired, open or to be reported.
     fn is_empty(&self) -> bool {
-        !self.has_open() && self.upstreams.values().all(|up| up.reports.is_empty())
+        !self.has_open() && !self.awaits_sessions() && self.upstreams.values().all(|up| up.reports.is_empty())
     }
 
     fn has_open(&self) -> bool {
         let acquiring = self.upstreams.values().any(|up| !up.acquires.is_empty());
         self.waiting.unfinished > 0 || (acquiring && !planted!(self, DrainForgetsAcquire))
+    }
+
+    /// Whether stages that left something on a host are yet to end, by their upstream's will or by the drain's.
+    fn awaits_sessions(&self) -> bool {
+        let Some(drain) = &self.drain else { return false };
+        drain.stage == Stage::Finishing
+            && drain.mode != Mode::Cancel
+            && !planted!(self, DrainForgetsSessions)
+            && self.ledger.sessions().any(|session| session.started)
     }
 
     // === orders ===
@@ -274,7 +287,7 @@ impl Core {
             Stage::Ending { spares_cleanups } => {
                 self.revoke_rest(now, spares_cleanups);
                 if self.waiting.unfinished > 0 {
-                    self.enter(Stage::Cleaning);
+                    self.advance(Stage::Cleaning);
                     self.set_drain_timer(now.mono + CLEANUPS_MAX);
                 } else {
                     self.begin_reporting(now);
@@ -285,23 +298,23 @@ impl Core {
         }
     }
 
-    fn enter(&mut self, stage: Stage) {
+    fn advance(&mut self, stage: Stage) {
         if let Some(drain) = &mut self.drain {
             drain.stage = stage;
         }
     }
 
-    /// The grace is over: sessions are closed, and what still runs is told to stop, but for cleanups.
+    /// Nothing more is waited for: what still runs is told to stop, but for cleanups, and sessions are closed.
     fn end_tasks(&mut self, now: Now) {
         let Some(drain) = &self.drain else { return };
         let spares_cleanups = drain.mode != Mode::Cancel && !drain.hurried;
         if self.has_open() {
             self.note(Note::DrainGraceOver { open: self.waiting.unfinished });
         }
+        self.cancel_rest(now, spares_cleanups);
         if spares_cleanups {
             self.close_sessions(now);
         }
-        self.cancel_rest(now, spares_cleanups);
     }
 
     fn cancel_rest(&mut self, now: Now, spares_cleanups: bool) {
@@ -311,7 +324,7 @@ impl Core {
         } else {
             (self.config.cancel_grace.min(CANCEL_GRACE_MAX), self.config.revoke_margin.min(REVOKE_MARGIN_MAX))
         };
-        self.enter(Stage::Ending { spares_cleanups });
+        self.advance(Stage::Ending { spares_cleanups });
         self.set_drain_timer(now.mono + grace + margin);
         for id in self.unspared(spares_cleanups) {
             self.end_for_drain(now, id, Some(grace));
@@ -354,7 +367,13 @@ impl Core {
     pub(super) fn follow_drain(&mut self, now: Now) {
         let Some(drain) = &self.drain else { return };
         if drain.stage != Stage::Reporting && !self.has_open() {
-            self.begin_reporting(now);
+            let of_sessions = drain.mode == Mode::FinishSessions;
+            match self.awaits_sessions() {
+                // Their upstreams end them, or the grace does.
+                true if of_sessions => {}
+                true => self.end_tasks(now),
+                false => self.begin_reporting(now),
+            }
         }
         let empty = self.is_empty();
         let Some(drain) = &mut self.drain else { return };
@@ -369,9 +388,15 @@ impl Core {
 
     // === what the rest of the core asks ===
 
-    /// Whether a task on offer is left to others.
-    pub(super) fn leaves_offers(&self) -> bool {
-        self.drain.is_some()
+    /// Whether a task of this kind on offer is left to others.
+    pub(super) fn leaves_offers(&self, upstream: &UpstreamName, kind: Kind) -> bool {
+        let Some(drain) = &self.drain else { return false };
+        // An offer does not say which session it is of, and nobody else can do what is left of those here.
+        let goes_on = drain.mode == Mode::FinishSessions
+            && drain.stage == Stage::Finishing
+            && matches!(kind, Kind::SessionExecute | Kind::SessionCleanup)
+            && self.ledger.sessions().any(|session| session.upstream == *upstream);
+        !goes_on
     }
 
     /// Ends a task that has no runner, if it is not to have one any more: true.
@@ -407,15 +432,9 @@ impl Core {
         if !is_returnable(task) {
             return self.cancel(now, id, CancelReason::Drain, &message, grace);
         }
-        let error = Error {
-            code: UNAVAILABLE,
-            reason: DRAIN.into(),
-            message,
-            blame: Blame::Delegate,
-            retry: Retry::OtherDelegate,
-            retry_delay: None,
-            side_effects_possible: Some(false),
-        };
+        let code = Code::Unavailable as i32;
+        let error =
+            Error { code, retry: Retry::OtherDelegate, ..Error::of(Reason::Drain, message) }.side_effects(false);
         self.finish(now, id, None, Finish::of(Outcome::Errored, Some(error)));
     }
 
@@ -425,7 +444,7 @@ impl Core {
         if task.is_finished() {
             return;
         }
-        let by_drain = finish.error.as_ref().is_some_and(|error| &*error.reason == DRAIN)
+        let by_drain = finish.error.as_ref().is_some_and(|error| &*error.reason == Reason::Drain.word())
             || task.cancel.as_ref().is_some_and(|cancel| cancel.reason == CancelReason::Drain);
         match finish.outcome {
             Outcome::Cancelled if by_drain => drain.cancelled += 1,
@@ -451,12 +470,15 @@ impl Core {
         self.send(link, order);
     }
 
-    /// The stages of open sessions end with the drain: here their cleanups are made.
-    fn close_sessions(&mut self, _now: Now) {}
+    /// The stages of open sessions end with the drain: their cleanups are made.
+    fn close_sessions(&mut self, now: Now) {
+        let Some(reason) = self.drain.as_ref().map(|drain| drain.reason.clone()) else { return };
+        for session in self.ledger.sessions().map(|session| session.id).collect::<Vec<_>>() {
+            // One that closes already has its cleanup.
+            let _ = self.close_session(now, session, &reason, false);
+        }
+    }
 }
-
-/// Reason of what a drain ended.
-const DRAIN: &str = "DRAIN";
 
 fn is_cleanup(task: &Task) -> bool {
     task.spec.kind == Kind::SessionCleanup
@@ -489,8 +511,8 @@ impl Mode {
 impl Departure {
     /// Whether every task came to its own end and every result is reported.
     pub fn is_clean(&self) -> bool {
-        let Self { cancelled, handed_back: _, open, acquiring, unreported } = *self;
-        cancelled == 0 && open == 0 && acquiring == 0 && unreported == 0
+        let Self { cancelled, handed_back: _, open, acquiring, unreported, sessions } = *self;
+        cancelled == 0 && open == 0 && acquiring == 0 && unreported == 0 && sessions == 0
     }
 }
 

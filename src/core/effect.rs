@@ -6,9 +6,11 @@ use super::{
     admission::{self, Turn},
     command::Refusal,
     drain::Mode,
-    id::{ExternalId, LeaseId, LinkId, RequestId, RunnerId, TaskId, TaskType, TraceId, UpstreamName},
+    id::{ExternalId, LeaseId, LinkId, RequestId, RunnerId, SessionId, TaskId, TaskType, TraceId, UpstreamName},
     input::Denial,
+    life::Life,
     record::Host,
+    session::Session,
     task::{CancelReason, Finish, Identity, Outcome, Spec, Times},
     time::{Mono, Wall},
 };
@@ -73,6 +75,8 @@ pub enum Order {
         decisions: Vec<(LeaseId, Decision)>,
     },
     Assign(Box<Assignment>),
+    /// The newest form of a session that a task of this runner belongs to.
+    Session(Arc<Session>),
     Cancel {
         lease: LeaseId,
         reason: CancelReason,
@@ -120,6 +124,10 @@ pub struct Assignment {
     pub cancel_grace: Duration,
     /// Names of the extensions the handler asked for.
     pub extensions: Vec<Arc<str>>,
+    /// The stage it belongs to, as it is now.
+    pub session: Option<Arc<Session>>,
+    /// The delegate made it up, since the upstream never sent it.
+    pub synthesized: bool,
 }
 
 /// What becomes of a task that a runner held when it attached.
@@ -210,6 +218,8 @@ pub enum Note {
         reason: Arc<str>,
     },
     Reported(Box<Summary>),
+    /// Stages of a task that are over, and that this process has not told; with its end, all of them.
+    StagesEnded(Box<Life>),
     /// The task is another delegate's to do now. Not `answered`: nobody knows whether the upstream took it back, and it is not
     /// asked again.
     HandedBack {
@@ -279,6 +289,37 @@ pub enum Note {
         task: TaskId,
         lease: LeaseId,
     },
+    /// A stage began here; not `set_up`: a later task of it came to a delegate that knew nothing of it.
+    SessionOpened {
+        session: SessionId,
+        upstream: UpstreamName,
+        external_id: Arc<str>,
+        set_up: bool,
+    },
+    /// Its end has begun.
+    SessionClosing {
+        session: SessionId,
+        external_id: Arc<str>,
+        reason: Arc<str>,
+    },
+    /// Its runner stayed away for a lease_ttl.
+    SessionOrphaned {
+        session: SessionId,
+        external_id: Arc<str>,
+        runner: RunnerId,
+    },
+    /// The upstream sent no cleanup: the delegate runs one of its own.
+    CleanupSynthesized {
+        session: SessionId,
+        external_id: Arc<str>,
+        task: TaskId,
+    },
+    /// It is gone. `left_behind`: why what its setup made may still be there.
+    SessionClosed {
+        session: SessionId,
+        external_id: Arc<str>,
+        left_behind: Option<Arc<str>>,
+    },
     StoreFailing {
         reason: Arc<str>,
     },
@@ -334,6 +375,12 @@ pub enum NotAcquired {
     StartRate {
         per_second: u32,
     },
+    /// No further stage can begin.
+    SessionsMax {
+        max: usize,
+    },
+    /// No runner of this type lets a new stage begin.
+    SessionsRefused,
 }
 
 /// The life of a task that is over.
@@ -371,6 +418,8 @@ impl NotAcquired {
             Self::Draining => Reason::Draining,
             Self::Admission(refusal) => refusal.resource.reason(),
             Self::StartRate { .. } => Reason::AdmissionStartRate,
+            Self::SessionsMax { .. } => Reason::SessionsMax,
+            Self::SessionsRefused => Reason::SessionsRefused,
         }
     }
 }
@@ -386,6 +435,8 @@ impl std::fmt::Display for NotAcquired {
             Self::SetAside => f.write_str("the upstream handed it out without assigning it"),
             Self::Aborted => f.write_str("the upstream aborted it"),
             Self::Draining => f.write_str("the delegate drains and takes nothing new; `dlite resume` takes it back"),
+            Self::SessionsMax { max } => write!(f, "{max} sessions are open already"),
+            Self::SessionsRefused => f.write_str("every runner of this type refuses new sessions"),
             Self::UpstreamSilent => {
                 f.write_str("the upstream owes an answer to an acquire, and gets one at a time until it gives one")
             }

@@ -42,7 +42,7 @@ impl Core {
         let cancel = task.cancel.clone();
         self.note(Note::LeaseLost { task: id, lease: lease.id, runner: lease.runner.clone(), reason: why, repeats });
         if repeats {
-            self.end_attempt(now, id, lease.id);
+            self.end_attempt(now, id, lease.id, Reason::LeaseLost.word().into());
             return self.wait(now, id);
         }
         let outcome = cancel.map_or(Outcome::Errored, |cancel| outcome_of(cancel.reason));
@@ -61,19 +61,19 @@ impl Core {
         let idempotent = task.lease().is_some_and(|lease| lease.idempotent);
         let retry = match (&finish.outcome, &finish.error) {
             (Outcome::Errored, Some(error)) if idempotent || error.side_effects_possible == Some(false) => {
-                Some((error.retry, error.retry_delay))
+                Some((error.retry, error.retry_delay, error.reason.clone()))
             }
             _ => None,
         };
         let again = task.cancel.is_none() && task.attempt < self.config.attempts_max;
         match retry {
-            Some((retry @ (Retry::SameRunner | Retry::OtherRunner), delay)) if again => {
+            Some((retry @ (Retry::SameRunner | Retry::OtherRunner), delay, word)) if again => {
                 let runner = task.lease().map(|lease| lease.runner.clone());
                 let elsewhere = self
                     .roster
                     .with_type(&task.spec.task_type)
                     .any(|link| Some(&link.runner) != runner.as_ref() && link.takes_work());
-                self.end_attempt(now, id, lease);
+                self.end_attempt(now, id, lease, word);
                 match runner {
                     Some(runner) if retry == Retry::OtherRunner && elsewhere => {
                         self.waiting.avoid(id, runner, now.mono, delay);
@@ -87,10 +87,11 @@ impl Core {
     }
 
     /// One try of several is over.
-    fn end_attempt(&mut self, now: Now, id: TaskId, lease: LeaseId) {
+    fn end_attempt(&mut self, now: Now, id: TaskId, lease: LeaseId, reason: Arc<str>) {
         self.timers.clear(&Timer::LeaseExpiry(lease));
         self.progress.remove(&lease);
-        self.record(scope_of(id), Record::AttemptEnded { lease, at: now.wall });
+        self.record(scope_of(id), Record::AttemptEnded { lease, reason, at: now.wall });
+        self.tell_stages(id, 1);
         // The limit of the run that ended is not the next one's.
         self.arm_deadline(now, id);
     }
@@ -115,11 +116,22 @@ impl Core {
         self.waiting.unfinished -= 1;
         let outcome = finish.outcome;
         let reason = finish.error.as_ref().map_or_else(|| "".into(), |error| error.reason.clone());
-        let upstream = task.upstream.clone();
+        let (upstream, own) = (task.upstream.clone(), task.own);
+        // An assignment that was not accepted ends together with the wait before it.
+        let ending = if matches!(task.state, State::Assigned(_)) { 2 } else { 1 };
+        self.export(id, &finish);
         self.record(scope_of(id), Record::TaskFinished { lease, finish: Arc::new(finish), at: now.wall });
-        self.note(Note::Finished { task: id, outcome, reason });
-        self.owe(now, id);
-        self.send_reports(&upstream);
+        self.tell_stages(id, ending);
+        self.note(Note::Finished { task: id, outcome, reason: reason.clone() });
+        self.session_task_finished(now, id, outcome, &reason);
+        if own {
+            // Nobody waits for its result: it is over.
+            self.tell_life(id, now.wall, None, None);
+            self.record(scope_of(id), Record::ScopeEnded);
+        } else {
+            self.owe(now, id);
+            self.send_reports(&upstream);
+        }
         self.take_listed(now);
     }
 
@@ -133,8 +145,7 @@ impl Core {
     /// An acquired task waited for a runner of its type, and none came.
     pub(super) fn runner_expired(&mut self, now: Now, id: TaskId) {
         let Some(task) = self.ledger.task(id) else { return };
-        let served = self.roster.with_type(&task.spec.task_type).any(|link| link.handler_for(task).is_some());
-        if served || !matches!(task.state, State::Waiting { .. }) {
+        if self.is_served(task) || !matches!(task.state, State::Waiting { .. }) {
             return;
         }
         let (task_type, waited) = (&task.spec.task_type, self.config.no_runner_timeout);

@@ -73,6 +73,7 @@ impl Core {
     pub(super) fn handed_back(&mut self, now: Now, id: TaskId, reason: &str, answered: bool) {
         let Some(task) = self.ledger.task(id) else { return };
         let (upstream, external_id) = (task.upstream.clone(), task.external_id.clone());
+        self.tell_life(id, now.wall, None, (!answered).then_some(Reason::HandBackUnanswered.word()));
         self.forget_report(now, id);
         if let Some(up) = self.upstreams.get_mut(&upstream) {
             let remembered = &mut up.handed_back;

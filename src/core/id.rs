@@ -71,6 +71,10 @@ number!(
     LeaseId, "l-"
 );
 number!(
+    /// One stage, from its setup to its cleanup.
+    SessionId, "s-"
+);
+number!(
     /// One attached stream, in this process only.
     LinkId, "link-"
 );
@@ -112,9 +116,14 @@ text!(
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct DelegateId(pub u128);
 
-/// Trace of a task, derived from delegate, upstream, external id and acquisition, so that it needs no store to be known.
+/// Trace of a task: the one it came with, else derived from names that every party knows; see
+/// [`TraceScope`](super::trace::TraceScope).
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TraceId(pub u128);
+
+/// One span of a trace.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SpanId(pub u64);
 
 /// Hands out the numbers: tasks, leases and the delegate's own scopes share one sequence.
 ///
@@ -155,6 +164,21 @@ impl fmt::Display for TraceId {
 }
 
 impl fmt::Debug for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+// === impl SpanId ===
+
+impl fmt::Display for SpanId {
+    /// 16 hex digits, as in a `traceparent`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for SpanId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }

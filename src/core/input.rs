@@ -8,6 +8,7 @@ use super::{
     id::{
         ExternalId, InstanceId, LeaseId, LinkId, Lsn, RequestId, RunnerId, SlotClass, TaskId, TaskType, UpstreamName,
     },
+    session::StateUpdate,
     task::{Error, Finish, Kind, Output, Spec},
 };
 use crate::reason::Reason;
@@ -147,6 +148,8 @@ pub struct Hello {
     pub sdk: Arc<str>,
     pub handlers: Vec<Handler>,
     pub slots: BTreeMap<SlotClass, u32>,
+    /// No new session may begin there.
+    pub refuses_sessions: bool,
     pub held: Vec<Held>,
 }
 
@@ -164,6 +167,8 @@ pub struct Handler {
     /// Names of the extensions it wants.
     pub extensions: Vec<Arc<str>>,
     pub match_labels: BTreeMap<String, String>,
+    /// What a session needs stands in its state alone, so that any runner may go on with it.
+    pub any_runner: bool,
 }
 
 /// One task in a runner's hands when it attaches.
@@ -187,6 +192,8 @@ pub enum Frame {
     },
     Capacity {
         slots: BTreeMap<SlotClass, u32>,
+        /// No new session may begin there.
+        refuses_sessions: bool,
     },
     Accepted {
         lease: LeaseId,
@@ -208,9 +215,17 @@ pub enum Frame {
         lease: LeaseId,
         progress: Arc<str>,
     },
+    /// A change of the session's state.
+    State {
+        lease: LeaseId,
+        number: u64,
+        update: Box<StateUpdate>,
+    },
     Result {
         lease: LeaseId,
         finish: Box<Finish>,
+        /// The session's last change by this task, durable together with the result.
+        state: Option<Box<StateUpdate>>,
     },
     /// The runner wants to go. `grace`: when it means to be gone; absent: once its tasks are done.
     DrainNotice {
@@ -269,6 +284,7 @@ impl Frame {
             | Frame::Rejected { .. }
             | Frame::Started { .. }
             | Frame::Outputs { .. }
+            | Frame::State { .. }
             | Frame::Result { .. } => true,
             Frame::Heartbeat { .. } | Frame::Capacity { .. } | Frame::Progress { .. } | Frame::DrainNotice { .. } => {
                 false
@@ -288,9 +304,10 @@ impl Frame {
             Frame::Heartbeat { .. } => ("heartbeat", None),
             Frame::Capacity { .. } => ("capacity", None),
             Frame::Accepted { lease } | Frame::Rejected { lease, .. } => ("decision", Some(*lease)),
-            Frame::Started { lease, .. } | Frame::Outputs { lease, .. } | Frame::Progress { lease, .. } => {
-                ("update", Some(*lease))
-            }
+            Frame::Started { lease, .. }
+            | Frame::Outputs { lease, .. }
+            | Frame::State { lease, .. }
+            | Frame::Progress { lease, .. } => ("update", Some(*lease)),
             Frame::Result { lease, .. } => ("result", Some(*lease)),
             Frame::DrainNotice { .. } => ("drain", None),
             Frame::Invalid { name, lease, .. } => (name, *lease),

@@ -16,7 +16,8 @@ use super::{
     offers::{Group, Listed, Offers},
     planted::planted,
     roster::{Link, Seat},
-    task::Kind,
+    session::SESSIONS_MAX,
+    task::{Kind, Offer},
     time::Now,
     timer::Timer,
     upstream::{Standing, Upstream},
@@ -34,7 +35,7 @@ impl Core {
             return;
         }
         let Some((_, delegate_id, _)) = self.ledger.registration(name) else { return };
-        up.polling = Some(now.mono);
+        up.polling = Some(now);
         self.timers.clear(&Timer::Poll(name.clone()));
         let call = Call::Poll { delegate_id: delegate_id.clone() };
         // Under an id that is not durable yet, tasks could be assigned to a delegate nobody remembers. What else waits for the
@@ -58,14 +59,14 @@ impl Core {
             self.aborted(now, name, external_id);
         }
         self.forget_old_aborts(now);
-        self.settle_intentions(now, name, sent, listing.tasks.iter().map(|listed| &listed.external_id).collect());
+        self.settle_intentions(now, name, sent.mono, listing.tasks.iter().map(|listed| &listed.external_id).collect());
         self.list(now, name, sent, listing.tasks);
         self.take_listed(now);
         self.judge_listed(now, name);
     }
 
     /// What the upstream offers from now on. An offer that stays keeps its place.
-    fn list(&mut self, now: Now, name: &UpstreamName, sent: super::time::Mono, tasks: Vec<Offered>) {
+    fn list(&mut self, now: Now, name: &UpstreamName, sent: Now, tasks: Vec<Offered>) {
         let kind = |offered: &Offered| self.kind_of_offer(&offered.task_type, offered.kind);
         let is_cleanup = |offered: &Offered| Claim::of(kind(offered)) == Claim::Cleanup;
         let (cleanups, others): (Vec<Offered>, Vec<Offered>) = tasks.into_iter().partition(is_cleanup);
@@ -74,13 +75,13 @@ impl Core {
         let mut offers = Offers::default();
         for offered in cleanups.into_iter().chain(others).take(LISTED_MAX) {
             let Some(up) = self.upstreams.get(name) else { return };
-            let old_news = up.closed.get(&offered.external_id).is_some_and(|at| *at >= sent);
+            let old_news = up.closed.get(&offered.external_id).is_some_and(|at| *at >= sent.mono);
             if old_news || self.ledger.open(name, &offered.external_id).is_some() {
                 continue;
             }
-            let (reason, since, nth) = match before.remove(&offered.external_id) {
-                Some(was) => (was.reason, was.since, was.nth),
-                None => (None, now.wall, self.next_offer),
+            let (reason, since, nth, offer) = match before.remove(&offered.external_id) {
+                Some(was) => (was.reason, was.since, was.nth, was.offer),
+                None => (None, now.wall, self.next_offer, Offer { polled: sent.wall, listed: now.wall }),
             };
             self.next_offer = self.next_offer.max(nth + 1);
             let kind = self.kind_of_offer(&offered.task_type, offered.kind);
@@ -91,7 +92,7 @@ impl Core {
                 set_aside.then_some(NotAcquired::SetAside)
             };
             let Offered { external_id, task_type, unsupported, .. } = offered;
-            let listed = Listed { task_type, kind, unsupported, apart: apart.is_some(), reason, since, nth };
+            let listed = Listed { task_type, kind, unsupported, apart: apart.is_some(), reason, since, nth, offer };
             offers.insert(external_id.clone(), listed);
             if let Some(reason) = apart {
                 self.judged(now, name, &mut offers, &external_id, &reason);
@@ -157,7 +158,7 @@ impl Core {
         // Who can tell may have come after the listing.
         let kind = self.kind_of_offer(&listed.task_type, listed.kind);
         let claim = Claim::of(kind);
-        if self.leaves_offers() && !planted!(self, DrainAcquires) {
+        if self.leaves_offers(&up.config.name, kind) && !planted!(self, DrainAcquires) {
             return Err(NotAcquired::Draining);
         }
         if self.store_failing.is_some() {
@@ -190,9 +191,17 @@ impl Core {
         let counted = limits.capacity != Amount::default();
         let declared = if counted { self.roster.declared() } else { Amount::default() };
         let here = self.gate_refusal(claim);
-        let (mut refusal, mut class) = (None, None);
+        let sets_up = kind == Kind::SessionSetup;
+        if sets_up && self.ledger.session_count() >= SESSIONS_MAX {
+            return Err(NotAcquired::SessionsMax { max: SESSIONS_MAX });
+        }
+        let (mut refusal, mut class, mut refused) = (None, None, false);
         let mut best: Option<(u32, LinkId, Seat)> = None;
         for link in self.roster.with_type(task_type).filter(|link| link.takes_work()) {
+            if sets_up && link.refuses_sessions {
+                refused = true;
+                continue;
+            }
             for handler in link.handlers.iter().filter(|handler| handler.task_type == *task_type) {
                 class.get_or_insert_with(|| handler.class.clone());
                 let full = here.or_else(|| link.gate.refusal(limits, claim));
@@ -210,6 +219,7 @@ impl Core {
             (Some((_, link, seat)), ..) => Ok((link, seat)),
             (None, Some(refusal), _) => Err(NotAcquired::Admission(refusal)),
             (None, None, Some(class)) => Err(NotAcquired::NoSlot { class }),
+            (None, None, None) if refused => Err(NotAcquired::SessionsRefused),
             (None, None, None) => Err(NotAcquired::NoRunner),
         }
     }
@@ -227,7 +237,7 @@ impl Core {
             if begins_a_stage(kind) {
                 self.ramp.spend(self.config.admission.starts, now.mono);
             }
-            self.intend(now, &name, external_id, seat);
+            self.intend(now, &name, external_id, listed.offer, seat);
         }
         if held_up {
             self.arm_ramp(now);
@@ -266,7 +276,7 @@ impl Core {
     /// Whether any task at all could be taken.
     pub(super) fn has_room(&self) -> bool {
         self.store_failing.is_none()
-            && !self.leaves_offers()
+            && self.drain.is_none()
             && self.unfinished_count() < self.config.tasks_max
             && self.roster.links().any(Link::has_room)
     }

@@ -6,9 +6,13 @@ use std::{
 };
 
 use super::{
-    id::{DelegateId, ExternalId, LeaseId, TaskId, TraceId, UpstreamName},
+    id::{DelegateId, ExternalId, LeaseId, SessionId, TaskId, TraceId, UpstreamName},
     record::{Host, Record},
-    task::{Finish, Identity, Lease, Outcome, Output, Report, Retry, State, Task, Times},
+    session::Session,
+    task::{
+        Finish, Identity, Lease, Offer, Outcome, Output, PastLease, Report, Retry, Spec, State, Task, Times,
+        UNACCEPTED_KEPT_MAX,
+    },
     time::Wall,
 };
 
@@ -27,7 +31,13 @@ pub struct Ledger {
     leases: BTreeMap<LeaseId, TaskId>,
     intentions: BTreeSet<TaskId>,
     dead: BTreeSet<TaskId>,
+    sessions: BTreeMap<SessionKey, SessionId>,
+    /// Tasks without a result, by the session they have joined.
+    members: BTreeMap<SessionId, BTreeSet<TaskId>>,
 }
+
+/// Upstream, tenant and the upstream's name for the stage: the same name of another tenant is another session.
+type SessionKey = (UpstreamName, Arc<str>, Arc<str>);
 
 /// What one scope holds, and how many rows say so.
 #[derive(Debug, PartialEq)]
@@ -44,6 +54,7 @@ enum Content {
     Abort { upstream: UpstreamName, external_id: ExternalId, at: Wall },
     Intention(Intention),
     Task(Box<Task>),
+    Session(Arc<Session>),
 }
 
 /// An acquire that has left or is about to, and has no answer in the journal.
@@ -52,6 +63,7 @@ pub struct Intention {
     pub upstream: UpstreamName,
     pub external_id: ExternalId,
     pub identity: Arc<Identity>,
+    pub offer: Offer,
     pub at: Wall,
 }
 
@@ -93,42 +105,77 @@ impl Ledger {
                 let (upstream, external_id) = (upstream.clone(), external_id.clone());
                 self.open_scope(scope, Content::Abort { upstream, external_id, at: *at });
             }
-            Record::IntentionOpened { upstream, external_id, identity, at } => {
+            Record::IntentionOpened { upstream, external_id, identity, offer, at } => {
                 self.open.insert((upstream.clone(), external_id.clone()), TaskId(scope));
                 self.intentions.insert(TaskId(scope));
                 let intention = Intention {
                     upstream: upstream.clone(),
                     external_id: external_id.clone(),
                     identity: identity.clone(),
+                    offer: *offer,
                     at: *at,
                 };
                 self.open_scope(scope, Content::Intention(intention));
             }
-            Record::TaskTaken { spec, at } => {
-                let delegate = self.delegate.ok_or(misfit("a task before its delegate"))?;
+            Record::TaskTaken { spec, trace_id, at } => {
                 let held = self.scopes.get_mut(&scope).ok_or(misfit("a task without an intention"))?;
                 let Content::Intention(intention) = &held.content else {
                     return Err(misfit("a task without an intention"));
                 };
-                let task = Task {
-                    id: TaskId(scope),
-                    upstream: intention.upstream.clone(),
-                    external_id: intention.external_id.clone(),
-                    acquired_as: intention.identity.clone(),
-                    spec: spec.clone(),
-                    trace_id: trace_id(delegate, intention, TaskId(scope)),
-                    intended: intention.at,
-                    deadline: spec.timeout.map(|timeout| intention.at + timeout),
-                    attempt: 1,
-                    cancel: None,
-                    outputs: Vec::new(),
-                    state: State::Waiting { since: *at },
-                    times: Times { acquired: *at, assigned: None, started: None },
-                    runner: None,
-                };
+                let task = taken(TaskId(scope), intention, spec.clone(), *trace_id, *at);
                 held.content = Content::Task(Box::new(task));
                 held.rows += 1;
                 self.intentions.remove(&TaskId(scope));
+            }
+            Record::SessionOpened { upstream, tenant, external_id, phase, setup, at, expires } => {
+                let id = SessionId(scope);
+                let session = Session {
+                    id,
+                    upstream: upstream.clone(),
+                    tenant: tenant.clone(),
+                    external_id: external_id.clone(),
+                    phase: *phase,
+                    version: 1,
+                    state: None,
+                    sensitive_state: None,
+                    variables: BTreeMap::new(),
+                    runner: None,
+                    started: false,
+                    setup: setup.clone(),
+                    created: *at,
+                    expires: *expires,
+                };
+                self.sessions.insert((upstream.clone(), tenant.clone(), external_id.clone()), id);
+                self.open_scope(scope, Content::Session(Arc::new(session)));
+            }
+            Record::CleanupSynthesized { session, upstream, external_id, spec, trace_id, at } => {
+                let (delegate_id, instance_id) = (Arc::from(""), Arc::from(""));
+                let intention = Intention {
+                    upstream: upstream.clone(),
+                    external_id: external_id.clone(),
+                    identity: Arc::new(Identity { delegate_id, instance_id }),
+                    offer: Offer { polled: *at, listed: *at },
+                    at: *at,
+                };
+                let id = TaskId(scope);
+                let mut task = taken(id, &intention, spec.clone(), *trace_id, *at);
+                (task.session, task.own) = (Some(*session), true);
+                self.members.entry(*session).or_default().insert(id);
+                self.open_scope(scope, Content::Task(Box::new(task)));
+            }
+            Record::SessionStarted { .. }
+            | Record::SessionReady
+            | Record::SessionExtended { .. }
+            | Record::SessionClosing
+            | Record::SessionOrphaned
+            | Record::SessionStateSet { .. }
+            | Record::VariablesExported { .. } => {
+                let held = self.scopes.get_mut(&scope).ok_or(misfit("news of an unknown session"))?;
+                let Content::Session(session) = &mut held.content else {
+                    return Err(misfit("news of a session in another scope"));
+                };
+                Arc::make_mut(session).apply(record).map_err(misfit)?;
+                held.rows += 1;
             }
             Record::ScopeEnded => self.close_scope(scope).ok_or(misfit("the end of nothing"))?,
             Record::LeaseCut { .. }
@@ -142,7 +189,9 @@ impl Ledger {
             | Record::ReportMinimized { .. }
             | Record::ReportAbandoned { .. }
             | Record::HandBackSent
-            | Record::HandBackRefused => {
+            | Record::HandBackRefused
+            | Record::SessionJoined { .. }
+            | Record::StateUpdated { .. } => {
                 let held = self.scopes.get_mut(&scope).ok_or(misfit("news of an unknown task"))?;
                 let Content::Task(task) = &mut held.content else {
                     return Err(misfit("news of a task that was not taken"));
@@ -154,6 +203,13 @@ impl Ledger {
                 if before != after {
                     before.map(|lease| self.leases.remove(&lease));
                     after.map(|lease| self.leases.insert(lease, TaskId(scope)));
+                }
+                match (record, task.session) {
+                    (Record::SessionJoined { session }, _) => {
+                        self.members.entry(*session).or_default().insert(TaskId(scope));
+                    }
+                    (Record::TaskFinished { .. }, Some(session)) => leave(&mut self.members, session, TaskId(scope)),
+                    _ => {}
                 }
                 if matches!(record, Record::ReportAbandoned { .. }) {
                     self.dead.insert(TaskId(scope));
@@ -189,9 +245,16 @@ impl Ledger {
                 self.open.remove(&(intention.upstream, intention.external_id));
                 self.intentions.remove(&TaskId(scope));
             }
+            Content::Session(session) => {
+                let key = (session.upstream.clone(), session.tenant.clone(), session.external_id.clone());
+                self.sessions.remove(&key);
+            }
             Content::Task(task) => {
                 if let Some(lease) = task.lease() {
                     self.leases.remove(&lease.id);
+                }
+                if let Some(session) = task.session {
+                    leave(&mut self.members, session, task.id);
                 }
                 self.dead.remove(&task.id);
                 // The place of a dead letter may be another's.
@@ -285,6 +348,39 @@ impl Ledger {
         })
     }
 
+    pub fn session(&self, id: SessionId) -> Option<&Arc<Session>> {
+        match &self.scopes.get(&id.0)?.content {
+            Content::Session(session) => Some(session),
+            _ => None,
+        }
+    }
+
+    /// The open session of this name.
+    pub fn session_of(
+        &self,
+        upstream: &UpstreamName,
+        tenant: &Arc<str>,
+        external_id: &Arc<str>,
+    ) -> Option<&Arc<Session>> {
+        self.session(*self.sessions.get(&(upstream.clone(), tenant.clone(), external_id.clone()))?)
+    }
+
+    /// Open sessions, the oldest first.
+    pub fn sessions(&self) -> impl Iterator<Item = &Arc<Session>> {
+        let mut ids: Vec<SessionId> = self.sessions.values().copied().collect();
+        ids.sort_unstable();
+        ids.into_iter().filter_map(|id| self.session(id))
+    }
+
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Tasks of the session that have no result.
+    pub fn members(&self, session: SessionId) -> impl Iterator<Item = TaskId> {
+        self.members.get(&session).into_iter().flatten().copied()
+    }
+
     /// Leases in force, by number.
     pub fn leases(&self) -> impl Iterator<Item = (LeaseId, TaskId)> {
         self.leases.iter().map(|(lease, task)| (*lease, *task))
@@ -300,28 +396,74 @@ impl Ledger {
     }
 }
 
+fn taken(id: TaskId, intention: &Intention, spec: Arc<Spec>, trace_id: TraceId, at: Wall) -> Task {
+    Task {
+        id,
+        upstream: intention.upstream.clone(),
+        external_id: intention.external_id.clone(),
+        acquired_as: intention.identity.clone(),
+        trace_id,
+        intended: intention.at,
+        offer: intention.offer,
+        deadline: spec.timeout.map(|timeout| intention.at + timeout),
+        spec,
+        attempt: 1,
+        cancel: None,
+        outputs: Vec::new(),
+        state: State::Waiting { since: at },
+        times: Times { acquired: at, assigned: None, started: None, queued: at },
+        leases: Vec::new(),
+        runner: None,
+        session: None,
+        own: false,
+    }
+}
+
+fn leave(members: &mut BTreeMap<SessionId, BTreeSet<TaskId>>, session: SessionId, task: TaskId) {
+    if let Some(tasks) = members.get_mut(&session) {
+        tasks.remove(&task);
+        if tasks.is_empty() {
+            members.remove(&session);
+        }
+    }
+}
+
 fn apply_to_task(task: &mut Task, record: &Record) -> Result<(), &'static str> {
     match (record, &mut task.state) {
         (Record::LeaseCut { lease, runner, class, idempotent, at }, State::Waiting { .. }) => {
             task.times.assigned = Some(*at);
             task.runner = Some(runner.clone());
+            task.leases.push(PastLease {
+                lease: *lease,
+                attempt: task.attempt,
+                runner: runner.clone(),
+                queued: task.times.queued,
+                cut: *at,
+                accepted: None,
+                ended: None,
+            });
             task.state = State::Assigned(Lease {
                 id: *lease,
                 runner: runner.clone(),
                 class: class.clone(),
                 idempotent: *idempotent,
                 updates: 0,
+                states: BTreeSet::new(),
                 cut: *at,
                 accepted: None,
                 started: None,
             });
         }
-        (Record::AssignmentEnded { lease, at }, State::Assigned(held)) if held.id == *lease => {
+        (Record::AssignmentEnded { lease, reason, at }, State::Assigned(held)) if held.id == *lease => {
             task.state = State::Waiting { since: *at };
+            end_lease(task, *at, reason);
         }
         (Record::LeaseAccepted { lease, at }, State::Assigned(held)) if held.id == *lease => {
             held.accepted = Some(*at);
             task.times.started = Some(*at);
+            if let Some(last) = task.leases.last_mut() {
+                last.accepted = Some(*at);
+            }
             task.state = State::Accepted(held.clone());
         }
         (Record::HandlerStarted { lease, number, at }, State::Accepted(held)) if held.id == *lease => {
@@ -333,14 +475,26 @@ fn apply_to_task(task: &mut Task, record: &Record) -> Result<(), &'static str> {
             held.updates = *number;
             merge(&mut task.outputs, outputs);
         }
-        (Record::AttemptEnded { lease, at }, State::Accepted(held)) if held.id == *lease => {
+        (Record::SessionJoined { session }, State::Waiting { .. }) if task.session.is_none() => {
+            task.session = Some(*session);
+        }
+        (Record::StateUpdated { lease, number }, State::Accepted(held)) if held.id == *lease => {
+            held.updates = held.updates.max(*number);
+            held.states.insert(*number);
+        }
+        (Record::AttemptEnded { lease, reason, at }, State::Accepted(held)) if held.id == *lease => {
             task.attempt += 1;
             task.outputs.clear();
             task.state = State::Waiting { since: *at };
+            end_lease(task, *at, reason);
         }
         (Record::CancelRequested { cancel }, State::Accepted(_)) => task.cancel = Some(cancel.clone()),
         (Record::TaskFinished { lease, finish, at }, state) if !matches!(state, State::Finished { .. }) => {
-            let report = if hands_back(task, finish) { Report::HandBack { sent: false } } else { Report::Owed };
+            let report = match () {
+                () if task.own => Report::Nowhere,
+                () if hands_back(task, finish) => Report::HandBack { sent: false },
+                () => Report::Owed,
+            };
             merge(&mut task.outputs, &finish.outputs);
             task.spec = Arc::new(task.spec.without_content());
             task.state = State::Finished { finish: finish.clone(), lease: *lease, at: *at, report };
@@ -360,6 +514,19 @@ fn apply_to_task(task: &mut Task, record: &Record) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// The newest lease is over and the task waits again.
+fn end_lease(task: &mut Task, at: Wall, reason: &Arc<str>) {
+    task.times.queued = at;
+    if let Some(last) = task.leases.last_mut() {
+        last.ended = Some((at, Some(reason.clone())));
+    }
+    // A runner that rejects for hours must not fill memory, nor a trace.
+    let unaccepted = task.leases.iter().filter(|past| past.accepted.is_none()).count();
+    if unaccepted > UNACCEPTED_KEPT_MAX && task.leases.last().is_some_and(|last| last.accepted.is_none()) {
+        task.leases.pop();
+    }
+}
+
 /// Whether a task that ends so goes back to the upstream for another delegate: the error says that another may do it, and it
 /// counts, since nothing was started that could have left something behind, or starting it again is harmless.
 fn hands_back(task: &Task, finish: &Finish) -> bool {
@@ -377,19 +544,4 @@ fn merge(outputs: &mut Vec<Output>, more: &[Output]) {
         outputs.retain(|earlier| earlier.name != output.name);
         outputs.push(output.clone());
     }
-}
-
-/// SHA-256 over who, where, what and which acquisition, cut to the 128 bits of a trace id; never zero, which means none.
-fn trace_id(delegate: DelegateId, intention: &Intention, task: TaskId) -> TraceId {
-    let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
-    digest.update(&delegate.0.to_be_bytes());
-    for text in [intention.upstream.as_str(), intention.external_id.as_str()] {
-        digest.update(&u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
-        digest.update(text.as_bytes());
-    }
-    digest.update(&task.0.to_be_bytes());
-    let digest = digest.finish();
-    let (head, _) = digest.as_ref().split_at(16);
-    let head: [u8; 16] = head.try_into().expect("a SHA-256 has 32 bytes");
-    TraceId(u128::from_be_bytes(head).max(1))
 }

@@ -11,6 +11,8 @@ use super::{
     planted::planted,
     record::{Record, scope_of},
     roster::{Link, Seat, Use},
+    session::{STATE_BYTES_MAX, StateUpdate},
+    sessions::Unset,
     task::{Error, Kind, OUTPUTS_MAX, Outcome, Output, Retry, State},
     time::Now,
     timer::Timer,
@@ -19,6 +21,7 @@ use crate::reason::Reason;
 
 /// Rows of one task above which updates are refused; the store keeps 2^15, and the end of a task must always find room.
 const UPDATE_ROWS_MAX: u32 = 32_000;
+const NOT_ACCEPTED: &str = "the lease is not in force or not accepted";
 
 impl Core {
     pub(super) fn attached(&mut self, now: Now, id: LinkId, mut hello: Hello, peer: Arc<str>) {
@@ -100,6 +103,8 @@ impl Core {
                 self.cancel_again(id, lease);
                 if let Some(task) = self.ledger.task_of(lease).map(|task| task.id) {
                     self.arm_run_limit(now, id, task);
+                    // It may have missed what others changed meanwhile.
+                    self.tell_session(task, None);
                 }
             }
         }
@@ -107,6 +112,7 @@ impl Core {
             self.lose_lease(now, task, "the runner came back without it");
         }
         self.announce_types(now);
+        self.session_runners_changed(now);
         self.assign_waiting(now);
     }
 
@@ -181,6 +187,7 @@ impl Core {
             }
         }
         self.note(Note::RunnerDetached { runner: link.runner, link: id });
+        self.session_runners_changed(now);
         // Those that wait may have lost their only runner.
         self.assign_waiting(now);
     }
@@ -247,9 +254,9 @@ impl Core {
                 self.heartbeat_received(now, id, heartbeat, &leases, healthy);
                 self.usage_received(now, id, usage);
             }
-            Frame::Capacity { slots } => {
+            Frame::Capacity { slots, refuses_sessions } => {
                 if let Some(link) = self.roster.get_mut(id) {
-                    link.slots = slots;
+                    (link.slots, link.refuses_sessions) = (slots, refuses_sessions);
                 }
                 self.fill(now, id);
             }
@@ -271,10 +278,13 @@ impl Core {
                     self.progress.insert(lease, progress);
                 }
             }
-            Frame::Result { lease, ref finish } if !self.has_room_for(lease, &finish.outputs) => {
+            Frame::Result { lease, ref finish, .. } if !self.has_room_for(lease, &finish.outputs) => {
                 self.refuse(id, sequence, &frame, Reason::FrameInvalid, &outputs_text("result.outputs"));
             }
-            Frame::Result { lease, finish } => self.result_received(now, id, sequence, lease, *finish),
+            Frame::State { lease, number, update } => self.state_updated(now, id, sequence, lease, number, &update),
+            Frame::Result { lease, finish, state } => {
+                self.result_received(now, id, sequence, lease, *finish, state.as_deref());
+            }
             Frame::DrainNotice { grace } => self.leaves(now, id, grace.is_some()),
             Frame::Invalid { reason, ref message, .. } => self.refuse(id, sequence, &frame, reason, message),
         }
@@ -296,6 +306,10 @@ impl Core {
         message: &str,
     ) {
         self.note(Note::FrameRefused { link: id, frame, reason });
+        // The lease of a refused result stays open, and a heartbeat that left it out may have left before the runner knew.
+        if let (Some(lease), Some(link)) = (lease.filter(|_| frame == "result"), self.roster.get_mut(id)) {
+            link.set_undecided(lease, true);
+        }
         self.send(id, Order::Refuse { sequence, lease, frame, reason, message: message.to_owned() });
     }
 
@@ -315,7 +329,12 @@ impl Core {
                 .filter(|(held, _)| held.runner == runner)
                 .map(|(held, state)| (held.idempotent, matches!(state, State::Accepted(_))));
             match in_force {
-                Some((idempotent, true)) => self.renew(now, *lease, idempotent),
+                Some((idempotent, true)) => {
+                    self.renew(now, *lease, idempotent);
+                    if let Some(link) = self.roster.get_mut(id) {
+                        link.set_undecided(*lease, false);
+                    }
+                }
                 // Its accept is under way.
                 Some((_, false)) => {}
                 None => lost.push(*lease),
@@ -370,9 +389,13 @@ impl Core {
             Some((task, true, idempotent)) => {
                 self.timers.clear(&Timer::AcceptExpiry(lease));
                 if let Some(link) = self.roster.get_mut(id) {
-                    link.decided(lease);
+                    link.set_undecided(lease, false);
                 }
                 self.record(scope_of(task), Record::LeaseAccepted { lease, at: now.wall });
+                let handler = self.ledger.task(task).and_then(|task| self.roster.get(id)?.handler_for(task));
+                let any_runner = handler.is_some_and(|handler| handler.any_runner);
+                self.session_task_accepted(task, any_runner);
+                self.tell_stages(task, 2);
                 self.renew(now, lease, idempotent);
                 self.arm_run_limit(now, id, task);
             }
@@ -398,7 +421,8 @@ impl Core {
             self.refuse_named(id, sequence, "decision", Some(lease), Reason::AssignmentWithdrawn, text);
             return self.return_stale_credit(now, id, lease);
         };
-        self.end_assignment(now, task, &format!("rejected: {}: {}", error.reason, error.message));
+        let word = if error.reason.is_empty() { "REJECTED".into() } else { error.reason.clone() };
+        self.end_assignment(now, task, &word, &format!("rejected: {}: {}", error.reason, error.message));
         if !planted!(self, CreditLeak) {
             self.roster.get_mut(id).map(|link| link.release(lease));
         }
@@ -427,7 +451,7 @@ impl Core {
             });
             if here {
                 // Its credit stays with the runner until the runner names the lease finished.
-                self.end_assignment(now, task, "the runner is about to go");
+                self.end_assignment(now, task, Reason::RunnerLeaving.word(), "the runner is about to go");
                 self.wait(now, task);
             }
         }
@@ -471,18 +495,73 @@ impl Core {
             Some((task, updates)) if number > updates => self.record(scope_of(task), record),
             // Sent again after a cut.
             Some(_) => {}
-            None => self.refuse_named(
-                id,
-                sequence,
-                "update",
-                Some(lease),
-                Reason::LeaseLost,
-                "the lease is not in force or not accepted",
-            ),
+            None => self.refuse_named(id, sequence, "update", Some(lease), Reason::LeaseLost, NOT_ACCEPTED),
         }
     }
 
-    fn result_received(&mut self, now: Now, id: LinkId, sequence: u64, lease: LeaseId, finish: super::task::Finish) {
+    /// In the journal once, by its number within the lease, unless another was faster.
+    fn state_updated(
+        &mut self,
+        now: Now,
+        id: LinkId,
+        sequence: u64,
+        lease: LeaseId,
+        number: u64,
+        update: &StateUpdate,
+    ) {
+        let runner = self.roster.get(id).map(|link| &link.runner);
+        let found = self.ledger.task_of(lease).and_then(|task| match &task.state {
+            State::Accepted(held) if Some(&held.runner) == runner => Some((task.id, held.states.contains(&number))),
+            _ => None,
+        });
+        let refused = match found {
+            None => return self.refuse_named(id, sequence, "update", Some(lease), Reason::LeaseLost, NOT_ACCEPTED),
+            // Sent again after a cut.
+            Some((_, true)) => return,
+            Some((task, _)) if self.ledger.rows(scope_of(task)) >= UPDATE_ROWS_MAX => (task, Unset::TooMany),
+            Some((task, _)) => match self.set_state(now, task, update) {
+                Ok(()) => {
+                    self.record(scope_of(task), Record::StateUpdated { lease, number });
+                    // The author learns the new etag by it.
+                    return self.tell_session(task, None);
+                }
+                Err(unset) => (task, unset),
+            },
+        };
+        self.refuse_state(id, sequence, "update", lease, refused.1);
+    }
+
+    /// A refused change says why; one that lost the race says against what, too.
+    fn refuse_state(&mut self, id: LinkId, sequence: u64, frame: &'static str, lease: LeaseId, unset: Unset) {
+        let field = format!("{frame}.session_state");
+        let (reason, text) = match &unset {
+            Unset::NoSession => (Reason::FrameInvalid, format!("{field}: the task belongs to no session")),
+            Unset::Closed => (Reason::SessionClosed, "the session is gone".to_owned()),
+            Unset::TooLarge(bytes) => (
+                Reason::FrameInvalid,
+                format!("{field}: state and sensitive_state would have {bytes} bytes, {STATE_BYTES_MAX} are allowed"),
+            ),
+            Unset::TooMany => (Reason::FrameInvalid, format!("{field}: the session or the task was changed too often")),
+            Unset::Stale(session) => (
+                Reason::SessionEtagStale,
+                format!("the session's state was changed meanwhile; its etag is {}", session.etag()),
+            ),
+        };
+        self.refuse_named(id, sequence, frame, Some(lease), reason, &text);
+        if let Unset::Stale(session) = unset {
+            self.send(id, Order::Session(session));
+        }
+    }
+
+    fn result_received(
+        &mut self,
+        now: Now,
+        id: LinkId,
+        sequence: u64,
+        lease: LeaseId,
+        finish: super::task::Finish,
+        state: Option<&StateUpdate>,
+    ) {
         let Some(link) = self.roster.get(id) else { return };
         let found = self.ledger.task_of(lease).and_then(|task| match &task.state {
             State::Accepted(held) if held.runner == link.runner => Some(task.id),
@@ -500,6 +579,14 @@ impl Core {
             }
             return self.return_stale_credit(now, id, lease);
         };
+        if let Some(update) = state {
+            match self.set_state(now, task, update) {
+                Ok(()) => self.tell_session(task, Some(lease)),
+                // Nobody is left to read it.
+                Err(Unset::Closed) => {}
+                Err(unset) => return self.refuse_state(id, sequence, "result", lease, unset),
+            }
+        }
         self.take_result(now, task, lease, finish);
         self.return_credit(now, id, lease);
     }

@@ -23,10 +23,13 @@ pub mod effect;
 pub mod id;
 pub mod input;
 pub mod ledger;
+pub mod life;
 pub mod record;
+pub mod session;
 pub mod status;
 pub mod task;
 pub mod time;
+pub mod trace;
 
 mod acquire;
 mod cancel;
@@ -41,6 +44,7 @@ mod random;
 mod report;
 mod roster;
 mod schedule;
+mod sessions;
 mod share;
 mod standing;
 mod timer;
@@ -184,10 +188,12 @@ impl Core {
         for name in self.upstreams.keys().cloned().collect::<Vec<_>>() {
             self.resume_upstream(now, &name);
         }
-        let tasks: Vec<_> = self.ledger.tasks().map(|task| task.id).collect();
-        self.waiting.unfinished = self.ledger.tasks().filter(|task| !task.is_finished()).count();
-        for id in tasks {
-            let Some(task) = self.ledger.task(id) else { continue };
+        self.resume_sessions(now);
+        let tasks: Vec<_> = self.ledger.tasks().map(|task| (task.id, task.is_finished())).collect();
+        self.waiting.unfinished = tasks.iter().filter(|(_, finished)| !finished).count();
+        for (id, finished) in tasks {
+            // One that ended just now, with the setup of its stage, is seen to already.
+            let Some(task) = self.ledger.task(id).filter(|task| task.is_finished() == finished) else { continue };
             match &task.state {
                 State::Waiting { .. } => {
                     self.arm_deadline(now, id);
@@ -327,6 +333,8 @@ impl Core {
             Timer::Deadline(task) => self.deadline_passed(now, task),
             Timer::CancelExpiry(task) => self.cancel_expired(now, task),
             Timer::RunnerExpiry(task) => self.runner_expired(now, task),
+            Timer::SessionOrphan(session) => self.session_runner_gone(now, session),
+            Timer::SessionExpiry(session) => self.session_expired(now, session),
             Timer::Retry(task) => drop(self.assign(now, task)),
             Timer::Report(task) => self.report_due(task),
             Timer::AcquireSilence(task) => self.acquire_silent(now, task),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     effect::NotAcquired,
     id::{ExternalId, TaskType},
-    task::Kind,
+    task::{Kind, Offer},
     time::Wall,
 };
 
@@ -33,6 +33,7 @@ pub struct Listed {
     pub since: Wall,
     /// Its place in the order of first listings, over all upstreams.
     pub nth: u64,
+    pub offer: Offer,
 }
 
 #[derive(Debug, Default)]

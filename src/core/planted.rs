@@ -46,6 +46,8 @@ pub enum Bug {
     HandBackRepeated,
     /// A drain takes itself for done while an acquire is under way.
     DrainForgetsAcquire,
+    /// A drain takes itself for done while what stages left on hosts is not cleaned up.
+    DrainForgetsSessions,
     /// The grace of a drain never ends.
     DrainWithoutEnd,
     /// What a poll lists during a drain is acquired.
@@ -62,4 +64,10 @@ pub enum Bug {
     ReserveIgnored,
     /// Upstreams are served in the order of their names.
     SharesIgnored,
+    /// A session's state is set whatever it was made from.
+    StateUnchecked,
+    /// A session's tasks go to any runner.
+    SessionAstray,
+    /// A session whose setup failed is forgotten without its cleanup.
+    CleanupForgotten,
 }

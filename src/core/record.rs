@@ -6,8 +6,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    id::{DelegateId, ExternalId, LeaseId, Lsn, RunnerId, SlotClass, TaskId, UpstreamName},
-    task::{Cancel, Finish, Identity, Output, Spec},
+    id::{DelegateId, ExternalId, LeaseId, Lsn, RunnerId, SessionId, SlotClass, TaskId, TraceId, UpstreamName},
+    session::{Phase, Variable},
+    task::{Cancel, Finish, Identity, Offer, Output, Payload, Spec},
     time::Wall,
 };
 
@@ -46,11 +47,13 @@ pub enum Record {
         upstream: UpstreamName,
         external_id: ExternalId,
         identity: Arc<Identity>,
+        offer: Offer,
         at: Wall,
     },
     /// It is ours.
     TaskTaken {
         spec: Arc<Spec>,
+        trace_id: TraceId,
         at: Wall,
     },
     LeaseCut {
@@ -60,9 +63,10 @@ pub enum Record {
         idempotent: bool,
         at: Wall,
     },
-    /// The lease ended before its accept.
+    /// The lease ended before its accept; `reason` is a stable word.
     AssignmentEnded {
         lease: LeaseId,
+        reason: Arc<str>,
         at: Wall,
     },
     LeaseAccepted {
@@ -79,9 +83,10 @@ pub enum Record {
         number: u64,
         outputs: Vec<Output>,
     },
-    /// The lease ended after its accept and the task is tried again.
+    /// The lease ended after its accept and the task is tried again; `reason` is a stable word.
     AttemptEnded {
         lease: LeaseId,
+        reason: Arc<str>,
         at: Wall,
     },
     CancelRequested {
@@ -107,6 +112,56 @@ pub enum Record {
     HandBackSent,
     /// The upstream clearly did not take it back; the result is to be sent after all.
     HandBackRefused,
+    /// The scope is a session.
+    SessionOpened {
+        upstream: UpstreamName,
+        tenant: Arc<str>,
+        external_id: Arc<str>,
+        phase: Phase,
+        /// What its cleanup is made from, should the upstream never send one.
+        setup: Option<Arc<Spec>>,
+        at: Wall,
+        expires: Wall,
+    },
+    /// A runner has accepted the setup; absent: any may go on.
+    SessionStarted {
+        runner: Option<RunnerId>,
+    },
+    /// The setup succeeded.
+    SessionReady,
+    SessionExtended {
+        expires: Wall,
+    },
+    /// No more tasks but its cleanup.
+    SessionClosing,
+    /// Its runner is gone.
+    SessionOrphaned,
+    /// Absent: unchanged.
+    SessionStateSet {
+        state: Option<Payload>,
+        sensitive_state: Option<Payload>,
+    },
+    VariablesExported {
+        variables: Vec<(Arc<str>, Variable)>,
+    },
+    /// The scope's task belongs to it.
+    SessionJoined {
+        session: SessionId,
+    },
+    /// The scope's task changed its session, under this number within the lease.
+    StateUpdated {
+        lease: LeaseId,
+        number: u64,
+    },
+    /// The scope is a task of the delegate's own.
+    CleanupSynthesized {
+        session: SessionId,
+        upstream: UpstreamName,
+        external_id: ExternalId,
+        spec: Arc<Spec>,
+        trace_id: TraceId,
+        at: Wall,
+    },
 }
 
 /// A record on its way to the journal.
@@ -138,6 +193,8 @@ impl Record {
                 | Record::DelegateRegistered { .. }
                 | Record::AbortNoted { .. }
                 | Record::IntentionOpened { .. }
+                | Record::SessionOpened { .. }
+                | Record::CleanupSynthesized { .. }
         )
     }
 

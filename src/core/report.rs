@@ -65,7 +65,7 @@ impl Core {
                 Report::Owed => (None, false, false),
                 Report::OwedMinimal { refusal } => (Some(refusal.clone()), false, false),
                 Report::HandBack { sent } => (None, true, !sent),
-                Report::Dead { .. } => continue,
+                Report::Dead { .. } | Report::Nowhere => continue,
             };
             let tries = up.reports.get(&id).map_or(0, |clock| clock.tries);
             let finish = if tries > 0 && planted!(self, ReportChanged) {
@@ -196,8 +196,9 @@ impl Core {
             finished: *at,
             reported: now.wall,
         };
+        self.tell_life(id, now.wall, minimal.then_some(Reason::ResultRefused.word()), None);
         if minimal {
-            self.bury(now, id, Reason::ResultRefused, "a minimal failure was reported in its place");
+            self.keep_dead(now, id, Reason::ResultRefused, "a minimal failure was reported in its place");
         } else {
             self.forget_report(now, id);
             self.record(scope_of(id), Record::ScopeEnded);
@@ -208,6 +209,11 @@ impl Core {
 
     /// Ends the sending and keeps the result for the operator.
     pub(super) fn bury(&mut self, now: Now, id: TaskId, reason: Reason, text: &str) {
+        self.tell_life(id, now.wall, None, Some(reason.word()));
+        self.keep_dead(now, id, reason, text);
+    }
+
+    fn keep_dead(&mut self, now: Now, id: TaskId, reason: Reason, text: &str) {
         let reason = format!("{reason}: {text}");
         let Some(task) = self.ledger.task(id) else { return };
         let (upstream, external_id) = (task.upstream.clone(), task.external_id.clone());

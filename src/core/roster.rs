@@ -57,6 +57,8 @@ pub struct Link {
     taken: BTreeMap<SlotClass, Taken>,
     pub healthy: bool,
     pub draining: bool,
+    /// No new session may begin here.
+    pub refuses_sessions: bool,
     pub last_seen: Wall,
     /// Highest counted frame taken in.
     pub received: u64,
@@ -90,7 +92,7 @@ pub struct Use {
     pub task: TaskId,
     pub seat: Seat,
     /// The runner is to answer the assignment yet, so that a heartbeat that leaves the lease out says nothing about it: it may
-    /// have left before the assignment came.
+    /// have left before the assignment came. The same holds after a result was refused, until a heartbeat names the lease again.
     pub undecided: bool,
 }
 
@@ -216,6 +218,7 @@ impl Link {
             taken: BTreeMap::new(),
             healthy: true,
             draining: false,
+            refuses_sessions: hello.refuses_sessions,
             last_seen: seen,
             received: 0,
             acknowledged: 0,
@@ -303,10 +306,10 @@ impl Link {
         used.is_some()
     }
 
-    /// The runner answered the assignment.
-    pub fn decided(&mut self, lease: LeaseId) {
+    /// Whether the runner is still to say what becomes of what it was given under this lease.
+    pub fn set_undecided(&mut self, lease: LeaseId, undecided: bool) {
         if let Some(used) = self.held.get_mut(&lease) {
-            used.undecided = false;
+            used.undecided = undecided;
         }
     }
 

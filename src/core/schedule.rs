@@ -9,11 +9,13 @@ use super::{
     id::{LeaseId, LinkId, TaskId, UpstreamName},
     record::{Record, scope_of},
     roster::{Link, Seat, Use},
-    task::{Kind, State},
+    sessions::Gate,
+    task::{Finish, Kind, Outcome, State, Task},
     time::{Mono, Now},
     timer::Timer,
     waiting::Room,
 };
+use crate::reason::Reason;
 
 impl Core {
     /// The task has no lease: gives it one now or as soon as somebody has room.
@@ -32,23 +34,33 @@ impl Core {
 
     /// Tries to find a runner for one waiting task; whether it did.
     pub(super) fn assign(&mut self, now: Now, id: TaskId) -> bool {
-        let Some(task) = self.ledger.task(id) else { return false };
-        if self.store_failing.is_some() || !matches!(task.state, State::Waiting { .. }) {
+        let waits = self.ledger.task(id).is_some_and(|task| matches!(task.state, State::Waiting { .. }));
+        if self.store_failing.is_some() || !waits {
             return false;
+        }
+        match self.gate(now, id) {
+            Gate::Open => {}
+            Gate::Shut => return false,
+            Gate::Never(error) => {
+                self.finish(now, id, None, Finish::of(Outcome::Errored, Some(error)));
+                return false;
+            }
         }
         if self.timers.get(&Timer::Deadline(id)).is_some_and(|at| at <= now.mono) {
             self.deadline_passed(now, id);
             return false;
         }
+        let Some(task) = self.ledger.task(id).filter(|task| matches!(task.state, State::Waiting { .. })) else {
+            return false;
+        };
         let cleanup = task.spec.kind == Kind::SessionCleanup;
-        let mut served = false;
+        let served = self.is_served(task);
         let mut later: Option<Mono> = None;
         // A host that is not full before one that is, then the one with the most room.
         let mut best: Option<((bool, u32), LinkId)> = None;
         for link in self.roster.with_type(&task.spec.task_type) {
             let Some(handler) = link.handler_for(task) else { continue };
-            served = true;
-            if !link.takes_work() {
+            if !link.takes_work() || !self.session_allows(link, task) {
                 continue;
             }
             if let Some(at) = self.waiting.earliest(id, &link.runner, now.mono) {
@@ -79,6 +91,17 @@ impl Core {
                 false
             }
         }
+    }
+
+    /// Whether somebody has a handler for the task, with room or without, or is awaited back.
+    pub(super) fn is_served(&self, task: &Task) -> bool {
+        let bound = self.session_runner(task);
+        if bound.is_some_and(|runner| self.roster.of_runner(runner).is_none()) {
+            // It has a lease_ttl to come back; what then happens is the session's affair.
+            return true;
+        }
+        let mut links = self.roster.with_type(&task.spec.task_type).filter(|link| link.handler_for(task).is_some());
+        links.any(|link| bound.is_none_or(|runner| *runner == link.runner))
     }
 
     fn cut_lease(&mut self, now: Now, id: TaskId, link: LinkId) {
@@ -119,6 +142,8 @@ impl Core {
             time_remaining: deadline.into_iter().chain(self.run_limit(Some(handler))).min(),
             cancel_grace: self.config.cancel_grace,
             extensions: handler.extensions.clone(),
+            session: task.session.and_then(|session| self.ledger.session(session)).cloned(),
+            synthesized: task.own,
         };
         self.send(link, Order::Assign(Box::new(assignment)));
         self.tell_drain_to(link);
@@ -166,11 +191,14 @@ impl Core {
     }
 
     /// The assignment did not become work: the task waits again, nothing of it was started.
-    pub(super) fn end_assignment(&mut self, now: Now, id: TaskId, reason: &str) {
+    pub(super) fn end_assignment(&mut self, now: Now, id: TaskId, word: &str, reason: &str) {
         let Some(task) = self.ledger.task(id) else { return };
         let Some((lease, runner)) = task.lease().map(|lease| (lease.id, lease.runner.clone())) else { return };
         self.timers.clear(&Timer::AcceptExpiry(lease));
-        self.record(scope_of(id), Record::AssignmentEnded { lease, at: now.wall });
+        self.record(scope_of(id), Record::AssignmentEnded { lease, reason: word.into(), at: now.wall });
+        if self.ledger.task(id).and_then(|task| task.leases.last()).is_some_and(|last| last.lease == lease) {
+            self.tell_stages(id, 2);
+        }
         self.note(Note::AssignmentEnded { task: id, lease, runner, reason: reason.into() });
     }
 
@@ -178,7 +206,7 @@ impl Core {
         let Some(task) = self.ledger.task_of(lease) else { return };
         let (id, runner) = (task.id, task.lease().map(|lease| lease.runner.clone()));
         // Its credit stays with the runner until the runner names the lease finished.
-        self.end_assignment(now, id, "not accepted within accept_timeout");
+        self.end_assignment(now, id, Reason::AcceptTimeout.word(), "not accepted within accept_timeout");
         if let Some(runner) = runner {
             self.waiting.avoid(id, runner, now.mono, None);
         }

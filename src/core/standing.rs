@@ -231,7 +231,7 @@ impl Core {
         let running = self
             .ledger
             .tasks()
-            .filter(|task| task.upstream == *name && !self.ledger.dead_letters().contains(&task.id))
+            .filter(|task| task.upstream == *name && !task.own && !self.ledger.dead_letters().contains(&task.id))
             .map(|task| task.external_id.clone())
             .collect();
         let Some((_, delegate_id, host)) = self.ledger.registration(name) else { return };

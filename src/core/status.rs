@@ -6,7 +6,7 @@ use super::{
     Core,
     admission::{Claim, Refusal, Usage},
     drain::Phase,
-    id::{DelegateId, ExternalId, LeaseId, RunnerId, TaskId, TaskType, TraceId, UpstreamName},
+    id::{DelegateId, ExternalId, LeaseId, RunnerId, SessionId, TaskId, TaskType, TraceId, UpstreamName},
     task::{Cancel, Finish, Kind, Report, Spec, State, Task},
     time::{Now, Wall},
     timer::Timer,
@@ -33,6 +33,8 @@ pub struct Status {
     /// Results the upstream has not confirmed.
     pub unreported: usize,
     pub dead_letters: usize,
+    /// Sessions that are not over.
+    pub sessions: usize,
 }
 
 /// A drain under way, or done and not taken back.
@@ -113,6 +115,25 @@ pub enum TaskName {
     Theirs(ExternalId),
 }
 
+/// Sessions shown at once.
+pub const SESSIONS_SHOWN_MAX: usize = 10_000;
+
+/// One open session. Never its state.
+#[derive(Clone, Debug)]
+pub struct SessionStatus {
+    pub session: SessionId,
+    pub upstream: UpstreamName,
+    pub tenant: Arc<str>,
+    pub external_id: Arc<str>,
+    pub phase: &'static str,
+    pub runner: Option<RunnerId>,
+    pub created: Wall,
+    pub expires: Wall,
+    /// Those without a result.
+    pub tasks: Vec<TaskId>,
+    pub state_bytes: usize,
+}
+
 /// Why a name leads to no task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotFound {
@@ -127,6 +148,7 @@ pub struct TaskDetail {
     pub status: TaskStatus,
     pub tenant: Arc<str>,
     pub kind: Kind,
+    pub session: Option<SessionId>,
     pub labels: BTreeMap<String, String>,
     /// Phases that were reached, in order.
     pub moments: Vec<(&'static str, Wall)>,
@@ -194,6 +216,7 @@ impl Core {
             status: self.task_status(now, task),
             tenant: task.spec.tenant.clone(),
             kind: task.spec.kind,
+            session: task.session,
             labels: task.spec.labels.clone(),
             moments: moments.into_iter().filter_map(|(phase, at)| Some((phase, at?))).collect(),
             outputs: task.outputs.iter().map(|output| output.name.clone()).collect(),
@@ -202,6 +225,23 @@ impl Core {
             report_tries: clock.map_or(0, |clock| clock.tries),
             report_error: clock.and_then(|clock| clock.last_error.clone()),
         }
+    }
+
+    /// Open sessions, the oldest first.
+    pub fn session_list(&self) -> Vec<SessionStatus> {
+        let sessions = self.ledger.sessions().take(SESSIONS_SHOWN_MAX).map(|session| SessionStatus {
+            session: session.id,
+            upstream: session.upstream.clone(),
+            tenant: session.tenant.clone(),
+            external_id: session.external_id.clone(),
+            phase: session.phase.word(),
+            runner: session.runner.clone(),
+            created: session.created,
+            expires: session.expires,
+            tasks: self.ledger.members(session.id).collect(),
+            state_bytes: session.state_bytes(),
+        });
+        sessions.collect()
     }
 
     pub fn status(&self) -> Status {
@@ -245,6 +285,7 @@ impl Core {
             open: self.waiting.unfinished,
             unreported: finished - dead_letters,
             dead_letters,
+            sessions: self.ledger.session_count(),
         }
     }
 
@@ -343,6 +384,7 @@ impl Core {
             State::Finished { report: Report::Dead { reason }, at, .. } => {
                 ("dead", format!("the operator: {reason}"), *at)
             }
+            State::Finished { at, report: Report::Nowhere, .. } => ("finished", "nothing".to_owned(), *at),
             State::Finished { at, .. } => ("reporting", self.report_wait(now, task), *at),
         };
         TaskStatus {
@@ -365,9 +407,15 @@ impl Core {
         if self.store_failing.is_some() {
             return "the journal to write again".to_owned();
         }
+        if let Some(wait) = self.session_wait(now, task) {
+            return wait;
+        }
         let mut class = None;
         for link in self.roster.with_type(&task.spec.task_type) {
             let Some(handler) = link.handler_for(task) else { continue };
+            if !self.session_allows(link, task) {
+                continue;
+            }
             if let Some(at) = self.waiting.earliest(task.id, &link.runner, now.mono) {
                 return format!("another try in {} ms", at.since(now.mono).as_millis());
             }

@@ -8,14 +8,20 @@
 //!            └── lost or failed, may repeat ── Accepted ── result ──► Finished ── reported ──► gone
 //! ```
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    id::{ExternalId, LeaseId, RunnerId, SlotClass, TaskId, TaskType, TraceId, UpstreamName},
+    id::{ExternalId, LeaseId, RunnerId, SessionId, SlotClass, TaskId, TaskType, TraceId, UpstreamName},
     time::Wall,
+    trace::TraceParent,
 };
 use crate::reason::Reason;
 
@@ -83,6 +89,12 @@ pub struct Spec {
     pub hand_back: bool,
     /// What of it this delegate can't do, by its name at the upstream: the task is answered at once, and no runner sees it.
     pub unsupported: Option<Arc<str>>,
+    /// The stage it belongs to, as the upstream names it; 1 to [`EXTERNAL_ID_BYTES_MAX`](super::session::EXTERNAL_ID_BYTES_MAX) bytes.
+    pub session: Option<Arc<str>>,
+    /// Of a setup: the type of the task that undoes it, should the upstream never send one.
+    pub cleanup: Option<TaskType>,
+    /// The span it came with, if any: its trace goes on below it.
+    pub trace_parent: Option<TraceParent>,
 }
 
 /// How a task ended.
@@ -138,6 +150,8 @@ pub struct Output {
     pub name: Arc<str>,
     pub value: OutputValue,
     pub sensitive: bool,
+    /// Later tasks of the session get it as a variable, if it is text.
+    pub exported: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,6 +187,9 @@ pub struct Lease {
     pub idempotent: bool,
     /// Highest update number in the journal.
     pub updates: u64,
+    /// Numbers of the changes of the session that were taken. One that lost the race has a number, too, and when it is sent again after
+    /// a cut it is refused again rather than dropped.
+    pub states: BTreeSet<u64>,
     pub cut: Wall,
     pub accepted: Option<Wall>,
     pub started: Option<Wall>,
@@ -209,6 +226,8 @@ pub enum Report {
     HandBack { sent: bool },
     /// It is not sent any more; kept for the operator.
     Dead { reason: Arc<str> },
+    /// The task was the delegate's own: nobody waits for its result.
+    Nowhere,
 }
 
 /// Where a task stands.
@@ -226,7 +245,36 @@ pub struct Times {
     pub acquired: Wall,
     pub assigned: Option<Wall>,
     pub started: Option<Wall>,
+    /// Since when it waits for a lease, or waited for the last one.
+    pub queued: Wall,
 }
+
+/// How an upstream came to offer a task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// When the poll was sent whose answer listed it first.
+    pub polled: Wall,
+    /// When that answer came.
+    pub listed: Wall,
+}
+
+/// One assignment of a task, over or not, for its trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastLease {
+    pub lease: LeaseId,
+    pub attempt: u32,
+    pub runner: RunnerId,
+    /// Since when the task had waited.
+    pub queued: Wall,
+    pub cut: Wall,
+    pub accepted: Option<Wall>,
+    /// When it ended and, as a stable word, why, if the task did not end with it.
+    pub ended: Option<(Wall, Option<Arc<str>>)>,
+}
+
+/// Assignments of one task that ended before their accept and are remembered; later ones are not. Accepted ones are no more than the
+/// attempts.
+pub const UNACCEPTED_KEPT_MAX: usize = 32;
 
 /// One open task.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -240,6 +288,7 @@ pub struct Task {
     pub trace_id: TraceId,
     /// When the intention to acquire became a record; the timeout counts from here.
     pub intended: Wall,
+    pub offer: Offer,
     pub deadline: Option<Wall>,
     /// Number of the current try, from 1.
     pub attempt: u32,
@@ -247,8 +296,14 @@ pub struct Task {
     pub outputs: Vec<Output>,
     pub state: State,
     pub times: Times,
+    /// Its assignments so far, in order; at most `attempts_max` and [`UNACCEPTED_KEPT_MAX`].
+    pub leases: Vec<PastLease>,
     /// Who had it last.
     pub runner: Option<RunnerId>,
+    /// The stage it has joined.
+    pub session: Option<SessionId>,
+    /// The delegate's own: no upstream knows it.
+    pub own: bool,
 }
 
 /// The delegate as an upstream knows it.
@@ -302,6 +357,11 @@ impl Spec {
             + self.tenant.len()
             + content_type
             + labels.chain(secrets).chain(extensions).sum::<usize>()
+    }
+
+    /// Whether it plays a part in a stage, and so needs to know which.
+    pub fn is_of_stage(&self) -> bool {
+        matches!(self.kind, Kind::SessionSetup | Kind::SessionExecute | Kind::SessionCleanup)
     }
 
     /// The same without what only a runner needs; a finished task keeps no more in memory.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{
-    id::{LeaseId, LinkId, TaskId, UpstreamName},
+    id::{LeaseId, LinkId, SessionId, TaskId, UpstreamName},
     time::Mono,
 };
 
@@ -21,6 +21,10 @@ pub enum Timer {
     CancelExpiry(TaskId),
     /// A waiting task had no runner for its type.
     RunnerExpiry(TaskId),
+    /// A session's runner stayed away.
+    SessionOrphan(SessionId),
+    /// A session heard of no task.
+    SessionExpiry(SessionId),
     /// A waiting task may be assigned again.
     Retry(TaskId),
     /// A result may be sent again.
@@ -90,7 +94,7 @@ impl Timers {
         let moved: Vec<_> = self
             .by_key
             .iter()
-            .filter(|(timer, _)| matches!(timer, Timer::LeaseExpiry(_) | Timer::Silence(_)))
+            .filter(|(timer, _)| matches!(timer, Timer::LeaseExpiry(_) | Timer::SessionOrphan(_) | Timer::Silence(_)))
             .map(|(timer, at)| (timer.clone(), *at + gap))
             .collect();
         for (timer, at) in moved {

@@ -11,7 +11,7 @@ use super::{
     id::{ExternalId, LinkId, Lsn, TaskId, TaskType},
     input::Denial,
     offers::Offers,
-    time::{Mono, Wall},
+    time::{Mono, Now, Wall},
 };
 
 /// Reports to one upstream that may be under way at once.
@@ -47,7 +47,7 @@ pub struct Upstream {
     /// It forgot the delegate; a refusal of the next registration is final.
     pub forgotten: bool,
     /// When the poll under way was sent.
-    pub polling: Option<Mono>,
+    pub polling: Option<Now>,
     pub heartbeating: bool,
     /// On offer and not acquired, from the last listing.
     pub listed: Offers,

@@ -67,11 +67,11 @@ pub(super) fn environment(
     if has_secrets {
         set("DLITE_SECRETS_DIR", room.secrets().display().to_string());
     }
-    if let Some(parent) = context.traceparent() {
-        set("TRACEPARENT", parent.to_owned());
-    }
-    if let Some(state) = context.tracestate() {
-        set("TRACESTATE", state.to_owned());
+    if let Some((parent, state)) = context.trace_headers() {
+        set("TRACEPARENT", parent);
+        if !state.is_empty() {
+            set("TRACESTATE", state);
+        }
     }
     // A NUL byte can't be told; the delegate's texts hold none.
     environment.retain(|_, value| !value.contains('\0'));

@@ -9,8 +9,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::Error;
 
 /// The format this version writes and reads. Any other one is refused. 2: a task says whether it can be handed back, and what of it
-/// is not supported.
-pub const FORMAT: i32 = 2;
+/// is not supported. 3: times and reasons for its trace, and the span it came with; sessions.
+pub const FORMAT: i32 = 3;
 
 /// "dlte": marks the file as ours, also for `file(1)`.
 const APPLICATION_ID: i32 = 0x646c_7465;

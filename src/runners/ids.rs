@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::core::id::{DelegateId, LeaseId, TaskId};
+use crate::core::id::{DelegateId, LeaseId, SessionId, TaskId};
 
 /// Leases of other journals that one link may name, as many as a hello may list; more of them read as one.
 const FOREIGN_MAX: usize = 10_000;
@@ -16,6 +16,7 @@ const FOREIGN: u64 = 1 << 63;
 /// Writes and reads ids of one delegate, for one link.
 #[derive(Clone, Debug)]
 pub struct Ids {
+    delegate: DelegateId,
     /// First 32 bits of the delegate's id: enough to tell the few delegates that a runner ever meets.
     mark: Arc<str>,
     /// Leases this journal never cut, by the number they were given here, so that the answer names them as the runner does.
@@ -33,12 +34,17 @@ struct Foreign {
 
 impl Ids {
     pub fn of(delegate: DelegateId) -> Self {
-        Self { mark: format!("{:08x}", delegate.0 >> 96).into(), foreign: Arc::default() }
+        Self { delegate, mark: format!("{:08x}", delegate.0 >> 96).into(), foreign: Arc::default() }
     }
 
     /// The same for a further link, which names its own foreign leases.
     pub fn for_link(&self) -> Self {
-        Self { mark: self.mark.clone(), foreign: Arc::default() }
+        Self { delegate: self.delegate, mark: self.mark.clone(), foreign: Arc::default() }
+    }
+
+    /// Whose ids they are.
+    pub fn delegate(&self) -> DelegateId {
+        self.delegate
     }
 
     pub fn task(&self, task: TaskId) -> String {
@@ -49,6 +55,16 @@ impl Ids {
     pub fn parse_task(&self, text: &str) -> Option<TaskId> {
         let number = text.strip_prefix("t-")?.strip_prefix(&*self.mark)?.strip_prefix('-')?;
         u64::from_str_radix(number, 16).ok().map(TaskId)
+    }
+
+    pub fn session(&self, session: SessionId) -> String {
+        format!("s-{}-{:x}", self.mark, session.0)
+    }
+
+    /// The session a text names, if it is one of this journal's.
+    pub fn parse_session(&self, text: &str) -> Option<SessionId> {
+        let number = text.strip_prefix("s-")?.strip_prefix(&*self.mark)?.strip_prefix('-')?;
+        u64::from_str_radix(number, 16).ok().map(SessionId)
     }
 
     pub fn lease(&self, lease: LeaseId) -> String {

@@ -32,6 +32,7 @@ use crate::{
     inbox::Event,
     proto::runner::v1::{self as proto, AttachRequest, AttachResponse},
     reason::Reason,
+    telemetry::traces::Propagation,
 };
 
 /// How long a peer that opened a stream may say nothing; three heartbeat intervals, if they are shorter.
@@ -55,6 +56,7 @@ pub struct Terms {
     pub ids: Ids,
     /// Kind of each upstream, for `Origin`.
     pub kinds: std::collections::BTreeMap<UpstreamName, &'static str>,
+    pub propagation: Propagation,
 }
 
 /// The driver's end of one link. Dropped, it lets the stream end once all that is queued is written.
@@ -125,6 +127,8 @@ fn own_bytes(order: &Order) -> usize {
             // The text is shared.
             Order::Drain { .. } => 0,
             Order::Assign(work) => size_of_val(&**work),
+            // One that was followed by a newer is held by nobody else.
+            Order::Session(session) => session.state_bytes(),
             Order::Cancel { .. } | Order::Acknowledge { .. } | Order::Close(_) => 0,
         }
 }
@@ -152,7 +156,11 @@ impl Stream for Outbound {
                 return Poll::Ready(Some(Err(status)));
             }
         }
-        self.frames.poll_recv(cx)
+        match self.frames.poll_recv(cx) {
+            // The writer went first; how the stream ends is still to be told.
+            Poll::Ready(None) if self.end.is_some() => Poll::Pending,
+            next => next,
+        }
     }
 }
 
@@ -213,6 +221,12 @@ async fn serve(
         status = &mut let_go => status.map_or(Ended::Closed, Ended::Cut),
         _ = &mut writer => Ended::Closed,
         ended = read(&driver, link, &ids, inbound, last_ack) => ended,
+    };
+    // A cut drops the orders after its word, so whichever of the two was seen first, the word is there by now: a link that was cut
+    // must not look like one that went with everything acknowledged.
+    let ended = match (ended, let_go.try_recv()) {
+        (Ended::Closed, Ok(status)) => Ended::Cut(status),
+        (ended, _) => ended,
     };
     let _ = driver.send(Event::Input(Input::Detached { link })).await;
     match ended {
@@ -313,8 +327,9 @@ impl Writer {
             }
             Order::Assign(work) => {
                 let kind = self.terms.kinds.get(&work.upstream).copied().unwrap_or_default();
-                (true, Out::Assignment(convert::assignment(&work, kind, &self.ids)))
+                (true, Out::Assignment(convert::assignment(&work, kind, &self.ids, &self.terms.propagation)))
             }
+            Order::Session(session) => (false, Out::Session(convert::session(&session, &self.ids))),
             Order::Cancel { lease, reason, message, grace } => {
                 (true, Out::Cancellation(convert::cancellation(&self.ids, lease, reason, &message, grace)))
             }

@@ -16,6 +16,7 @@ use super::{
     refusal::Refusal,
     session::{Session, Snapshot},
     state::StateChange,
+    trace,
 };
 use crate::proto::runner::v1::{
     CancelReason, Origin, OutputSet, Progress, Secret, Task, TaskAssignment, TaskKind, TraceContext,
@@ -159,6 +160,19 @@ impl Context {
     /// The W3C trace state that goes with it.
     pub fn tracestate(&self) -> Option<&str> {
         self.shared.trace.as_ref().map(|trace| trace.tracestate.as_str()).filter(|state| !state.is_empty())
+    }
+
+    /// The delegate's span, as the remote parent of whatever the handler traces. In the handler's own task the current context of
+    /// OpenTelemetry is this one already, or a span of the process's tracer below it; what the handler spawns needs to be given one.
+    pub fn trace_context(&self) -> opentelemetry::Context {
+        trace::remote_parent(self.shared.trace.as_ref())
+    }
+
+    /// `traceparent` and `tracestate` for a child process, or for a call to somebody else: of the span in force where this is called,
+    /// else of the delegate's. `None`: the task has no trace.
+    pub fn trace_headers(&self) -> Option<(String, String)> {
+        let delegates = || Some((self.traceparent()?.to_owned(), self.tracestate().unwrap_or_default().to_owned()));
+        trace::current().or_else(delegates)
     }
 
     /// The whole task, for what has no method here. Its payload was given to the handler.

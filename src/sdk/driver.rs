@@ -30,6 +30,7 @@ use super::{
     refusal::Refusal,
     session::Snapshot,
     target::{Target, Token},
+    trace,
     usage::Meter,
 };
 use crate::proto::runner::v1::{FrameRejection, TaskAssignment, attach_response::Frame};
@@ -269,7 +270,7 @@ impl Driver {
             let Some(handler) = handler else {
                 return Err(Failure::errored("NO_HANDLER", "the engine accepted a task without a handler"));
             };
-            let result = handler.start(context, payload).await;
+            let result = trace::traced(context.clone(), handler.start(context, payload)).await;
             logs.finish().await;
             result
         });

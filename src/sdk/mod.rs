@@ -45,6 +45,7 @@ mod stage;
 mod state;
 mod stream;
 mod target;
+mod trace;
 mod usage;
 
 pub use self::{

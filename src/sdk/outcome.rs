@@ -220,6 +220,11 @@ impl Failure {
         self
     }
 
+    /// The stable word of its error; empty: none was given.
+    pub(crate) fn reason(&self) -> String {
+        reason::reason(self.error.status.as_ref())
+    }
+
     /// A typed addition for the upstream's adapter, each type once; one it does not know is dropped there.
     pub fn extension<E: Extension>(mut self, extension: &E) -> Self {
         self.result.extensions.push(to_any(extension));

@@ -23,6 +23,8 @@ pub const RESULT_TOO_LARGE: &str = "RESULT_TOO_LARGE";
 pub const SESSION_ETAG_STALE: &str = "SESSION_ETAG_STALE";
 /// The session has ended and takes no changes.
 pub const SESSION_CLOSED: &str = "SESSION_CLOSED";
+/// The task belongs to no session that could take the change.
+pub(crate) const SESSION_NONE: &str = "SESSION_NONE";
 /// The delegate found the frame broken.
 pub(crate) const FRAME_INVALID: &str = "FRAME_INVALID";
 /// The delegate and this runner count the frames of the stream differently.

@@ -7,6 +7,7 @@ use tracing_subscriber::{EnvFilter, filter::ParseError, reload};
 use crate::config::{Log, LogFormat};
 
 pub mod notes;
+pub mod traces;
 
 /// Which events are told, while the process runs.
 pub struct LogFilter {

@@ -1,7 +1,7 @@
 //! The core's notes as log lines. Levels by who needs to act: `warn` the operator, soon; `info` a task's milestones; `debug` the
 //! rest.
 
-use crate::{core::effect::Note, runners::ids::Ids};
+use crate::{core::effect::Note, reason::Reason, runners::ids::Ids};
 use tracing::{debug, error, info, warn};
 
 /// Writes one line; ids as runners and operators read them, never content.
@@ -48,6 +48,8 @@ pub fn log(ids: &Ids, note: &Note) {
             trace_id = %summary.trace_id,
             "result reported"
         ),
+        // For the task's trace; whatever is worth a line has a note of its own.
+        Note::StagesEnded(_) => {}
         Note::HandedBack { task, upstream, external_id, reason, answered } => {
             info!(%task, %upstream, %external_id, %reason, answered, "task handed back for another delegate");
         }
@@ -82,6 +84,27 @@ pub fn log(ids: &Ids, note: &Note) {
                 "a runner holds an acknowledgement this journal lacks: its tail was lost"
             );
         }
+        Note::SessionOpened { session, upstream, external_id, set_up } => {
+            info!(session = ids.session(*session), %upstream, %external_id, set_up, "session opened");
+        }
+        Note::SessionClosing { session, external_id, reason } => {
+            info!(session = ids.session(*session), %external_id, %reason, "session is closing");
+        }
+        Note::SessionOrphaned { session, external_id, runner } => warn!(
+            session = ids.session(*session), %external_id, %runner, reason = %Reason::SessionLost,
+            "the session's runner stayed away for a lease_ttl: its executes fail, its cleanup goes to any runner"
+        ),
+        Note::CleanupSynthesized { session, external_id, task } => info!(
+            session = ids.session(*session), %external_id, task = ids.task(*task),
+            "the upstream sent no cleanup: the delegate runs one of its own"
+        ),
+        Note::SessionClosed { session, external_id, left_behind: None } => {
+            info!(session = ids.session(*session), %external_id, "session closed");
+        }
+        Note::SessionClosed { session, external_id, left_behind: Some(reason) } => warn!(
+            session = ids.session(*session), %external_id, %reason,
+            "session closed without a successful cleanup: what its setup made may still be there"
+        ),
         Note::StoreFailing { reason } => {
             error!(%reason, reason_code = "STORE_FAILING", "the journal can't write: nothing new is taken");
         }

@@ -17,6 +17,11 @@ const VALUES: &[(&str, &str)] = &[
     ("log.format", "json"),
     ("log.filter", "warn,dlite::core=debug"),
     ("admin.socket", "/srv/admin.sock"),
+    ("traces.endpoint", "https://collector.example.test:4317/prefix"),
+    ("traces.protocol", "http"),
+    ("traces.sample_ratio", "0.25"),
+    ("traces.headers_file", "HEADERS"),
+    ("traces.timeout", "200ms"),
     ("runners.socket", "/srv/runner.sock"),
     ("runners.listen", "127.0.0.1:7070"),
     ("runners.token_file", "/srv/token"),
@@ -54,6 +59,7 @@ const VALUES: &[(&str, &str)] = &[
     ("admission.disk_path", "/srv/ci"),
     ("admission.proc_dir", "/srv/proc"),
     ("admission.cgroup_dir", "/srv/group"),
+    ("sessions.ttl", "2h"),
     ("upstreams[].name", "other"),
     ("upstreams[].kind", "harness"),
     ("upstreams[].endpoint", "https://other.example.test/prefix"),
@@ -75,8 +81,10 @@ const VALUES: &[(&str, &str)] = &[
     ("upstreams[].family", "runner"),
     ("upstreams[].unregister_on_stop", "true"),
     ("upstreams[].capacity", "7"),
+    ("upstreams[].session_pointers", "ONE=/stage/id,TWO=/stage"),
     ("upstreams[].legacy_status_code", "ok"),
     ("upstreams[].send_secret_in_body", "true"),
+    ("upstreams[].trace_pointers", "/one/traceparent,/two"),
     ("upstreams[].proxy", "http://proxy.example.test:3128"),
     ("upstreams[].no_proxy", ".example.test,192.0.2.0/24"),
     ("upstreams[].tls.ca_files", "CA"),
@@ -95,6 +103,7 @@ fn value(option: &Opt, scene: &Scene) -> String {
             let key = scene.file("client.key", "-----BEGIN PRIVATE KEY-----\n");
             if *value == "CERT" { cert.display().to_string() } else { key.display().to_string() }
         }
+        "HEADERS" => scene.file("headers", "authorization: Bearer of-the-collector\n").display().to_string(),
         "CA" => scene.file("ca.pem", "-----BEGIN CERTIFICATE-----\n").display().to_string(),
         value => value.to_owned(),
     }
@@ -102,8 +111,8 @@ fn value(option: &Opt, scene: &Scene) -> String {
 
 fn toml(option: &Opt, value: &str) -> String {
     match option.kind {
-        Kind::Boolean | Kind::Count(..) => value.to_owned(),
-        Kind::Texts | Kind::Paths => format!("{:?}", value.split(',').collect::<Vec<_>>()),
+        Kind::Boolean | Kind::Count(..) | Kind::Ratio => value.to_owned(),
+        Kind::Texts | Kind::Pointers | Kind::Paths => format!("{:?}", value.split(',').collect::<Vec<_>>()),
         _ => format!("{value:?}"),
     }
 }

@@ -16,9 +16,14 @@ fn shipped(name: &str) -> String {
 
 /// The example as a real configuration: the files it names exist.
 fn scene(text: &str) -> Scene {
-    let scene =
-        Scene::new(&text.replace("/etc/dlite/account-secret", "account-secret").replace("/etc/dlite/client", "client"));
+    let scene = Scene::new(
+        &text
+            .replace("/etc/dlite/account-secret", "account-secret")
+            .replace("/etc/dlite/client", "client")
+            .replace("/etc/dlite/otlp-headers", "otlp-headers"),
+    );
     scene.file("account-secret", SECRET);
+    scene.file("otlp-headers", "authorization: Bearer of-the-collector\n");
     scene.file("client.crt", "-----BEGIN CERTIFICATE-----\n");
     scene.file("client.key", "-----BEGIN PRIVATE KEY-----\n");
     scene

@@ -6,7 +6,7 @@ use dlite::doubles::manager::{Acquired, Record};
 
 use crate::{
     lab::{Lab, SOON, output},
-    stages::{CLEANUP, SETUP, STEP, Stages},
+    stages::{CLEANUP, SETUP, STEP, Stages, submit},
 };
 
 const ADMISSION: &str = r#"
@@ -72,11 +72,11 @@ async fn a_host_short_of_memory_takes_no_setups_and_runs_cleanups_until_it_has_r
     lab.status_when("a runner", |status| status.runners.len() == 1).await;
     full(&lab, 93).await;
 
-    let setup = lab.submit(SETUP, 0);
-    let step = lab.submit(STEP, 0);
+    let setup = submit(&lab, SETUP);
+    let step = submit(&lab, STEP);
     listed_again(&lab, &setup).await;
     for _ in 0..3 {
-        let cleanup = lab.submit(CLEANUP, 0);
+        let cleanup = submit(&lab, CLEANUP);
         assert_eq!(stages.next().await.0, CLEANUP);
         lab.manager_when("its result", |record| record.effective(&cleanup).is_some(), SOON).await;
     }
@@ -111,7 +111,7 @@ async fn a_host_short_of_memory_takes_no_setups_and_runs_cleanups_until_it_has_r
 async fn a_host_that_is_full_at_the_start_takes_nothing_before_it_was_looked_at() {
     let mut lab = lab().await;
     memory(&lab, 99);
-    let setup = lab.submit(SETUP, 0);
+    let setup = submit(&lab, SETUP);
     lab.start_delegate();
     let mut stages = Stages::attach(&lab.socket(), 4);
     lab.manager_when("five listings", |record| record.task(&setup).unwrap().listed >= 5, SOON).await;
@@ -127,7 +127,7 @@ async fn a_host_that_can_t_be_read_is_said_once_and_holds_nothing_up() {
     write(&lab.path("group/memory.max"), "no number\n");
     lab.start_delegate();
     let mut stages = Stages::attach(&lab.socket(), 4);
-    let setup = lab.submit(SETUP, 0);
+    let setup = submit(&lab, SETUP);
     assert_eq!(stages.next().await.0, SETUP);
     lab.manager_when("its result", |record| record.effective(&setup).is_some(), SOON).await;
     lab.manager_when("many polls", |record| record.polls.total() >= 20, SOON).await;
@@ -143,7 +143,7 @@ async fn a_host_that_can_t_be_read_is_said_once_and_holds_nothing_up() {
     // What can be read again counts again.
     write(&lab.path("group/memory.max"), "1000\n");
     full(&lab, 97).await;
-    let second = lab.submit(SETUP, 0);
+    let second = submit(&lab, SETUP);
     listed_again(&lab, &second).await;
     assert_eq!(lab.manager.read(|record| acquires(record, &second)), 0);
     stages.stop().await;

@@ -74,7 +74,7 @@ async fn a_task_that_outlasts_the_grace_is_reported_as_cancelled_and_never_as_ok
     assert!(String::from_utf8_lossy(&answer.data).to_lowercase().contains("cancelled"), "{answer:?}");
     assert!(last_line(&lab).starts_with("dlite: drained, not without loss: 1 task cancelled; "), "{}", last_line(&lab));
     assert!(
-        last_line(&lab).contains("0 open tasks, 0 unclear acquires and 0 unreported results"),
+        last_line(&lab).contains("0 open tasks, 0 unclear acquires, 0 open sessions and 0 unreported results"),
         "{}",
         last_line(&lab)
     );

@@ -8,6 +8,7 @@ mod deadlines;
 #[allow(dead_code, reason = "shared with the SDK's own tests, which use all of it")]
 #[path = "../sdk/delegate.rs"]
 mod delegate;
+mod docker_stages;
 mod drain;
 mod errors;
 mod extensions;
@@ -17,6 +18,7 @@ mod interface;
 #[allow(dead_code, reason = "shared with the tests of whole processes, which use all of it")]
 #[path = "../process/lab.rs"]
 mod lab;
+mod sessions;
 mod slots;
 mod small_handlers;
 mod stages;

@@ -6,7 +6,7 @@ use dlite::doubles::manager::Record;
 
 use crate::{
     lab::{Lab, SOON},
-    stages::{CLEANUP, STEP, Stages},
+    stages::{CLEANUP, STEP, Stages, submit},
 };
 
 const SLOTS: u32 = 4;
@@ -20,7 +20,7 @@ async fn a_cleanup_starts_at_once_although_200_long_steps_wait_for_slots() {
     let mut lab = Lab::new().await;
     lab.start_delegate();
     let mut stages = Stages::attach(&lab.socket(), SLOTS);
-    let steps: Vec<String> = (0..200).map(|_| lab.submit(STEP, 0)).collect();
+    let steps: Vec<String> = (0..200).map(|_| submit(&lab, STEP)).collect();
     for _ in 1..SLOTS {
         assert_eq!(stages.next().await.0, STEP);
     }
@@ -34,7 +34,7 @@ async fn a_cleanup_starts_at_once_although_200_long_steps_wait_for_slots() {
     let mut waits = Vec::new();
     for _ in 0..CLEANUPS {
         let submitted = Instant::now();
-        let cleanup = lab.submit(CLEANUP, 0);
+        let cleanup = submit(&lab, CLEANUP);
         let (task_type, at) = stages.next().await;
         assert_eq!(task_type, CLEANUP, "nothing else has a slot");
         waits.push(at - submitted);

@@ -1,8 +1,12 @@
 //! A runner in this process that serves the parts of a stage, and whose steps take as long as the test wants.
 
-use std::time::Instant;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Instant,
+};
 
 use dlite::{
+    doubles::manager::NewTask,
     proto::runner::v1::TaskKind,
     sdk::{Context, Failure, Handler, Payload, Runner},
 };
@@ -11,11 +15,24 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::lab::SOON;
+use crate::lab::{Lab, SOON};
 
 pub const SETUP: &str = "DLITE_CI_VM_INITIALIZE_TASK";
 pub const STEP: &str = "DLITE_CI_VM_EXECUTE_TASK";
 pub const CLEANUP: &str = "DLITE_CI_VM_CLEANUP_TASK";
+
+/// Submits one part of a stage, each time of another one.
+pub fn submit(lab: &Lab, task_type: &str) -> String {
+    static STAGES: AtomicU64 = AtomicU64::new(0);
+    let stage = format!("stage-{}", STAGES.fetch_add(1, Ordering::Relaxed));
+    // Where each of the three types names its stage.
+    let payload = serde_json::json!({
+        "setup_vm_request": { "id": stage },
+        "execute_step_request": { "stage_runtime_id": stage },
+        "stage_runtime_id": stage,
+    });
+    lab.manager.submit(NewTask::new(task_type, payload.to_string())).expect("a task")
+}
 
 pub struct Stages {
     started: mpsc::UnboundedReceiver<(String, Instant)>,

@@ -36,6 +36,7 @@ fn config() -> Config {
         report_retry_min: Duration::from_secs(1),
         report_retry_max: Duration::from_secs(1),
         acquire_recovery_max: Duration::from_secs(600),
+        trace_scope: dlite::core::trace::TraceScope { kind: "model".into(), account: "account".into() },
         unregister_on_stop: false,
         weight: 1,
     };
@@ -50,6 +51,7 @@ fn config() -> Config {
         run_time_max: None,
         drain_grace: Duration::from_secs(30),
         attempts_max: 3,
+        session_ttl: Duration::from_secs(24 * 3600),
         tasks_max: 5,
         payload_bytes_max: 1 << 20,
         cleanup_reserve: 1,
@@ -79,6 +81,7 @@ impl Scene {
             default_timeout: None,
             extensions: Vec::new(),
             match_labels: BTreeMap::new(),
+            any_runner: false,
         };
         let hello = Hello {
             runner: "r".into(),
@@ -86,6 +89,7 @@ impl Scene {
             sdk: "test".into(),
             handlers: vec![handler],
             slots: BTreeMap::from([("default".into(), SLOTS)]),
+            refuses_sessions: false,
             held: Vec::new(),
         };
         scene.tell(Input::Attached { link: LinkId(1), hello, peer: "test".into() });
@@ -252,5 +256,8 @@ fn spec() -> Spec {
         reply: bytes::Bytes::new(),
         hand_back: false,
         unsupported: None,
+        session: None,
+        cleanup: None,
+        trace_parent: None,
     }
 }

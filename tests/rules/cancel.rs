@@ -75,6 +75,7 @@ fn limited(own: u64, run_time_max: Option<u64>) -> Rig {
         default_timeout: Some(Duration::from_secs(own)),
         extensions: Vec::new(),
         match_labels: Default::default(),
+        any_runner: false,
     };
     let hello = Hello {
         runner: "r-1".into(),
@@ -82,6 +83,7 @@ fn limited(own: u64, run_time_max: Option<u64>) -> Rig {
         sdk: "test".into(),
         handlers: vec![handler],
         slots: [("default".into(), 10)].into(),
+        refuses_sessions: false,
         held: Vec::new(),
     };
     rig.attach_as(hello);

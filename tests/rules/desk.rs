@@ -14,6 +14,7 @@ use dlite::core::{
     record::{Entry, Host},
     task::{Blame, Error, Finish, Kind, Outcome, Payload, Priority, Retry, Spec},
     time::{Mono, Now, Wall},
+    trace::TraceScope,
 };
 
 pub const MANAGER: &str = "manager";
@@ -181,6 +182,7 @@ impl Desk {
             default_timeout: None,
             extensions: Vec::new(),
             match_labels: BTreeMap::new(),
+            any_runner: false,
         };
         self.attach_with(runner, instance, handler, slots, held)
     }
@@ -200,6 +202,7 @@ impl Desk {
             sdk: "desk".into(),
             handlers: vec![handler],
             slots: BTreeMap::from([(SlotClass::from("default"), slots)]),
+            refuses_sessions: false,
             held,
         };
         self.tell(Input::Attached { link: LinkId(self.links), hello, peer: "desk".into() })
@@ -262,7 +265,7 @@ impl Desk {
 pub fn result(lease: LeaseId, text: &'static str) -> Frame {
     let content = Bytes::from_static(text.as_bytes());
     let payload = Some(Payload { content_type: "text/plain".into(), content });
-    Frame::Result { lease, finish: Box::new(Finish { payload, ..Finish::of(Outcome::Succeeded, None) }) }
+    Frame::Result { lease, finish: Box::new(Finish { payload, ..Finish::of(Outcome::Succeeded, None) }), state: None }
 }
 
 pub fn error(retry: Retry) -> Error {
@@ -295,6 +298,9 @@ pub fn spec() -> Spec {
         reply: Bytes::new(),
         hand_back: false,
         unsupported: None,
+        session: None,
+        cleanup: None,
+        trace_parent: None,
     }
 }
 
@@ -310,6 +316,7 @@ fn config() -> Config {
         run_time_max: None,
         drain_grace: Duration::from_secs(30),
         attempts_max: 3,
+        session_ttl: Duration::from_secs(24 * 3600),
         tasks_max: 100,
         payload_bytes_max: 1 << 20,
         cleanup_reserve: 1,
@@ -324,6 +331,7 @@ fn config() -> Config {
             report_retry_min: Duration::from_secs(1),
             report_retry_max: Duration::from_secs(60),
             acquire_recovery_max: Duration::from_secs(600),
+            trace_scope: TraceScope { kind: "model".into(), account: "account".into() },
             unregister_on_stop: false,
             weight: 1,
         }],
@@ -362,6 +370,7 @@ fn line(effect: &Effect) -> Option<String> {
             Order::Acknowledge { sequence } => format!("acknowledge {sequence} on {link}"),
             Order::HeartbeatAck { lost, .. } => format!("answer heartbeat on {link}, lost {lost:?}"),
             Order::Refuse { sequence, reason, .. } => format!("refuse {sequence} on {link} ({reason})"),
+            Order::Session(session) => format!("session {} etag {} on {link}", session.id, session.etag()),
             Order::Close(close) => format!("close {link} ({close:?})"),
         },
     })

@@ -232,7 +232,7 @@ fn a_drain_that_cancels_does_so_at_once() {
 
 #[test]
 fn a_cleanup_outlives_the_grace_and_has_a_bound_of_its_own() {
-    let cleanup = Spec { kind: Kind::SessionCleanup, ..spec() };
+    let cleanup = Spec { kind: Kind::SessionCleanup, session: Some("stage".into()), ..spec() };
     let mut rig = Rig::ready(false);
     rig.take("a", spec());
     let work = rig.accept();

@@ -14,6 +14,7 @@ use dlite::core::{
     record::Host as Place,
     task::{Finish, Kind, Outcome, Priority, Spec},
     time::{Mono, Now, Wall},
+    trace::TraceScope,
 };
 
 pub struct Host {
@@ -64,6 +65,7 @@ pub fn handler(kind: Kind, class: &str) -> Handler {
         default_timeout: None,
         extensions: Vec::new(),
         match_labels: BTreeMap::new(),
+        any_runner: false,
     }
 }
 
@@ -173,6 +175,7 @@ impl Host {
             sdk: "test".into(),
             handlers,
             slots: slots.iter().map(|(class, slots)| (SlotClass::from(*class), *slots)).collect(),
+            refuses_sessions: false,
             held: Vec::new(),
         };
         self.tell(Input::Attached { link: LinkId(link), hello, peer: "test".into() });
@@ -205,7 +208,10 @@ impl Host {
         let nth = self.assigned.iter().position(|(.., id)| id.as_str() == external_id);
         let (link, lease, ..) = self.assigned.remove(nth.expect("it runs"));
         self.frame(link.0, Frame::Accepted { lease });
-        self.frame(link.0, Frame::Result { lease, finish: Box::new(Finish::of(Outcome::Succeeded, None)) });
+        self.frame(
+            link.0,
+            Frame::Result { lease, finish: Box::new(Finish::of(Outcome::Succeeded, None)), state: None },
+        );
     }
 
     // === upstreams ===
@@ -256,7 +262,7 @@ impl Host {
     pub fn give_only(&mut self, ids: &[&str], spec: impl Fn(&str) -> Spec) {
         for (upstream, task, id) in self.take_acquires() {
             if ids.contains(&id.as_str()) {
-                let result = Ok(Box::new(spec(id.as_str())));
+                let result = Ok(Box::new(alone(&id, spec(id.as_str()))));
                 self.answer(upstream.as_str(), Answer::Acquire { task, result });
             } else {
                 self.open.push((upstream, task, id));
@@ -272,12 +278,17 @@ impl Host {
                 return given;
             }
             for (upstream, task, id) in acquires {
-                let result = Ok(Box::new(spec(id.as_str())));
+                let result = Ok(Box::new(alone(&id, spec(id.as_str()))));
                 self.answer(upstream.as_str(), Answer::Acquire { task, result });
                 given.push(id.to_string());
             }
         }
     }
+}
+
+/// Each part of a stage is the only one of its stage here.
+fn alone(id: &ExternalId, spec: Spec) -> Spec {
+    Spec { session: spec.is_of_stage().then(|| id.as_str().into()), ..spec }
 }
 
 pub fn spec(kind: Kind) -> Spec {
@@ -294,6 +305,9 @@ pub fn spec(kind: Kind) -> Spec {
         reply: Bytes::new(),
         hand_back: false,
         unsupported: None,
+        session: None,
+        cleanup: None,
+        trace_parent: None,
     }
 }
 
@@ -308,6 +322,7 @@ fn config(admission: Limits, upstreams: &[(&str, u32)]) -> Config {
         report_retry_min: seconds(1),
         report_retry_max: seconds(60),
         acquire_recovery_max: seconds(600),
+        trace_scope: TraceScope { kind: "model".into(), account: "account".into() },
         unregister_on_stop: false,
         weight: *weight,
     };
@@ -322,6 +337,7 @@ fn config(admission: Limits, upstreams: &[(&str, u32)]) -> Config {
         run_time_max: None,
         drain_grace: seconds(30),
         attempts_max: 3,
+        session_ttl: seconds(24 * 3_600),
         tasks_max: 10_000,
         payload_bytes_max: 1 << 20,
         cleanup_reserve: 1,

@@ -163,7 +163,7 @@ fn an_error_is_tried_again_if_its_handler_says_that_nothing_was_done() {
     let mut broken = error(Retry::SameRunner);
     broken.side_effects_possible = Some(false);
     let finish = dlite::core::task::Finish::of(Outcome::Errored, Some(broken));
-    desk.frame(1, 2, Frame::Result { lease: LEASE, finish: Box::new(finish) });
+    desk.frame(1, 2, Frame::Result { lease: LEASE, finish: Box::new(finish), state: None });
     desk.sync();
     desk.pass(2);
     assert_eq!(desk.sync(), ["assign t-4 under l-6 to link-1 (attempt 2)"]);
@@ -173,7 +173,7 @@ fn an_error_is_tried_again_if_its_handler_says_that_nothing_was_done() {
 fn an_error_of_a_handler_that_is_not_idempotent_is_final() {
     let mut desk = Desk::new().running();
     let finish = dlite::core::task::Finish::of(Outcome::Errored, Some(error(Retry::SameRunner)));
-    desk.frame(1, 2, Frame::Result { lease: LEASE, finish: Box::new(finish) });
+    desk.frame(1, 2, Frame::Result { lease: LEASE, finish: Box::new(finish), state: None });
     assert_eq!(desk.sync(), ["report t-4 Errored BUSY", "acknowledge 2 on link-1"]);
 }
 
@@ -231,6 +231,7 @@ fn a_handlers_own_limit_is_enforced() {
         default_timeout: Some(Duration::from_secs(20)),
         extensions: Vec::new(),
         match_labels: BTreeMap::new(),
+        any_runner: false,
     };
     desk.attach_with("r", "r/1", handler, 1, Vec::new());
     desk.pass(0);

@@ -12,6 +12,7 @@ mod intake;
 mod leases;
 mod reports;
 mod restart;
+mod sessions;
 mod slots;
 mod support;
 mod unsupported;

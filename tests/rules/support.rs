@@ -15,6 +15,7 @@ use dlite::core::{
     record::{Host, Record},
     task::{Blame, Error, Finish, Kind, Outcome, Priority, Retry, Spec},
     time::{Mono, Now, Wall},
+    trace::TraceScope,
 };
 
 pub const MANAGER: &str = "m";
@@ -78,6 +79,12 @@ impl Rig {
     pub fn restarted(self) -> Self {
         let rows = self.rows.iter().map(|((scope, number), body)| (*scope, *number, &body[..]));
         Self::on(config(), core::rebuild(rows).unwrap(), self.rows.clone(), self.wall)
+    }
+
+    /// The same after a pause.
+    pub fn restarted_after(mut self, pause: Duration) -> Self {
+        self.wall += i64::try_from(pause.as_micros()).unwrap();
+        self.restarted()
     }
 
     /// The same, but that the last process could not write how its tasks ended.
@@ -172,6 +179,7 @@ impl Rig {
             default_timeout: None,
             extensions: Vec::new(),
             match_labels: BTreeMap::new(),
+            any_runner: false,
         };
         let hello = Hello {
             runner: RunnerId::from("r-1"),
@@ -179,6 +187,7 @@ impl Rig {
             sdk: "test".into(),
             handlers: vec![handler],
             slots: BTreeMap::from([(SlotClass::from("default"), 10)]),
+            refuses_sessions: false,
             held: Vec::new(),
         };
         self.attach_as(hello);
@@ -255,7 +264,7 @@ impl Rig {
     }
 
     pub fn result(&mut self, lease: LeaseId, finish: Finish) {
-        self.frame(Frame::Result { lease, finish: Box::new(finish) });
+        self.frame(Frame::Result { lease, finish: Box::new(finish), state: None });
     }
 
     pub fn report_answered(&mut self, task: TaskId, result: Result<(), ReportError>) {
@@ -282,6 +291,9 @@ pub fn spec() -> Spec {
         reply: Bytes::new(),
         hand_back: false,
         unsupported: None,
+        session: None,
+        cleanup: None,
+        trace_parent: None,
     }
 }
 
@@ -320,6 +332,7 @@ fn config() -> Config {
         run_time_max: None,
         drain_grace: seconds(30),
         attempts_max: 3,
+        session_ttl: Duration::from_secs(24 * 3600),
         tasks_max: 100,
         payload_bytes_max: 1 << 20,
         cleanup_reserve: 1,
@@ -334,6 +347,7 @@ fn config() -> Config {
             report_retry_min: Duration::from_millis(500),
             report_retry_max: seconds(60),
             acquire_recovery_max: seconds(600),
+            trace_scope: TraceScope { kind: "model".into(), account: "account".into() },
             unregister_on_stop: false,
             weight: 1,
         }],

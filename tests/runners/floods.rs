@@ -73,7 +73,8 @@ async fn ten_thousand_progress_frames_slow_nobody_but_their_sender() {
     neighbour.ends_unhurt().await;
 }
 
-#[tokio::test]
+/// On several threads, so that the end of the link and the delegate's word about it may meet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_flood_of_counted_frames_is_taken_or_cut_and_hurts_nobody() {
     let daemon = Place::new().start().await;
     let mut neighbour = Neighbour::of(&daemon).await;
@@ -112,6 +113,7 @@ fn more_unacknowledged_frames_than_allowed_end_the_link() {
         sdk: "".into(),
         handlers: Vec::new(),
         slots: BTreeMap::from([("default".into(), SLOTS)]),
+        refuses_sessions: false,
         held: Vec::new(),
     };
     core.handle(now, Input::Attached { link, hello, peer: "test".into() });

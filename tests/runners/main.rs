@@ -16,6 +16,7 @@ mod identity;
 mod intake;
 mod leases;
 mod python;
+mod sessions;
 mod sizes;
 
 #[path = "../support/mod.rs"]

@@ -9,8 +9,9 @@ use super::{
     core::{
         Core,
         effect::{Answerable, Call, Decision, Effect, NotAcquired, Note, Order},
-        id::{ExternalId, LeaseId, LinkId, SlotClass, TaskId, UpstreamName},
+        id::{ExternalId, LeaseId, LinkId, SessionId, SlotClass, TaskId, UpstreamName},
         input::{AcquireError, Answer, Frame, Input, ReportError},
+        session::{Session, StateUpdate},
         task::{Finish, Kind, Retry, State},
     },
     facts::Facts,
@@ -42,6 +43,8 @@ pub struct Checks {
     aborted: BTreeSet<TaskId>,
     aborting: BTreeMap<ExternalId, TaskId>,
     pub acquired: u64,
+    /// The newest state of each session whose change was acknowledged.
+    acknowledged_states: BTreeMap<SessionId, usize>,
 }
 
 /// One counted frame; `None`: it was refused.
@@ -52,7 +55,8 @@ enum Said {
     Accepted(LeaseId),
     Rejected(LeaseId),
     Update(LeaseId, u64),
-    Result(LeaseId, Box<Finish>),
+    State(LeaseId, u64, Box<StateUpdate>),
+    Result(LeaseId, Box<Finish>, Option<Box<StateUpdate>>),
 }
 
 /// What was sent up for one acquisition.
@@ -125,6 +129,11 @@ impl Checks {
         self.admission.offered(id, kind);
     }
 
+    /// What a task that is or was on offer is.
+    pub fn kind(&self, id: &ExternalId) -> Kind {
+        self.admission.kind(id)
+    }
+
     /// A record was made just now.
     pub fn decided(&mut self, now: At, plan: &Plan, body: &[u8]) {
         if let Err((promise, detail)) = self.admission.decided(now, plan, body) {
@@ -143,10 +152,11 @@ impl Checks {
                     Frame::Started { lease, number } | Frame::Outputs { lease, number, .. } => {
                         Said::Update(*lease, *number)
                     }
-                    Frame::Result { lease, finish } => Said::Result(*lease, finish.clone()),
+                    Frame::State { lease, number, update } => Said::State(*lease, *number, update.clone()),
+                    Frame::Result { lease, finish, state } => Said::Result(*lease, finish.clone(), state.clone()),
                     _ => return,
                 };
-                if let (Said::Rejected(lease) | Said::Result(lease, _), Some(leases)) =
+                if let (Said::Rejected(lease) | Said::Result(lease, ..), Some(leases)) =
                     (&said, self.outstanding.get_mut(link))
                 {
                     leases.remove(lease);
@@ -229,6 +239,11 @@ impl Checks {
                     format!("{external_id}: {reason}")
                 });
             }
+            Effect::Note(Note::SessionClosed { session, left_behind: Some(_), .. }) => {
+                if let Some(stage) = self.facts.sessions.get_mut(session) {
+                    stage.left_behind = true;
+                }
+            }
             Effect::Note(Note::Reported(summary)) => {
                 let durable = self.facts.ended.contains(&summary.task) || self.facts.minimized.contains(&summary.task);
                 self.demand(durable, "reported means durable", || summary.task.to_string());
@@ -284,7 +299,11 @@ impl Checks {
                     self.demand(kept, "a welcome promises what is durable", || format!("{lease} {decision:?}"));
                 }
             }
+            Order::Session(session) => self.session_told(session),
             Order::Assign(assignment) => {
+                if let Some(session) = &assignment.session {
+                    self.session_told(session);
+                }
                 let lease = assignment.lease;
                 let durable = self.facts.cut.get(&lease) == Some(&assignment.task);
                 self.demand(durable, "no assignment before its lease is durable", || lease.to_string());
@@ -331,6 +350,33 @@ impl Checks {
         }
     }
 
+    /// A change of a session's state is acknowledged: it follows the one it was made from, word for word.
+    fn state_acknowledged(&mut self, lease: LeaseId, update: &StateUpdate) {
+        let facts = &self.facts;
+        let Some(session) = facts.cut.get(&lease).and_then(|task| facts.joined.get(task)).copied() else { return };
+        let Some(stage) = facts.sessions.get(&session).filter(|stage| !stage.ended) else { return };
+        // The first state is that of etag 1, so the one after etag n stands at n.
+        let at: usize = update.expected.parse().unwrap_or(0);
+        let holds = stage.states.get(at) == Some(&update.state);
+        self.demand(holds, "a change of a state follows the one it was made from", || {
+            format!("{session} after etag {at}, by {lease}")
+        });
+        let newest = self.acknowledged_states.entry(session).or_default();
+        *newest = at.max(*newest);
+    }
+
+    /// What a task is told of its session is durable, word for word, and no older than what was acknowledged.
+    fn session_told(&mut self, session: &Session) {
+        let at = usize::try_from(session.version).unwrap_or(0).wrapping_sub(1);
+        let durable = self.facts.sessions.get(&session.id).and_then(|stage| stage.states.get(at));
+        let holds = durable == Some(&session.state);
+        let newest = self.acknowledged_states.get(&session.id).copied().unwrap_or(0);
+        self.demand(holds, "the state a task sees is durable", || format!("{} at etag {}", session.id, session.etag()));
+        self.demand(at >= newest, "the state a task sees is the last acknowledged one", || {
+            format!("{} at etag {}, acknowledged {newest}", session.id, session.etag())
+        });
+    }
+
     /// A frame is acknowledged: what it said is durable, word for word.
     fn acknowledged(&mut self, said: Said) {
         const PROMISE: &str = "what is acknowledged is durable";
@@ -348,7 +394,12 @@ impl Checks {
                 let holds = facts.updates.get(&lease).is_some_and(|newest| *newest >= number);
                 self.demand(holds, PROMISE, || format!("update {number} of {lease}"));
             }
-            Said::Result(lease, finish) => {
+            Said::State(lease, number, update) => {
+                let holds = facts.updates.get(&lease).is_some_and(|newest| *newest >= number);
+                self.demand(holds, PROMISE, || format!("update {number} of {lease}"));
+                self.state_acknowledged(lease, &update);
+            }
+            Said::Result(lease, finish, state) => {
                 let by = facts.cut.get(&lease).and_then(|task| facts.finished.get(task));
                 let retried = facts.attempts_ended.contains(&lease)
                     && finish
@@ -360,6 +411,9 @@ impl Checks {
                     _ => retried,
                 };
                 self.demand(holds, PROMISE, || format!("the result of {lease}"));
+                if let Some(update) = state {
+                    self.state_acknowledged(lease, &update);
+                }
             }
         }
     }

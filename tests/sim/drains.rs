@@ -1,5 +1,5 @@
-//! What a drain promises, checked after each turn: nothing is begun any more, it ends in time, and drained means that nothing is
-//! left.
+//! What a drain promises, checked after each turn: nothing is begun any more but what open sessions wait for, it ends in time, and
+//! drained means that nothing is left.
 
 use std::time::Duration;
 
@@ -7,6 +7,8 @@ use super::{
     core::{
         command::Command,
         drain::{ENDING_MAX, Mode, Phase, REPORTS_MAX},
+        id::UpstreamName,
+        task::Kind,
         time::{Mono, Now},
     },
     hub::Event,
@@ -17,6 +19,9 @@ use super::{
 /// By when a drain that was ordered has done what it said, whatever upstreams and runners do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drain {
+    mode: Mode,
+    /// Nothing is waited for any more.
+    grace_ends: Mono,
     /// No task is open any more.
     ended: Mono,
     /// The process is gone. `None`: it is to stay.
@@ -30,8 +35,15 @@ impl Drain {
     /// The process stands still for so long, and so does all it waits for.
     pub fn put_off(&mut self, pause: u64) {
         let pause = Duration::from_micros(pause);
+        self.grace_ends = self.grace_ends + pause;
         self.ended = self.ended + pause;
         self.gone = self.gone.map(|gone| gone + pause);
+    }
+
+    /// Whether a task of this kind may be taken all the same, if its upstream has a session here.
+    fn takes(&self, now: Mono, kind: Kind) -> bool {
+        let of_session = matches!(kind, Kind::SessionExecute | Kind::SessionCleanup);
+        of_session && self.mode == Mode::FinishSessions && !self.hurried && now <= self.grace_ends
     }
 }
 
@@ -43,23 +55,36 @@ impl Process {
         let grace_of = |mode: Mode, grace: Duration| if mode == Mode::Cancel { Duration::ZERO } else { grace };
         match command {
             Command::Drain { mode, grace, .. } if self.drain.is_none() => {
-                let ended = now.mono + grace_of(*mode, grace.unwrap_or_default()) + ENDING_MAX;
-                self.drain = Some(Drain { ended, gone: None, hurried: false });
+                let grace_ends = now.mono + grace_of(*mode, grace.unwrap_or_default());
+                let ended = grace_ends + ENDING_MAX;
+                self.drain = Some(Drain { mode: *mode, grace_ends, ended, gone: None, hurried: false });
             }
             Command::Stop { mode, .. } if self.drain.is_none_or(|drain| drain.gone.is_none()) => {
-                let ended = now.mono + grace_of(*mode, super::plan::DRAIN_GRACE) + ENDING_MAX;
-                let ended = self.drain.map_or(ended, |drain| drain.ended.min(ended));
+                let grace_ends = now.mono + grace_of(*mode, super::plan::DRAIN_GRACE);
+                let (mode, grace_ends, ended) = match self.drain {
+                    Some(drain) => {
+                        (drain.mode, drain.grace_ends.min(grace_ends), drain.ended.min(grace_ends + ENDING_MAX))
+                    }
+                    None => (*mode, grace_ends, grace_ends + ENDING_MAX),
+                };
                 // A drain that is over already ends with its reports.
                 let gone = Some(ended.max(now.mono) + REPORTS_MAX);
-                self.drain = Some(Drain { ended, gone, hurried: false });
+                self.drain = Some(Drain { mode, grace_ends, ended, gone, hurried: false });
             }
             Command::Hurry { .. } if self.drain.is_none_or(|drain| !drain.hurried) => {
                 let second = Duration::from_secs(1);
-                self.drain = Some(Drain { ended: now.mono + second, gone: Some(now.mono + second * 4), hurried: true });
+                let (ended, gone) = (now.mono + second, Some(now.mono + second * 4));
+                self.drain = Some(Drain { mode: Mode::Cancel, grace_ends: now.mono, ended, gone, hurried: true });
             }
             Command::Resume if self.drain.is_some_and(|drain| drain.gone.is_none()) => self.drain = None,
             _ => {}
         }
+    }
+
+    /// Whether the drain under way lets a task of this kind be taken from `upstream`: what is left of a stage here nobody else can do.
+    pub fn drain_takes(&self, now: Mono, upstream: &UpstreamName, kind: Kind) -> bool {
+        let has_session = self.core.ledger().sessions().any(|session| session.upstream == *upstream);
+        has_session && self.drain.is_some_and(|drain| drain.takes(now, kind))
     }
 }
 
@@ -82,6 +107,11 @@ impl World {
             let left = open.or_else(|| ledger.intentions().next().map(|(task, _)| task));
             if let Some(left) = left {
                 checks.violated("drained means that nothing is left", || left.to_string());
+            }
+            // Those who can't wait leave the sessions to the next process.
+            let closes_sessions = process.drain.is_some_and(|drain| drain.mode != Mode::Cancel);
+            if let Some(left) = ledger.sessions().find(|session| session.started && closes_sessions) {
+                checks.violated("drained means that no stage is left", || format!("{:?} {}", left.phase, left.id));
             }
         }
         let Some(drain) = process.drain else { return };

@@ -52,6 +52,9 @@ impl World {
         if let Some(task) = ledger.tasks().find(|task| !ledger.dead_letters().contains(&task.id)) {
             return Some(format!("{} in {:?}", task.id, task.state));
         }
+        if let Some(session) = ledger.sessions().next() {
+            return Some(format!("{:?} session {} to end", session.phase, session.id));
+        }
         let busy = self.runners.iter().find(|runner| !runner.work.is_empty())?;
         Some(format!("runner {} to be rid of {:?}", busy.index(), busy.work.keys().collect::<Vec<_>>()))
     }

@@ -9,9 +9,10 @@ use std::{
 use dlite::journal::Change;
 
 use super::core::{
-    id::{ExternalId, LeaseId, TaskId},
+    id::{ExternalId, LeaseId, RunnerId, SessionId, TaskId},
     record::Record,
-    task::Finish,
+    session::Phase,
+    task::{Finish, Kind, Payload},
 };
 
 #[derive(Debug, Default)]
@@ -32,6 +33,26 @@ pub struct Facts {
     newest: BTreeMap<ExternalId, TaskId>,
     /// The lease in force of each task.
     current: BTreeMap<TaskId, LeaseId>,
+    pub sessions: BTreeMap<SessionId, Stage>,
+    /// The session each task has joined.
+    pub joined: BTreeMap<TaskId, SessionId>,
+    kinds: BTreeMap<TaskId, Kind>,
+    /// The process died over this batch, perhaps before it could say what it left behind.
+    pub dying: bool,
+}
+
+/// What is durable of one session.
+#[derive(Debug, Default)]
+pub struct Stage {
+    /// Each state it ever had, the first one empty.
+    pub states: Vec<Option<Payload>>,
+    bound: Option<RunnerId>,
+    started: bool,
+    closing: bool,
+    cleaned_up: bool,
+    /// The operator was told that something may be left.
+    pub left_behind: bool,
+    pub ended: bool,
 }
 
 // === impl Facts ===
@@ -46,6 +67,12 @@ impl Facts {
             Change::Append { scope, body, .. } => (*scope, body),
             Change::End { scope } => {
                 self.ended.insert(TaskId(*scope));
+                if let Some(stage) = self.sessions.get_mut(&SessionId(*scope)) {
+                    stage.ended = true;
+                    if stage.started && !stage.cleaned_up && !stage.left_behind && !self.dying {
+                        return Err("a session that was set up is cleaned up or named as left behind");
+                    }
+                }
                 return Ok(());
             }
         };
@@ -57,7 +84,16 @@ impl Facts {
                     return Err("a task number is used twice");
                 }
             }
-            Record::LeaseCut { lease, .. } => {
+            Record::LeaseCut { lease, runner, .. } => {
+                let kind = self.kinds.get(&task).copied().unwrap_or_default();
+                if let Some(stage) = self.joined.get(&task).and_then(|session| self.sessions.get(session)) {
+                    if kind != Kind::SessionSetup && stage.bound.as_ref().is_some_and(|bound| *bound != runner) {
+                        return Err("a stage stays with the runner that set it up");
+                    }
+                    if kind != Kind::SessionCleanup && (stage.closing || stage.ended) {
+                        return Err("no task of a closed session starts");
+                    }
+                }
                 if self.cut.insert(lease, task).is_some() {
                     return Err("a lease number is used twice");
                 }
@@ -85,6 +121,11 @@ impl Facts {
                 if lease.is_some_and(|lease| current != Some(lease) || !self.accepted.contains(&lease)) {
                     return Err("a stale lease finished a task");
                 }
+                if self.kinds.get(&task) == Some(&Kind::SessionCleanup)
+                    && let Some(stage) = self.joined.get(&task).and_then(|session| self.sessions.get_mut(session))
+                {
+                    stage.cleaned_up |= lease.is_some();
+                }
                 if self.finished.insert(task, (lease, finish)).is_some() {
                     return Err("a task finished twice");
                 }
@@ -100,11 +141,47 @@ impl Facts {
             Record::HandBackRefused => {
                 self.handed_back.remove(&task);
             }
+            Record::TaskTaken { spec, .. } => {
+                self.kinds.insert(task, spec.kind);
+            }
+            Record::CleanupSynthesized { session, spec, .. } => {
+                self.kinds.insert(task, spec.kind);
+                self.joined.insert(task, session);
+            }
+            Record::SessionJoined { session } => {
+                self.joined.insert(task, session);
+            }
+            Record::StateUpdated { lease, number } => {
+                let newest = self.updates.entry(lease).or_default();
+                *newest = number.max(*newest);
+            }
+            Record::SessionOpened { phase, .. } => {
+                let closing = phase == Phase::Closing;
+                let stage = Stage { states: vec![None], closing, ..Stage::default() };
+                if self.sessions.insert(SessionId(scope), stage).is_some() {
+                    return Err("a session number is used twice");
+                }
+            }
+            Record::SessionStarted { .. }
+            | Record::SessionReady
+            | Record::SessionExtended { .. }
+            | Record::SessionClosing
+            | Record::SessionOrphaned
+            | Record::SessionStateSet { .. }
+            | Record::VariablesExported { .. } => {
+                let stage = self.sessions.get_mut(&SessionId(scope)).ok_or("news of an unknown session")?;
+                match Record::decode(body).map_err(|_| "a record that can't be decoded")? {
+                    Record::SessionStarted { runner } => (stage.started, stage.bound) = (true, runner),
+                    Record::SessionClosing => stage.closing = true,
+                    Record::SessionOrphaned => stage.bound = None,
+                    Record::SessionStateSet { state, .. } => stage.states.push(state),
+                    _ => {}
+                }
+            }
             Record::DelegateCreated { .. }
             | Record::NumbersReserved { .. }
             | Record::DelegateRegistered { .. }
             | Record::AbortNoted { .. }
-            | Record::TaskTaken { .. }
             | Record::CancelRequested { .. }
             | Record::ReportAbandoned { .. }
             | Record::ScopeEnded => {}

@@ -89,7 +89,7 @@ impl Manager {
     pub fn submit(&mut self, hub: &mut Hub) {
         let nth = self.offers.len();
         let random = &mut hub.random;
-        let task_type = plan::any_type(random);
+        let part = plan::any_part(random);
         let timeout = random.chance(hub.plan.timeouts).then(|| Duration::from_secs(random.between(5, 60)));
         let odd = random.chance(hub.plan.odd_answers);
         let temper = match random.below(5) {
@@ -102,8 +102,8 @@ impl Manager {
         };
         let os = random.pick(&["linux", "linux", "linux", "darwin"]);
         let spec = Spec {
-            kind: plan::kind_of(&task_type),
-            task_type,
+            task_type: part.task_type,
+            kind: part.kind,
             priority: *random.pick(&[Priority::High, Priority::Normal, Priority::Low]),
             payload: Some(Payload { content_type: "text/plain".into(), content: Bytes::from(format!("task {nth}")) }),
             labels: BTreeMap::from([("os".to_owned(), (*os).to_owned())]),
@@ -115,6 +115,9 @@ impl Manager {
             // No draw, so that the other half of all histories stays as it is.
             hand_back: nth % 2 == 1,
             unsupported: None,
+            session: part.session,
+            cleanup: part.cleanup,
+            trace_parent: None,
         };
         let id = ExternalId::from(format!("e-{nth}"));
         let names: Vec<&UpstreamName> = hub.plan.upstreams.keys().collect();

@@ -1,6 +1,6 @@
 //! One history's character, drawn from its seed: how much work, who is there for it, and how much goes wrong.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
     core::{
@@ -10,6 +10,7 @@ use super::{
         input::Handler,
         planted::Bug,
         task::Kind,
+        trace::TraceScope,
     },
     queue::{At, MS, SEC},
     random::Random,
@@ -27,14 +28,35 @@ pub const HEARTBEAT: Duration = Duration::from_secs(5);
 pub const LEASE_TTL: Duration = Duration::from_secs(20);
 pub const DRAIN_GRACE: Duration = Duration::from_secs(20);
 
-const TYPES: [&str; 4] = ["setup", "cleanup", "step", "scan"];
-const KINDS: [Kind; 4] = [Kind::SessionSetup, Kind::SessionCleanup, Kind::SessionExecute, Kind::Standalone];
-
 /// Marks of the host's memory, and the points by which steps pass longer.
 pub const MEMORY: Marks = Marks { high: 85, low: 75 };
 pub const MARGIN: u8 = 5;
 /// Slots kept for cleanups.
 pub const RESERVE: u32 = 1;
+/// Stages at once. Few, so that most have a setup, steps and a cleanup, in whatever order.
+const STAGES: u64 = 4;
+
+/// A type that tasks have here.
+struct Sort {
+    name: &'static str,
+    kind: Kind,
+    /// Of twenty tasks, so many are of it.
+    share: u64,
+    /// Somebody serves it in every history; the others may stay with the manager.
+    served: bool,
+}
+
+const CLEANUP: &str = "cleanup";
+
+/// Every type there is: the three of a stage, and those of tasks that stand alone.
+const SORTS: [Sort; 6] = [
+    Sort { name: "setup", kind: Kind::SessionSetup, share: 4, served: true },
+    Sort { name: "step", kind: Kind::SessionExecute, share: 4, served: true },
+    Sort { name: CLEANUP, kind: Kind::SessionCleanup, share: 2, served: true },
+    Sort { name: "build", kind: Kind::Standalone, share: 5, served: true },
+    Sort { name: "test", kind: Kind::Standalone, share: 3, served: true },
+    Sort { name: "scan", kind: Kind::Standalone, share: 2, served: false },
+];
 
 /// What goes wrong in a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,7 +178,7 @@ impl Plan {
             let share = random.between(100, 900);
             FAULTS.into_iter().filter(|_| random.chance(share)).collect()
         };
-        let idempotent: Vec<bool> = TYPES.iter().map(|_| random.chance(500)).collect();
+        let idempotent: Vec<bool> = SORTS.iter().map(|_| random.chance(500)).collect();
         let runners = random.between(1, 4);
         let names = if random.chance(500) { vec![MANAGER] } else { vec![MANAGER, RIVAL] };
         Self {
@@ -197,10 +219,11 @@ impl Plan {
             run_time_max: self.run_time_max,
             drain_grace: DRAIN_GRACE,
             attempts_max: 5,
+            session_ttl: Duration::from_secs(90),
             tasks_max: 20,
             payload_bytes_max: 1 << 20,
             cleanup_reserve: RESERVE,
-            kinds: TYPES.into_iter().map(TaskType::from).zip(KINDS).collect(),
+            kinds: SORTS.iter().map(|sort| (sort.task_type(), sort.kind)).collect(),
             admission: Limits {
                 marks: BTreeMap::from([(Resource::Memory, MEMORY)]),
                 execute_margin: MARGIN,
@@ -220,6 +243,7 @@ impl Plan {
                     report_retry_min: Duration::from_millis(500),
                     report_retry_max: Duration::from_secs(20),
                     acquire_recovery_max: Duration::from_secs(600),
+                    trace_scope: TraceScope { kind: "model".into(), account: "account".into() },
                     unregister_on_stop: false,
                 })
                 .collect(),
@@ -234,18 +258,20 @@ impl Profile {
     fn draw(random: &mut Random, first: bool, idempotent: &[bool]) -> Self {
         let classes = ["default", "heavy"].map(SlotClass::from);
         let mut handlers = Vec::new();
-        for (task_type, idempotent) in TYPES.into_iter().zip(idempotent) {
-            // Somebody serves the first two types; the others may stay with the manager.
-            let needed = first && handlers.len() < 2;
-            if !needed && !random.chance(450) {
+        // Some keep what a stage needs on their host, others in its state alone; none do stages by halves.
+        let any_runner = random.chance(300);
+        let does_stages = first || random.chance(600);
+        for (sort, idempotent) in SORTS.iter().zip(idempotent) {
+            let serves = if sort.is_of_stage() { does_stages } else { (first && sort.served) || random.chance(450) };
+            if !serves {
                 continue;
             }
             let mut match_labels = BTreeMap::new();
-            if !first && random.chance(200) {
+            if !first && !sort.is_of_stage() && random.chance(200) {
                 match_labels.insert("os".to_owned(), (*random.pick(&["linux", "darwin"])).to_owned());
             }
             handlers.push(Handler {
-                task_type: TaskType::from(task_type),
+                task_type: sort.task_type(),
                 // The configuration knows.
                 kind: Kind::Standalone,
                 amount: Amount::default(),
@@ -255,6 +281,7 @@ impl Profile {
                 default_timeout: random.chance(100).then(|| Duration::from_secs(60)),
                 extensions: Vec::new(),
                 match_labels,
+                any_runner: sort.is_of_stage() && any_runner,
             });
         }
         let slots = classes.into_iter().map(|class| (class, random.between(1, 4) as u32)).collect();
@@ -277,14 +304,48 @@ impl Profile {
     }
 }
 
-pub fn kind_of(task_type: &TaskType) -> Kind {
-    let nth = TYPES.iter().position(|name| *name == task_type.as_str());
-    nth.map_or(Kind::Standalone, |nth| KINDS[nth])
+// === impl Sort ===
+
+impl Sort {
+    fn task_type(&self) -> TaskType {
+        TaskType::from(self.name)
+    }
+
+    fn is_of_stage(&self) -> bool {
+        self.kind != Kind::Standalone
+    }
 }
 
-/// A task type, served or not.
-pub fn any_type(random: &mut Random) -> TaskType {
-    // The last ones are rarer, so that most tasks find a runner.
-    let nth = random.below(6).min(random.below(6)).min(TYPES.len() as u64 - 1);
-    TaskType::from(TYPES[nth as usize])
+/// What a task is: its type, served or not, and its part in a stage.
+#[derive(Debug)]
+pub struct Part {
+    pub task_type: TaskType,
+    pub kind: Kind,
+    /// The stage it belongs to.
+    pub session: Option<Arc<str>>,
+    /// What undoes it.
+    pub cleanup: Option<TaskType>,
+}
+
+/// The tasks of a stage come in whatever order: the delegate has to make sense of it.
+pub fn any_part(random: &mut Random) -> Part {
+    let mut nth = random.below(SORTS.iter().map(|sort| sort.share).sum());
+    let sort = SORTS.iter().find(|sort| {
+        let found = nth < sort.share;
+        nth = nth.saturating_sub(sort.share);
+        found
+    });
+    let sort = sort.expect("it is drawn from the sum of the shares");
+    let stage = random.below(STAGES);
+    let undone = sort.kind == Kind::SessionSetup && random.chance(900);
+    Part {
+        task_type: sort.task_type(),
+        kind: sort.kind,
+        session: sort.is_of_stage().then(|| format!("stage-{stage}").into()),
+        cleanup: undone.then(|| TaskType::from(CLEANUP)),
+    }
+}
+
+fn kind_of(task_type: &TaskType) -> Kind {
+    SORTS.iter().find(|sort| sort.name == task_type.as_str()).map(|sort| sort.kind).unwrap_or_default()
 }

@@ -317,15 +317,19 @@ impl World {
     }
 
     /// What the core recorded goes to the writer; what it decided is judged at the moment of the decision. `drained`: nothing was to
-    /// be taken.
+    /// be taken but what the drain's sessions wait for.
     pub fn take_entries(&mut self, drained: bool) {
         let Some(process) = &mut self.process else { return };
         while let Some(entry) = process.core.next_entry() {
             if let Some(body) = &entry.body {
                 self.hub.checks.decided(self.hub.now, &self.hub.plan, body);
-                if drained && let Ok(Record::IntentionOpened { external_id, .. }) = Record::decode(body) {
-                    let text = || external_id.to_string();
-                    self.hub.checks.violated("nothing is acquired while the delegate drains", text);
+                if drained && let Ok(Record::IntentionOpened { upstream, external_id, .. }) = Record::decode(body) {
+                    let now = Mono(self.hub.now - process.started);
+                    let kind = self.hub.checks.kind(&external_id);
+                    if !process.drain_takes(now, &upstream, kind) {
+                        let text = || format!("{external_id}, {kind:?}");
+                        self.hub.checks.violated("nothing is acquired while the delegate drains", text);
+                    }
                 }
             }
             process.writer.queue(entry);

@@ -83,7 +83,9 @@ impl Writer {
         if let Some((batch, _)) = self.flying
             && hub.random.chance(500)
         {
+            hub.checks.facts.dying = true;
             let _ = commit(hub, disk, &batch);
+            hub.checks.facts.dying = false;
         }
     }
 }

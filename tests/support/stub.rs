@@ -230,5 +230,8 @@ pub fn spec(task_type: &str, content: &[u8]) -> Spec {
         reply: bytes::Bytes::new(),
         hand_back: false,
         unsupported: None,
+        session: None,
+        cleanup: None,
+        trace_parent: None,
     }
 }

@@ -8,6 +8,7 @@ mod bench;
 mod runner;
 mod scene;
 mod show;
+mod span;
 mod submit;
 mod timeline;
 
@@ -26,6 +27,8 @@ enum Command {
     Submit(submit::Args),
     /// A runner with sample handlers, built on the public SDK
     Runner(runner::Args),
+    /// Run a command in a span of its own below $TRACEPARENT
+    Span(span::Args),
     /// Measure throughput and latencies beside floors taken in the same run
     Bench(bench::Args),
 }
@@ -35,6 +38,7 @@ pub fn run(args: Args) -> ExitCode {
         None => show::run(&args.show),
         Some(Command::Submit(args)) => submit::run(&args),
         Some(Command::Runner(args)) => runner::run(&args),
+        Some(Command::Span(args)) => span::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
     }
 }

@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     cli::{chain, fail},
     sdk::{Context, Failure, Handler, Payload, Runner, Token},
+    telemetry::traces::runner::Tracer,
 };
 
 /// Works as long as its data says; may run again after a lost lease.
@@ -91,7 +92,13 @@ pub fn run(args: &Args) -> ExitCode {
                 Err(_) => std::future::pending().await,
             }
         };
-        match connection.run(stop).await {
+        let tracer = match Tracer::install("dlite-runner", &args.id) {
+            Ok(tracer) => tracer,
+            Err(error) => return fail(&chain(&error)),
+        };
+        let ended = connection.run(stop).await;
+        tracer.shut_down().await;
+        match ended {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&chain(&error)),
         }

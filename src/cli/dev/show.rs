@@ -1,6 +1,7 @@
 //! `dlite dev` itself: a small pipeline, a batch and an abort, from the manager to a runner and back, told as a timeline.
 
 use std::{
+    collections::BTreeMap,
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -16,15 +17,22 @@ use super::{
 use crate::{
     cli::{block_on, chain, fail},
     config::{Log, LogFormat},
-    core::effect::{Note, Summary},
+    core::{
+        effect::{Note, Summary},
+        id::ExternalId,
+    },
     daemon,
     doubles::manager::NewTask,
     runners::ids::Ids,
-    telemetry, upstreams,
+    telemetry::{self, traces},
+    upstreams,
 };
 
 /// Slots of the runner.
 const SLOTS: u32 = 16;
+/// Short tasks in the batch, if nobody says how many; fewer if each is told at length.
+const TASKS: u32 = 200;
+const TASKS_TRACED: u32 = 3;
 /// Longest wait for any one step of the show; a healthy machine needs a fraction of it.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest usual run, which fills a bar.
@@ -39,12 +47,25 @@ pub struct Args {
     /// Port of the manager's double [default: with --keep 7431, where `dlite dev submit` looks; else any]
     #[arg(long)]
     port: Option<u16>,
-    /// Short tasks in the batch
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    tasks: u32,
+    /// Short tasks in the batch [default: 200; with --traces 3]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    tasks: Option<u32>,
+    /// Print each task's trace as a tree, as a collector would show it
+    #[arg(long)]
+    traces: bool,
     /// Log what the delegate does, too
     #[arg(short, long)]
     verbose: bool,
+}
+
+/// What the observer has to tell.
+enum Story {
+    /// The trace of a task that is about to be told.
+    Trace {
+        external_id: ExternalId,
+        tree: String,
+    },
+    Line(Box<Summary>),
 }
 
 /// A task of the show and the code it must end with.
@@ -71,13 +92,20 @@ async fn perform(args: &Args) -> Result<ExitCode, String> {
     let port = args.port.unwrap_or(if args.keep { KEPT_PORT } else { 0 });
     let scene = Scene::set(port, "").await.map_err(|error| chain(&error))?;
     let adapters = upstreams::from_config(&scene.config).map_err(|error| chain(&error))?;
-    let (notes, mut summaries) = mpsc::unbounded_channel();
+    let (notes, mut stories) = mpsc::unbounded_channel();
+    let with_traces = args.traces;
     let observer = move |ids: &Ids, note: &Note| {
         telemetry::notes::log(ids, note);
-        if let Some(summary) = timeline::reported(note) {
-            // The show may be over.
-            let _ = notes.send(summary.clone());
-        }
+        let story = match note {
+            Note::Reported(summary) => Story::Line(summary.clone()),
+            Note::StagesEnded(life) if with_traces && life.end.is_some() => Story::Trace {
+                external_id: life.external_id.clone(),
+                tree: traces::tree::render(&traces::spans(ids, life, true)),
+            },
+            _ => return,
+        };
+        // The show may be over.
+        let _ = notes.send(story);
     };
     let daemon = daemon::start(&scene.config, adapters, Box::new(observer)).await.map_err(|error| chain(&error))?;
     let no_runner = |error: std::io::Error| format!("no runner: {error}");
@@ -94,14 +122,24 @@ async fn perform(args: &Args) -> Result<ExitCode, String> {
     let named = labels.clone();
     let (told, mut heard) = watch::channel(0_usize);
     let telling = tokio::spawn(async move {
-        while let Some(summary) = summaries.recv().await {
-            tell(&summary, &named);
-            told.send_modify(|told| *told += 1);
+        let mut trees = BTreeMap::new();
+        while let Some(story) = stories.recv().await {
+            match story {
+                Story::Trace { external_id, tree } => drop(trees.insert(external_id, tree)),
+                Story::Line(summary) => {
+                    tell(&summary, &named);
+                    if let Some(tree) = trees.remove(&summary.external_id) {
+                        println!("{tree}");
+                    }
+                    told.send_modify(|told| *told += 1);
+                }
+            }
         }
     });
 
     let started = Instant::now();
-    let parts = act(&scene, args.tasks, &labels).await?;
+    let tasks = args.tasks.unwrap_or(if args.traces { TASKS_TRACED } else { TASKS });
+    let parts = act(&scene, tasks, &labels).await?;
     let took = started.elapsed();
     // The manager has its results a moment before the delegate has it on record that it reported them.
     let all_told = heard.wait_for(|told| *told >= parts.len());
@@ -145,10 +183,20 @@ async fn act(scene: &Scene, batch: u32, labels: &Arc<Mutex<Labels>>) -> Result<V
         Ok(id)
     };
     let pipeline = [
-        ("pipeline: setup", SETUP, r#"{"image": "ubuntu-22"}"#, "OK"),
-        ("pipeline: build", EXECUTE, r#"{"run": "make"}"#, "OK"),
-        ("pipeline: test", EXECUTE, r#"{"run": "make test", "fail": true}"#, "FAILED"),
-        ("pipeline: cleanup", CLEANUP, r#"{"image": "ubuntu-22"}"#, "OK"),
+        ("pipeline: setup", SETUP, r#"{"setup_vm_request": {"id": "stage-1"}, "image": "ubuntu-22"}"#, "OK"),
+        (
+            "pipeline: build",
+            EXECUTE,
+            r#"{"execute_step_request": {"stage_runtime_id": "stage-1"}, "run": "make"}"#,
+            "OK",
+        ),
+        (
+            "pipeline: test",
+            EXECUTE,
+            r#"{"execute_step_request": {"stage_runtime_id": "stage-1"}, "run": "make test", "fail": true}"#,
+            "FAILED",
+        ),
+        ("pipeline: cleanup", CLEANUP, r#"{"stage_runtime_id": "stage-1", "image": "ubuntu-22"}"#, "OK"),
     ];
     for (n, (label, task_type, data, code)) in pipeline.into_iter().enumerate() {
         // Both dialects have their turn.

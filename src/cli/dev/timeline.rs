@@ -2,11 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::core::{
-    effect::{Note, Summary},
-    task::Outcome,
-    time::Wall,
-};
+use crate::core::{effect::Summary, task::Outcome, time::Wall};
 
 /// Widest mark of a bar.
 const BAR_WIDTH: u32 = 24;
@@ -38,14 +34,6 @@ pub fn line(summary: &Summary, label: &str, longest: Duration) -> String {
         millis(summary.finished, summary.reported),
         outcome(summary.outcome),
     )
-}
-
-/// The summary in a note, if it is one.
-pub fn reported(note: &Note) -> Option<&Summary> {
-    match note {
-        Note::Reported(summary) => Some(summary),
-        _ => None,
-    }
 }
 
 fn millis(from: Wall, to: Wall) -> String {

@@ -17,6 +17,7 @@ use crate::{
         admission::{Amount, Resource, Usage},
         id::{LeaseId, SlotClass},
         input::{Frame, Handler, Held, Hello},
+        session::{STATE_BYTES_MAX, StateUpdate},
         task::{Blame, Error, Extension, Finish, Kind, OUTPUTS_MAX, Outcome, Output, OutputValue, Payload, Retry},
     },
     proto::runner::v1 as proto,
@@ -76,12 +77,14 @@ pub fn hello(request: proto::AttachRequest, ids: &Ids) -> Result<Hello, Broken> 
             finished: held.finished,
         })
     });
+    let capacity = hello.capacity.unwrap_or_default();
     Ok(Hello {
         runner: hello.runner_id.into(),
         instance: hello.instance_id.into(),
         sdk: hello.info.map(|info| cut(&info.sdk)).unwrap_or_default(),
         handlers: handlers.collect::<Result<_, _>>()?,
-        slots: read_slots("hello.capacity.slots", hello.capacity.unwrap_or_default().slots)?,
+        slots: read_slots("hello.capacity.slots", capacity.slots)?,
+        refuses_sessions: capacity.refuse_new_sessions,
         held: held.collect::<Result<_, _>>()?,
     })
 }
@@ -110,6 +113,7 @@ fn read_handler(n: usize, handler: proto::Handler) -> Result<Handler, Broken> {
         default_timeout: duration(&field("default_timeout"), handler.default_timeout)?,
         extensions: handler.extensions.into_iter().map(Into::into).collect(),
         match_labels: handler.match_labels,
+        any_runner: handler.any_runner,
     })
 }
 
@@ -134,7 +138,8 @@ pub fn frame(request: proto::AttachRequest, ids: &Ids) -> Inbound {
         In::Hello(_) => Err(broken("hello", "said already on this stream")),
         In::Ack(_) => return Inbound::Ack,
         In::Heartbeat(heartbeat) => read_heartbeat(heartbeat, ids),
-        In::Capacity(capacity) => read_slots("capacity.slots", capacity.slots).map(|slots| Frame::Capacity { slots }),
+        In::Capacity(capacity) => read_slots("capacity.slots", capacity.slots)
+            .map(|slots| Frame::Capacity { slots, refuses_sessions: capacity.refuse_new_sessions }),
         In::Decision(decision) => read_decision(decision, ids),
         In::Update(update) => read_update(update, ids),
         In::Result(result) => {
@@ -241,7 +246,7 @@ fn read_update(update: proto::TaskUpdate, ids: &Ids) -> Result<Frame, Broken> {
     let lease = ids.parse_lease(&update.lease_id);
     let number = update.number;
     if number == 0 && !matches!(update.update, Some(Update::Progress(_)) | None) {
-        return Err(broken("update.number", "started and outputs are numbered from 1 within the lease"));
+        return Err(broken("update.number", "started, outputs and session_state are numbered from 1 within the lease"));
     }
     match update.update {
         Some(Update::Started(_)) => Ok(Frame::Started { lease, number }),
@@ -249,7 +254,10 @@ fn read_update(update: proto::TaskUpdate, ids: &Ids) -> Result<Frame, Broken> {
             Ok(Frame::Outputs { lease, number, outputs: read_outputs("update.outputs.outputs", set.outputs)? })
         }
         Some(Update::Progress(progress)) => Ok(Frame::Progress { lease, progress: read_progress(&progress) }),
-        Some(Update::SessionState(_)) => Err(broken("update.session_state", "this delegate has no sessions")),
+        Some(Update::SessionState(state)) => {
+            let update = Box::new(read_state("update.session_state", state)?);
+            Ok(Frame::State { lease, number, update })
+        }
         None => Err(broken("update.update", UNKNOWN)),
     }
 }
@@ -285,7 +293,25 @@ fn read_result(result: proto::TaskResult, ids: &Ids) -> Result<Frame, Broken> {
             .map(|any| Extension { name: message_name(&any.type_url).into(), value: any.value.into() })
             .collect(),
     };
-    Ok(Frame::Result { lease: ids.parse_lease(&result.lease_id), finish: Box::new(finish) })
+    let state = result.session_state.map(|state| read_state("result.session_state", state)).transpose()?.map(Box::new);
+    Ok(Frame::Result { lease: ids.parse_lease(&result.lease_id), finish: Box::new(finish), state })
+}
+
+fn read_state(field: &str, update: proto::SessionStateUpdate) -> Result<StateUpdate, Broken> {
+    name(&format!("{field}.expected_etag"), &update.expected_etag)?;
+    let read = |part: &str, payload: Option<proto::Payload>| {
+        payload.map(|payload| read_payload(&format!("{field}.{part}"), payload)).transpose()
+    };
+    let read = StateUpdate {
+        expected: update.expected_etag.into(),
+        state: read("state", update.state)?,
+        sensitive_state: read("sensitive_state", update.sensitive_state)?,
+        extend_ttl: duration(&format!("{field}.extend_ttl"), update.extend_ttl)?,
+    };
+    let size = |payload: &Option<Payload>| payload.as_ref().map_or(0, |payload| payload.content.len());
+    at_most(&format!("{field}.state"), size(&read.state), STATE_BYTES_MAX)?;
+    at_most(&format!("{field}.sensitive_state"), size(&read.sensitive_state), STATE_BYTES_MAX)?;
+    Ok(read)
 }
 
 fn read_error(error: proto::TaskError) -> Result<Error, Broken> {
@@ -338,7 +364,8 @@ fn read_outputs(field: &str, outputs: Vec<proto::Output>) -> Result<Vec<Output>,
             OutputValue::Data(bytes) | OutputValue::Json(bytes) => bytes.len(),
         };
         at_most(&format!("{field}.value"), size, OUTPUT_BYTES_MAX)?;
-        Ok(Output { name: output.name.into(), value, sensitive: output.sensitive })
+        let exported = output.scope == proto::OutputScope::Exported as i32;
+        Ok(Output { name: output.name.into(), value, sensitive: output.sensitive, exported })
     });
     read.collect()
 }

@@ -9,7 +9,7 @@ pub use self::{
     bounds::Broken,
     ends::{ending, stream_end, undecodable},
     inbound::{Inbound, frame, hello},
-    outbound::{assignment, cancellation, drain, heartbeat_ack, rejection, welcome},
+    outbound::{assignment, cancellation, drain, heartbeat_ack, rejection, session, welcome},
 };
 
 /// Domain of every `google.rpc.ErrorInfo` of ours.

@@ -11,12 +11,14 @@ use crate::{
         config::Config,
         effect::{Assignment, Decision},
         id::LeaseId,
-        task::{CancelReason, Kind, Priority},
+        session::{Phase, Session},
+        task::{CancelReason, Kind, Payload, Priority},
         time::Wall,
     },
     proto::runner::v1 as proto,
     reason::Reason,
     runners::ids::Ids,
+    telemetry::traces::Propagation,
 };
 
 /// The terms of a stream.
@@ -49,7 +51,12 @@ pub fn welcome(config: &Config, ids: &Ids, decisions: &[(LeaseId, Decision)], de
 }
 
 /// Work, as its runner sees it.
-pub fn assignment(work: &Assignment, upstream_kind: &str, ids: &Ids) -> proto::TaskAssignment {
+pub fn assignment(
+    work: &Assignment,
+    upstream_kind: &str,
+    ids: &Ids,
+    propagation: &Propagation,
+) -> proto::TaskAssignment {
     let spec = &work.spec;
     let task = proto::Task {
         task_id: ids.task(work.task),
@@ -103,17 +110,49 @@ pub fn assignment(work: &Assignment, upstream_kind: &str, ids: &Ids) -> proto::T
             })
             .collect(),
     };
-    // The span id of the delegate's own span for this attempt: the trace's lower half, moved on by the attempt.
-    let span_id = u64::try_from(work.trace_id.0 & u128::from(u64::MAX)).unwrap_or(1) ^ u64::from(work.attempt);
+    let (traceparent, tracestate) = propagation.context(ids, work);
     proto::TaskAssignment {
         task: Some(task),
         lease_id: ids.lease(work.lease),
-        trace: Some(proto::TraceContext {
-            traceparent: format!("00-{}-{:016x}-01", work.trace_id, span_id.max(1)),
-            tracestate: String::new(),
-        }),
+        trace: Some(proto::TraceContext { traceparent, tracestate }),
         time_remaining: work.time_remaining.map(span),
-        session: None,
+        session: work
+            .session
+            .as_ref()
+            .map(|held| proto::Session { synthesized_cleanup: work.synthesized, ..session(held, ids) }),
+    }
+}
+
+/// A stage as its handlers see it.
+pub fn session(session: &Session, ids: &Ids) -> proto::Session {
+    let payload = |payload: &Option<Payload>| {
+        payload.as_ref().map(|payload| proto::Payload {
+            content_type: payload.content_type.to_string(),
+            inline: payload.content.clone(),
+        })
+    };
+    let variables = session.variables.iter().map(|(name, variable)| proto::ExportedVariable {
+        name: name.to_string(),
+        value: variable.value.to_string(),
+        sensitive: variable.sensitive,
+    });
+    proto::Session {
+        session_id: ids.session(session.id),
+        phase: match session.phase {
+            Phase::SettingUp => proto::SessionPhase::SettingUp,
+            Phase::Ready => proto::SessionPhase::Ready,
+            Phase::Closing => proto::SessionPhase::Closing,
+            Phase::Orphaned => proto::SessionPhase::Orphaned,
+        } as i32,
+        etag: session.etag().to_string(),
+        state: payload(&session.state),
+        sensitive_state: payload(&session.sensitive_state),
+        external_id: session.external_id.to_string(),
+        runner_id: session.runner.as_ref().map(ToString::to_string).unwrap_or_default(),
+        create_time: Some(timestamp(session.created)),
+        expire_time: Some(timestamp(session.expires)),
+        exported_variables: variables.collect(),
+        synthesized_cleanup: false,
     }
 }
 

@@ -241,7 +241,9 @@ impl Engine {
         }
         let Some(sent) = self.stream.as_mut().and_then(|stream| stream.refused(rejection.sequence)) else { return };
         match sent.frame {
-            Outgoing::Result(lease_id) if [reason::RESULT_TOO_LARGE, reason::FRAME_INVALID].contains(&&*reason) => {
+            Outgoing::Result(lease_id)
+                if matches!(&*reason, reason::RESULT_TOO_LARGE | reason::FRAME_INVALID | reason::SESSION_NONE) =>
+            {
                 self.replace_result(&lease_id, &reason);
             }
             Outgoing::Result(lease_id) if reason == reason::SESSION_ETAG_STALE => self.result_stale(&lease_id),

@@ -33,7 +33,7 @@ use serde::de::IgnoredAny;
 
 use super::{
     request::{REGISTER, Request, check_task_id},
-    spec::kind_of,
+    stage::kind_of,
     wire::{self, Envelope},
 };
 use crate::{

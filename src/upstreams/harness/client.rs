@@ -20,6 +20,7 @@ use super::{
     request::{BadId, HEARTBEAT_TIMEOUT, Request, Requests},
     result::result,
     spec::{self, spec},
+    stage,
     token::AccountSecret,
     wire,
 };
@@ -188,17 +189,19 @@ impl Harness {
         // No request can leave for such an id, so nothing was assigned.
         let request = request.map_err(|error| AcquireError::Refused(error.to_string().into()))?;
         let outcome = self.send(&request, self.options.request_timeout).await;
-        let account = &self.options.account_id;
-        Ok(Box::new(match self.options.family {
+        let (account, pointers) = (&self.options.account_id, &self.options.trace_pointers);
+        let mut spec = match self.options.family {
             Family::Legacy => {
                 let task = classify::acquire(&request, &outcome, external_id, identity)?;
-                spec(&task, account, identity, self.options.legacy_status_code)
+                spec(&task, account, identity, self.options.legacy_status_code, pointers)
             }
             Family::Runner => {
                 let given = classify::runner::acquire(&request, &outcome)?;
-                spec::runner::spec(&given, account, identity)
+                spec::runner::spec(&given, account, identity, pointers)
             }
-        }))
+        };
+        self.options.session_pointers.place(&mut spec);
+        Ok(Box::new(spec))
     }
 
     async fn report(&self, report: &Answerable) -> Result<(), ReportError> {
@@ -323,7 +326,7 @@ impl Upstream for Harness {
     }
 
     fn known_kinds(&self) -> Vec<(TaskType, Kind)> {
-        spec::kinds().collect()
+        stage::kinds().collect()
     }
 
     fn log_sink(&self) -> Option<Arc<dyn Sink>> {

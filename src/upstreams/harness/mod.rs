@@ -14,6 +14,8 @@
 //! | `request` | method, path and bound of each call |
 //! | `wire::runner`, `spec::runner`, `classify::runner` | the same of the runner family |
 //! | `spec` | an acquired task in the core's words |
+//! | `stage` | the part a task plays in a stage, and which stage |
+//! | `spec::trace` | the span that a task came with |
 //! | `reply` | the note, kept with a task, of how to answer for it |
 //! | `result` | a finished task as the exact bytes of dialect A, B or C |
 //! | `classify` | what an answer, or none, means |
@@ -45,6 +47,7 @@ mod reply;
 mod request;
 mod result;
 mod spec;
+mod stage;
 pub mod token;
 mod wire;
 
@@ -55,4 +58,5 @@ pub use self::{
     host::{HOST_NAME_BYTES_MAX, IP_FALLBACK},
     options::{Error, Family, LegacyStatusCode, Options},
     request::{HEARTBEAT_TIMEOUT, ID_BYTES_MAX, REQUEST_TIMEOUT},
+    stage::Pointers,
 };

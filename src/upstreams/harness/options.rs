@@ -6,6 +6,7 @@ use super::{
     credentials,
     logs::Upload,
     request::REQUEST_TIMEOUT,
+    stage::Pointers,
     token::{self, AccountSecret},
 };
 use crate::{
@@ -38,9 +39,13 @@ pub struct Options {
     /// Tasks at once that the manager is told this delegate has room for; none: nothing is announced.
     pub capacity: Option<u32>,
     pub legacy_status_code: LegacyStatusCode,
+    /// Where payloads name their stage, beside what is built in.
+    pub session_pointers: Pointers,
     /// Sends the account secret in clear with registrations and heartbeats, as the Go client does. For managers that want it. The
     /// runner family never does.
     pub send_secret_in_body: bool,
+    /// Where in a task's data a `traceparent` may stand, as JSON pointers; the first that leads to one counts.
+    pub trace_pointers: Vec<String>,
     pub network: Network,
     /// How whole logs get to the log service.
     pub log_upload: Upload,
@@ -104,7 +109,9 @@ impl Options {
             family: Family::default(),
             capacity: None,
             legacy_status_code: LegacyStatusCode::default(),
+            session_pointers: Pointers::default(),
             send_secret_in_body: false,
+            trace_pointers: Vec::new(),
             network: Network::default(),
             log_upload: Upload::default(),
         }
@@ -129,7 +136,9 @@ impl Options {
                 config::LegacyStatusCode::Failed => LegacyStatusCode::Failed,
                 config::LegacyStatusCode::Ok => LegacyStatusCode::Ok,
             },
+            session_pointers: Pointers::new(&upstream.session_pointers),
             send_secret_in_body: upstream.send_secret_in_body,
+            trace_pointers: upstream.trace_pointers.clone(),
             account_secret_file: upstream.account_secret_file.clone(),
             log_upload: match upstream.log_upload {
                 config::LogUpload::Task => Upload::Task,

@@ -1,6 +1,7 @@
 //! An acquired task in the core's words. Pure: the same answer gives the same spec.
 
 pub(super) mod runner;
+mod trace;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -11,11 +12,10 @@ use super::{
     extensions::{add_test_intelligence, task_info},
     options::LegacyStatusCode,
     reply::Reply,
-    wire,
+    stage, wire,
 };
 use crate::{
-    core::id::TaskType,
-    core::task::{Identity, Kind, Payload, Priority, Secret, Spec},
+    core::task::{Identity, Payload, Priority, Secret, Spec},
     proto::upstream::harness::v1::TaskInfo,
 };
 
@@ -28,32 +28,20 @@ pub(super) const SECRET_BYTES_MAX: usize = 64 * 1024;
 /// The label that names the account. The manager's own abstractions use the same name.
 const LABEL_ACCOUNT: &str = "accountId";
 
-/// The parts that CI tasks play in a stage; everything else stands alone.
-const KINDS: [(&str, Kind); 14] = [
-    ("DLITE_CI_VM_INITIALIZE_TASK", Kind::SessionSetup),
-    ("DLITE_CI_VM_EXECUTE_TASK", Kind::SessionExecute),
-    ("DLITE_CI_VM_EXECUTE_TASK_V2", Kind::SessionExecute),
-    ("DLITE_CI_VM_CLEANUP_TASK", Kind::SessionCleanup),
-    ("DLITE_CI_VM_CLEANUP_TASK_V2", Kind::SessionCleanup),
-    ("CI_DOCKER_INITIALIZE_TASK", Kind::SessionSetup),
-    ("CI_DOCKER_EXECUTE_TASK", Kind::SessionExecute),
-    ("CI_DOCKER_CLEANUP_TASK", Kind::SessionCleanup),
-    ("local_init", Kind::SessionSetup),
-    ("local_execute", Kind::SessionExecute),
-    ("local_cleanup", Kind::SessionCleanup),
-    ("vm_init", Kind::SessionSetup),
-    ("vm_execute", Kind::SessionExecute),
-    ("vm_cleanup", Kind::SessionCleanup),
-];
-
 /// What the core is to know of an acquired task of the legacy family.
-pub(super) fn spec(task: &wire::Task<'_>, account: &str, identity: &Identity, legacy: LegacyStatusCode) -> Spec {
+pub(super) fn spec(
+    task: &wire::Task<'_>,
+    account: &str,
+    identity: &Identity,
+    legacy: LegacyStatusCode,
+    trace_pointers: &[String],
+) -> Spec {
     let timeout = u64::try_from(task.timeout).ok().filter(|ms| *ms > 0).map(Duration::from_millis);
     let abstractions = task.logging.as_ref().and_then(|logging| logging.abstractions);
     let reply = Reply::new(task.runner_response, legacy);
     let mut spec = Spec {
         task_type: task.task_type.as_str().into(),
-        kind: kind_of(&task.task_type),
+        kind: stage::kind_of(&task.task_type),
         priority: if task.is_async { Priority::Normal } else { Priority::High },
         payload: task.data.map(|data| Payload {
             content_type: Arc::from("application/json"),
@@ -68,18 +56,12 @@ pub(super) fn spec(task: &wire::Task<'_>, account: &str, identity: &Identity, le
         // Only dialect A has a word for it, and whoever wants the Go client's codes does not want this one.
         hand_back: reply == Reply::A,
         unsupported: None,
+        session: None,
+        cleanup: stage::cleanup_of(&task.task_type),
+        trace_parent: task.data.and_then(|data| trace::parent(data.get().as_bytes(), trace_pointers)),
     };
     add_test_intelligence(&mut spec);
     spec
-}
-
-/// The part in a stage of the task types that are known to have one.
-pub(super) fn kinds() -> impl Iterator<Item = (TaskType, Kind)> {
-    KINDS.iter().map(|(name, kind)| (TaskType::from(*name), *kind))
-}
-
-pub(super) fn kind_of(task_type: &str) -> Kind {
-    KINDS.iter().find(|(name, _)| *name == task_type).map_or(Kind::Standalone, |(_, kind)| *kind)
 }
 
 /// The abstractions that are text, and the account.
@@ -133,14 +115,14 @@ mod tests {
     use prost::{Message as _, Name as _};
 
     use super::*;
-    use crate::proto::upstream::harness::v1::TestIntelligence;
+    use crate::{core::task::Kind, proto::upstream::harness::v1::TestIntelligence};
 
     const ACCOUNT: &str = "acctEXAMPLE0000000001";
     const DATA: &str = r#"{ "a":1.0 ,"big":12345678901234567890123,"s":"\u00e9é\/" }"#;
 
     fn spec_of(text: &str) -> Spec {
         let identity = Identity { delegate_id: "dlgEXAMPLE42".into(), instance_id: "instance-1".into() };
-        spec(&serde_json::from_str(text).unwrap(), ACCOUNT, &identity, LegacyStatusCode::Failed)
+        spec(&serde_json::from_str(text).unwrap(), ACCOUNT, &identity, LegacyStatusCode::Failed, &[])
     }
 
     fn whole() -> String {
@@ -204,16 +186,5 @@ mod tests {
         assert!(spec.secrets.iter().any(|secret| &secret.value[..] == b"hush" && secret.mask_only));
         assert!(!format!("{spec:?}").contains("hush"));
         assert_eq!(spec_of(&format!(r#"{{"type":"OTHER","data":{data}}}"#)).extensions.len(), 1);
-    }
-
-    #[test]
-    fn the_stages_of_both_ci_families_are_told_by_type() {
-        for (task_type, kind) in [
-            ("DLITE_CI_VM_EXECUTE_TASK_V2", Kind::SessionExecute),
-            ("CI_DOCKER_CLEANUP_TASK", Kind::SessionCleanup),
-            ("DLITE_CI_VM_CAPACITY_TASK", Kind::Standalone),
-        ] {
-            assert_eq!(kind_of(task_type), kind, "{task_type}");
-        }
     }
 }

@@ -10,19 +10,24 @@
 
 mod work;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use super::{
     core::{
         admission::{Resource, Usage},
         effect::{Assignment, Close, Decision, Order},
-        id::{InstanceId, LeaseId, LinkId, RunnerId, SlotClass, TaskId},
+        id::{InstanceId, LeaseId, LinkId, RunnerId, SessionId, SlotClass, TaskId},
         input::{Frame, Held, Hello, Input},
-        task::{CancelReason, Error, Finish},
+        session::Session,
+        task::{CancelReason, Error, Finish, Payload},
     },
     hub::{Cue, Hub},
     plan::{HEARTBEAT, LEASE_TTL, Profile},
     queue::{At, MS, SEC},
+    reason::Reason,
 };
 
 const BEAT: u64 = HEARTBEAT.as_micros() as u64;
@@ -90,6 +95,12 @@ pub struct Work {
     acknowledged: u64,
     /// On this stream.
     result_sent: bool,
+    /// Its stage, and the newest etag it has heard of.
+    session: Option<(SessionId, Arc<str>)>,
+    /// Its result leaves this in the session.
+    leaves: Option<Payload>,
+    /// Its result was refused for its etag.
+    stale: bool,
 }
 
 #[derive(Debug)]
@@ -158,6 +169,7 @@ impl Runner {
             sdk: "model".into(),
             handlers: self.profile.handlers.clone(),
             slots: self.slots.clone(),
+            refuses_sessions: false,
             held: held.collect(),
         };
         for work in self.work.values_mut() {
@@ -238,7 +250,7 @@ impl Runner {
             let slots = if whole { *most } else { hub.random.below(u64::from(*most) + 1) as u32 };
             self.slots.insert(class.clone(), slots);
         }
-        self.say(hub, Frame::Capacity { slots: self.slots.clone() });
+        self.say(hub, Frame::Capacity { slots: self.slots.clone(), refuses_sessions: false });
     }
 
     /// Sends a frame that is not counted.
@@ -298,7 +310,8 @@ impl Runner {
             Order::Drain { .. } => {}
             Order::Acknowledge { sequence } => self.acknowledged(hub, sequence),
             Order::HeartbeatAck { id: beat, lost } => self.beat_answered(hub, beat, &lost),
-            Order::Refuse { sequence, frame, .. } => self.refused(hub, sequence, frame),
+            Order::Session(session) => self.session_told(hub, &session),
+            Order::Refuse { sequence, frame, reason, .. } => self.refused(hub, sequence, frame, reason),
             Order::Close(close) => match close {
                 Close::Replaced => self.crash(hub),
                 Close::RunnerIdInUse { retry_after, .. } => {
@@ -318,7 +331,7 @@ impl Runner {
         if self.draining {
             self.say(hub, Frame::DrainNotice { grace: None });
         }
-        self.say(hub, Frame::Capacity { slots: self.slots.clone() });
+        self.say(hub, Frame::Capacity { slots: self.slots.clone(), refuses_sessions: false });
         let decisions: BTreeMap<LeaseId, Decision> = decisions.into_iter().collect();
         for lease in self.work.keys().copied().collect::<Vec<_>>() {
             match decisions.get(&lease).copied().unwrap_or(Decision::ResendDecision) {
@@ -349,7 +362,8 @@ impl Runner {
         };
         let random = &mut hub.random;
         let length = match random.below(10) {
-            0 if assignment.time_remaining.is_some() => ENDLESS,
+            // The delegate's own cleanups have more time than a history.
+            0 if assignment.time_remaining.is_some() && !assignment.synthesized => ENDLESS,
             0 | 1 => random.between(10 * SEC, 40 * SEC),
             // What outlives its lease is mostly long.
             3..=6 if self.profile.sloppy => random.between(10 * SEC, 60 * SEC),
@@ -370,6 +384,9 @@ impl Runner {
             numbered: 0,
             acknowledged: 0,
             result_sent: false,
+            session: assignment.session.as_ref().map(|session| (session.id, session.etag())),
+            leaves: None,
+            stale: false,
         };
         self.work.insert(lease, work);
         let slow = hub.goes_wrong(hub.plan.slow_accepts);
@@ -407,15 +424,41 @@ impl Runner {
         }
     }
 
-    fn refused(&mut self, hub: &mut Hub, sequence: u64, frame: &'static str) {
+    fn refused(&mut self, hub: &mut Hub, sequence: u64, frame: &'static str, reason: Reason) {
         let Some(link) = self.link.as_mut() else { return };
         let Some(at) = link.sent.iter().position(|(sent, ..)| *sent == sequence) else {
             return hub.checks.violated("only what was sent is refused", || format!("{frame} {sequence}"));
         };
         let Some((_, lease, what)) = link.sent.remove(at) else { return };
         match what {
+            What::Update(number) if reason.word().starts_with("SESSION_") => {
+                if let Some(work) = self.work.get_mut(&lease) {
+                    work.updates.retain(|(kept, _)| *kept != number);
+                }
+            }
+            // The newest form of the session is on its way.
+            What::Result if reason == Reason::SessionEtagStale => {
+                if let Some(work) = self.work.get_mut(&lease) {
+                    (work.result_sent, work.stale) = (false, true);
+                }
+            }
             What::Decision | What::Update(_) => self.lose(hub, lease),
             What::Result => self.forget(hub, lease),
+        }
+    }
+
+    /// Somebody changed a session, or this runner lost a race for it.
+    fn session_told(&mut self, hub: &mut Hub, session: &Session) {
+        let mut again = Vec::new();
+        for (lease, work) in &mut self.work {
+            let Some((_, etag)) = work.session.as_mut().filter(|(id, _)| *id == session.id) else { continue };
+            *etag = session.etag();
+            if std::mem::take(&mut work.stale) {
+                again.push(*lease);
+            }
+        }
+        for lease in again {
+            self.send_result(hub, lease);
         }
     }
 

@@ -1,5 +1,7 @@
 //! What a runner does with its assignments: decide, run, tell, end.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::{Runner, Stage, TTL, What};
@@ -7,6 +9,7 @@ use crate::{
     core::{
         id::LeaseId,
         input::Frame,
+        session::StateUpdate,
         task::{Blame, CancelReason, Error, Finish, Outcome, Output, OutputValue, Payload, Retry},
     },
     hub::{Cue, Hub},
@@ -112,9 +115,17 @@ impl Runner {
         let number = work.numbered;
         let frame = if number == 1 {
             Frame::Started { lease, number }
+        } else if let Some((_, etag)) = work.session.as_ref().filter(|_| hub.random.chance(500)) {
+            let content = Bytes::from(format!("{lease}, {number}: {:x}", hub.random.next()));
+            let update = change(etag, Payload { content_type: "text/plain".into(), content });
+            Frame::State { lease, number, update }
         } else {
             let value = OutputValue::Text(format!("{number}").into());
-            Frame::Outputs { lease, number, outputs: vec![Output { name: "out".into(), value, sensitive: false }] }
+            Frame::Outputs {
+                lease,
+                number,
+                outputs: vec![Output { name: "out".into(), value, sensitive: false, exported: number % 2 == 0 }],
+            }
         };
         work.updates.push_back((number, frame.clone()));
         self.send(hub, lease, What::Update(number), frame);
@@ -126,6 +137,13 @@ impl Runner {
             Some(reason) if !work.stubborn => Finish::of(outcome_of(reason), None),
             _ => result_of(hub, lease),
         };
+        if hub.random.chance(500) {
+            let content = Bytes::from(format!("{lease} ended: {:x}", hub.random.next()));
+            if let Some(work) = self.work.get_mut(&lease).filter(|work| work.session.is_some()) {
+                work.leaves = Some(Payload { content_type: "text/plain".into(), content });
+            }
+        }
+        let Some(work) = self.work.get_mut(&lease) else { return };
         if let (Outcome::Errored, Some(error)) = (finish.outcome, &finish.error)
             && error.side_effects_possible == Some(false)
         {
@@ -136,13 +154,14 @@ impl Runner {
         self.send_result(hub, lease);
     }
 
-    fn send_result(&mut self, hub: &mut Hub, lease: LeaseId) {
+    pub(super) fn send_result(&mut self, hub: &mut Hub, lease: LeaseId) {
         let welcomed = self.link.as_ref().is_some_and(|link| link.welcomed);
         let Some(work) = self.work.get_mut(&lease).filter(|_| welcomed) else { return };
         let Stage::Finished(finish) = &work.stage else { return };
         let finish = Box::new(finish.clone());
-        work.result_sent = true;
-        self.send(hub, lease, What::Result, Frame::Result { lease, finish });
+        (work.result_sent, work.stale) = (true, false);
+        let state = work.session.as_ref().zip(work.leaves.clone()).map(|((_, etag), state)| change(etag, state));
+        self.send(hub, lease, What::Result, Frame::Result { lease, finish, state });
     }
 
     /// Everything of this task that nobody acknowledged.
@@ -194,6 +213,10 @@ impl Runner {
             hub.checks.stopped(work.task, lease);
         }
     }
+}
+
+fn change(etag: &Arc<str>, state: Payload) -> Box<StateUpdate> {
+    Box::new(StateUpdate { expected: etag.clone(), state: Some(state), sensitive_state: None, extend_ttl: None })
 }
 
 fn outcome_of(reason: CancelReason) -> Outcome {

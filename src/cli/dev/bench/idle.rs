@@ -15,9 +15,9 @@ use crate::{
         dev::{runner::NOOP, scene::Scene},
     },
     core::{
-        id::{DelegateId, TaskType},
+        id::{DelegateId, TaskType, TraceId},
         record::Record,
-        task::{Identity, Kind, Payload, Priority, Spec},
+        task::{Identity, Kind, Offer, Payload, Priority, Spec},
         time::Wall,
     },
     journal::{self, Change, Store},
@@ -72,6 +72,9 @@ fn fill(scene: &Scene) -> Result<(), journal::Error> {
         reply: Bytes::new(),
         hand_back: false,
         unsupported: None,
+        session: None,
+        cleanup: None,
+        trace_parent: None,
     });
     let now = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
     let at = Wall(i64::try_from(now.as_micros()).unwrap_or(i64::MAX));
@@ -87,10 +90,11 @@ fn fill(scene: &Scene) -> Result<(), journal::Error> {
             upstream: "double".into(),
             external_id: format!("bench-{n}").into(),
             identity: identity.clone(),
+            offer: Offer::default(),
             at,
         };
         batch.push(append(scope, 0, &intention));
-        batch.push(append(scope, 1, &Record::TaskTaken { spec: spec.clone(), at }));
+        batch.push(append(scope, 1, &Record::TaskTaken { spec: spec.clone(), trace_id: TraceId(1), at }));
     }
     for part in batch.chunks(1_000) {
         store.commit(part)?;

@@ -145,6 +145,9 @@ impl Stub {
             reply: Bytes::new(),
             hand_back: false,
             unsupported: None,
+            session: None,
+            cleanup: None,
+            trace_parent: None,
         }
     }
 }

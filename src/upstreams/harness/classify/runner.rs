@@ -8,7 +8,8 @@ use crate::{
     },
     upstreams::harness::{
         request::{Request, check_task_id},
-        spec::{kind_of, runner::is_unsupported},
+        spec::runner::is_unsupported,
+        stage::kind_of,
         wire::runner,
     },
 };

@@ -22,6 +22,9 @@ fn report(reply: Reply, finish: Finish) -> Answerable {
         reply: reply.encode(),
         hand_back: false,
         unsupported: None,
+        session: None,
+        cleanup: None,
+        trace_parent: None,
     };
     Answerable {
         external_id: "tsk-1".into(),

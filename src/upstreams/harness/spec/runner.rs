@@ -16,7 +16,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::{SECRET_BYTES_MAX, SECRETS_MAX, kind_of, labels, masked};
+use super::{SECRET_BYTES_MAX, SECRETS_MAX, labels, masked, trace};
 use crate::{
     core::task::{Extension, Identity, Payload, Priority, Secret, Spec},
     proto::upstream::harness::v1::TaskInfo,
@@ -24,6 +24,7 @@ use crate::{
         extensions::task_info,
         logs::destination::{LOGGER, LOGGER_BYTES_MAX},
         reply::Reply,
+        stage,
         wire::runner::{DAEMON_SET, Logger, Request, SECRET_STATIC, StaticSecrets, Task},
     },
 };
@@ -35,7 +36,12 @@ const WORD_BYTES_MAX: usize = 128;
 type Unsupported = String;
 
 /// What the core is to know of an acquired task of the runner family.
-pub(in super::super) fn spec(request: &Request<'_>, account: &str, identity: &Identity) -> Spec {
+pub(in super::super) fn spec(
+    request: &Request<'_>,
+    account: &str,
+    identity: &Identity,
+    trace_pointers: &[String],
+) -> Spec {
     let task = &request.task;
     let (payload, secrets, unsupported) = match content(request) {
         Ok((payload, secrets)) => (payload, secrets, None),
@@ -48,9 +54,10 @@ pub(in super::super) fn spec(request: &Request<'_>, account: &str, identity: &Id
         r#async: true,
         ..TaskInfo::default()
     };
+    let trace_parent = payload.as_ref().and_then(|payload| trace::parent(&payload.content, trace_pointers));
     Spec {
         task_type: task.task_type.as_str().into(),
-        kind: kind_of(&task.task_type),
+        kind: stage::kind_of(&task.task_type),
         priority: Priority::Normal,
         payload,
         labels: labels(None, account),
@@ -63,6 +70,9 @@ pub(in super::super) fn spec(request: &Request<'_>, account: &str, identity: &Id
         // Dialect C has no word for it.
         hand_back: false,
         unsupported,
+        session: None,
+        cleanup: stage::cleanup_of(&task.task_type),
+        trace_parent,
     }
 }
 
@@ -163,7 +173,7 @@ mod tests {
         let text = format!(r#"{{"task":{task},"secrets":{secrets}}}"#);
         let request: Request<'_> = serde_json::from_str(&text).unwrap();
         let identity = Identity { delegate_id: "dlgEXAMPLE43".into(), instance_id: "instance-1".into() };
-        spec(&request, "acctEXAMPLE0000000001", &identity)
+        spec(&request, "acctEXAMPLE0000000001", &identity, &[])
     }
 
     fn unsupported(task: &str, secrets: &str) -> String {
