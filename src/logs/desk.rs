@@ -4,7 +4,7 @@
 //! over and whose masker is gone is turned away, since its secrets are not known any more. Logs that nobody comes back for are closed.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -142,7 +142,9 @@ impl Desk {
             return Err(Refusal::LeaseLost { lease_id: key.lease_id, log_id: key.log_id });
         };
         let spec = &holding.spec;
-        let patterns = match Patterns::new(spec.secrets.iter().map(|secret| &secret.value[..])) {
+        // A step's secrets are often those of its setup.
+        let secrets: BTreeSet<&[u8]> = holding.secrets().collect();
+        let patterns = match Patterns::new(secrets) {
             Ok((patterns, warnings)) => {
                 for warning in warnings {
                     tracing::warn!(lease = %key.lease_id, log = %key.log_id, %warning, "a secret is not masked in full");

@@ -120,6 +120,9 @@ mod tests {
             reply: bytes::Bytes::new(),
             hand_back: false,
             unsupported: None,
+            session: None,
+            cleanup: None,
+            trace_parent: None,
         }
     }
 
