@@ -169,13 +169,8 @@ pub async fn start_on<S: journal::Store + 'static>(
     let bind = |what, path: String| move |source| Error::Bind { what, path, source };
     let (listener, access) = server::bind_unix(&config.runners.socket)
         .map_err(bind("the runners' socket", config.runners.socket.display().to_string()))?;
-    let service = Service {
-        terms: terms.clone(),
-        driver: sender.clone(),
-        access,
-        links: links.clone(),
-        logs: logs.clone(),
-    };
+    let service =
+        Service { terms: terms.clone(), driver: sender.clone(), access, links: links.clone(), logs: logs.clone() };
     parts.spawn(transport(
         "the runners' socket",
         server::serve_unix(listener, service, until(stopped.clone())),
@@ -198,8 +193,7 @@ pub async fn start_on<S: journal::Store + 'static>(
     let listener = admin::bind(&config.admin.socket)
         .map_err(bind("the admin socket", config.admin.socket.display().to_string()))?;
     let (reloads, reload_orders) = mpsc::channel(1);
-    let service =
-        admin::Service {
+    let service = admin::Service {
         name: config.name.clone(),
         ids: Ids::of(delegate),
         kinds,

@@ -270,7 +270,10 @@ async fn answer(shared: &Shared, request: Request) -> Answer {
             let link = format!("{:x}", state.counts.links);
             state.links.insert(link.clone(), name);
             // An hour, in nanoseconds; `&` as the service writes it.
-            let link = format!(r#"{{"link":"http://{}/store/{link}?sig=abc\u0026exp=1","expires":3600000000000}}"#, shared.address);
+            let link = format!(
+                r#"{{"link":"http://{}/store/{link}?sig=abc\u0026exp=1","expires":3600000000000}}"#,
+                shared.address
+            );
             Ok((StatusCode::OK, link.into()))
         }
         (Method::GET, "/blob") => {

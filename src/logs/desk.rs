@@ -30,6 +30,8 @@ use crate::{
 
 /// How often it is looked whether logs without a runner are over.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(2);
+/// Logs of one lease, so that no runner takes the room of all.
+pub const LEASE_LOGS_MAX: usize = 256;
 /// How long the driver may take to say whose lease it is.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -85,8 +87,12 @@ pub enum Refusal {
     #[error("lease {lease_id} is not in force, and log {log_id} is not open from before")]
     LeaseLost { lease_id: String, log_id: String },
     /// Both would go to the same place.
-    #[error("open.step_id: log {log_id} is that of step {step_id:?} already; give each log of a task a step of its own")]
+    #[error(
+        "open.step_id: log {log_id} is that of step {step_id:?} already; give each log of a task a step of its own"
+    )]
     StepTaken { step_id: String, log_id: String },
+    #[error("lease {lease_id} has {LEASE_LOGS_MAX} logs already, which is the most there may be")]
+    TooMany { lease_id: String },
     #[error(transparent)]
     Spool(#[from] spool::Error),
     #[error("the delegate stops or does not answer; open the log again")]
@@ -162,13 +168,14 @@ impl Desk {
             None => Vec::new(),
         };
         let meta = Meta { key: key.clone(), task_id: self.0.ids.task(holding.task), step_id, destination };
-        let is_other = |log: &Log| {
-            let Meta { key: other, step_id, .. } = log.meta();
-            other.lease_id == key.lease_id && other.log_id != key.log_id && *step_id == meta.step_id
-        };
-        if let Some(other) = self.0.spool.logs().into_iter().find(is_other) {
+        let mut others = self.0.spool.logs();
+        others.retain(|log| log.meta().key.lease_id == key.lease_id && log.meta().key.log_id != key.log_id);
+        if let Some(other) = others.iter().find(|log| log.meta().step_id == meta.step_id) {
             let log_id = other.meta().key.log_id.clone();
             return Err(Refusal::StepTaken { step_id: meta.step_id, log_id });
+        }
+        if others.len() >= LEASE_LOGS_MAX {
+            return Err(Refusal::TooMany { lease_id: key.lease_id });
         }
         // Two streams at once: one makes it, the other finds it.
         let mut logs = self.logs();
@@ -229,7 +236,8 @@ impl Desk {
     pub(super) fn siblings(&self, log: &Log) -> (bool, bool) {
         let (task_id, step_id) = (&log.meta().task_id, &log.meta().step_id);
         let all = self.0.spool.logs();
-        let mut others = all.iter().filter(|other| other.meta().task_id == *task_id && other.meta().step_id == *step_id);
+        let mut others =
+            all.iter().filter(|other| other.meta().task_id == *task_id && other.meta().step_id == *step_id);
         let earlier = others.clone().any(|other| other.ordinal() < log.ordinal());
         (earlier, others.any(|other| other.ordinal() > log.ordinal()))
     }
@@ -280,7 +288,9 @@ impl Desk {
 
 /// Not closed, or in the midst of something.
 fn is_of_use(open: &Open) -> bool {
-    open.intake.try_lock().map_or(true, |intake| intake.as_ref().is_some_and(|intake| !intake.log().progress().is_broken))
+    open.intake
+        .try_lock()
+        .map_or(true, |intake| intake.as_ref().is_some_and(|intake| !intake.log().progress().is_broken))
 }
 
 // === impl Held ===

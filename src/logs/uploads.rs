@@ -59,7 +59,7 @@ pub async fn run(desk: Desk, stop: impl Future<Output = ()>) {
             () = &mut stop => return,
             changed = begun.changed() => if changed.is_err() { return },
             Some(ended) = parts.join_next() => if let Err(error) = ended {
-                tracing::error!(%error, "the upload of a log panicked; it is tried again after the next start");
+                tracing::error!(%error, "the upload of a log panicked; it is tried again");
             },
         }
         known.retain(|_, part| !part.is_finished());

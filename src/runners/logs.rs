@@ -226,7 +226,7 @@ fn refused(refusal: Refusal) -> Status {
     match refusal {
         Refusal::StepTaken { .. } => Status::invalid_argument(text),
         Refusal::LeaseLost { .. } => Status::failed_precondition(text),
-        Refusal::Spool(Error::TooMany { .. }) => Status::resource_exhausted(text),
+        Refusal::TooMany { .. } | Refusal::Spool(Error::TooMany { .. }) => Status::resource_exhausted(text),
         Refusal::Spool(_) | Refusal::NoAnswer | Refusal::NoRandom(_) => Status::unavailable(text),
     }
 }

@@ -65,6 +65,6 @@ pub use self::{
     target::Token,
 };
 pub use crate::proto::runner::v1::{
-    CancelReason, ErrorOrigin, ExportedVariable, LogLevel, LogLine, LogReceipt, LogSource, Origin, Payload, Progress, ResourceRequest, ResourceUsage,
-    RunnerHealth, Secret, SessionPhase, Task, TaskKind, TaskOutcome,
+    CancelReason, ErrorOrigin, ExportedVariable, LogLevel, LogLine, LogReceipt, LogSource, Origin, Payload, Progress,
+    ResourceRequest, ResourceUsage, RunnerHealth, Secret, SessionPhase, Task, TaskKind, TaskOutcome,
 };

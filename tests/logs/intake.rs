@@ -7,7 +7,7 @@ use dlite::logs::{
     intake::{CUT, Intake, LINE_BYTES_MAX},
     mask::Patterns,
     record::{Gap, GapReason, Record},
-    spool::{LineHead, Limits, Log, LogKey, Meta, Spool},
+    spool::{Limits, LineHead, Log, LogKey, Meta, Spool},
 };
 use tempfile::TempDir;
 
@@ -90,7 +90,11 @@ async fn a_long_line_is_cut_and_says_so_and_a_secret_across_the_cut_does_not_sho
     let log = intake.log();
     durable(&log, 2).await;
     let texts = texts(&log);
-    assert!(texts[0].ends_with(&format!("x***{}", String::from_utf8_lossy(CUT))), "{}", &texts[0][LINE_BYTES_MAX - 9..]);
+    assert!(
+        texts[0].ends_with(&format!("x***{}", String::from_utf8_lossy(CUT))),
+        "{}",
+        &texts[0][LINE_BYTES_MAX - 9..]
+    );
     assert_eq!(texts[1].len(), LINE_BYTES_MAX);
 }
 

@@ -301,4 +301,3 @@ pub fn texts(blob: &[u8]) -> Vec<String> {
 pub fn expected(count: u64) -> Vec<String> {
     (0..count).map(text).collect()
 }
-

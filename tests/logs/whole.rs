@@ -31,7 +31,10 @@ async fn direct_and_indirect_uploads_store_the_same_and_it_is_what_the_runner_wr
     assert_eq!(blobs[0], blobs[1]);
     let first = &lines(&blobs[0])[7];
     assert_eq!(first["pos"], 7);
-    assert_eq!((first["level"].as_str(), first["time"].as_str()), (Some("info"), Some("2026-09-21T12:00:00.000000007Z")));
+    assert_eq!(
+        (first["level"].as_str(), first["time"].as_str()),
+        (Some("info"), Some("2026-09-21T12:00:00.000000007Z"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -61,9 +64,8 @@ async fn those_who_watch_see_lines_while_the_task_runs_and_the_stream_is_closed_
     let lab = Lab::started("", "").await;
     let go = lab.path("go");
     let task = lab.submit("k", Work { lines: 10, until: Some(go.clone()), ..Work::default() });
-    let watched = |lab: &dlite::doubles::log_service::LogService| {
-        lab.stream(ACCOUNT, "k").is_some_and(|lines| lines.len() == 10)
-    };
+    let watched =
+        |lab: &dlite::doubles::log_service::LogService| lab.stream(ACCOUNT, "k").is_some_and(|lines| lines.len() == 10);
     lab.service_until("the lines are in the stream", watched).await;
     // A service that starts again forgets its streams.
     lab.service.forget_streams();
@@ -210,9 +212,9 @@ async fn planted_secrets_appear_nowhere() {
     let work = Work { texts: written.clone(), until: Some(go.clone()), ..Work::default() };
     let task = lab.submit_masked("k", work, &secrets);
     lab.eventually("the end is on disk", || {
-        lab.spooled().iter().any(|path| {
-            std::fs::read(path).is_ok_and(|bytes| bytes.windows(7).any(|part| part == b"the end"))
-        })
+        lab.spooled()
+            .iter()
+            .any(|path| std::fs::read(path).is_ok_and(|bytes| bytes.windows(7).any(|part| part == b"the end")))
     })
     .await;
     let parts = ["hunter2", "of-the-lab", "first line", "second: ", &encoded[8..24]];

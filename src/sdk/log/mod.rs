@@ -34,6 +34,9 @@ pub const LOG_WAIT_MAX: Duration = Duration::from_secs(30);
 /// How long the result of a task waits until its logs are durable at the delegate. They go on by themselves then.
 pub const LOG_FLUSH_MAX: Duration = Duration::from_secs(10);
 
+/// Of one line, so that each fits into a frame; the delegate keeps less of one.
+const LINE_BYTES_MAX: usize = 128 << 10;
+
 /// Id of the log that belongs to no step.
 const TASK_LOG_ID: &str = "task";
 
@@ -69,6 +72,8 @@ impl Log {
             let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             line.time_unix_nano = i64::try_from(since.as_nanos()).unwrap_or(i64::MAX);
         }
+        // The delegate keeps less of a line, and says so.
+        line.text.truncate(LINE_BYTES_MAX);
         self.buffer.add(line).await;
     }
 

@@ -9,11 +9,9 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 
-use super::Log;
+use super::{LINE_BYTES_MAX, Log};
 use crate::proto::runner::v1::{LogLine, LogSource};
 
-/// A line that is longer is broken here; the delegate keeps less of one.
-const LINE_BYTES_MAX: usize = 128 << 10;
 /// Read at once.
 const READ_BYTES: usize = 64 << 10;
 
@@ -74,6 +72,7 @@ impl LogWriter {
             start = end + 1;
         }
         self.begun.extend_from_slice(&bytes[start..]);
+        // A line that is longer is broken here.
         while self.begun.len() > LINE_BYTES_MAX {
             let text = self.begun.split_to(LINE_BYTES_MAX).freeze();
             lines.push(self.line(text));

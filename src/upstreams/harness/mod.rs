@@ -54,8 +54,8 @@ mod wire;
 pub use self::{
     check::CHECK_DELEGATE,
     client::Harness,
-    logs::{LogService, Upload},
     host::{HOST_NAME_BYTES_MAX, IP_FALLBACK},
+    logs::{LogService, Upload},
     options::{Error, Family, LegacyStatusCode, Options},
     request::{HEARTBEAT_TIMEOUT, ID_BYTES_MAX, REQUEST_TIMEOUT},
     stage::Pointers,

@@ -16,7 +16,7 @@ use crate::{
     logs::{
         intake::Intake,
         mask::Patterns,
-        spool::{LineHead, Limits, LogKey, Meta, Spool},
+        spool::{Limits, LineHead, LogKey, Meta, Spool},
     },
 };
 
@@ -33,8 +33,22 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Words of a build's output.
 const WORDS: [&str; 16] = [
-    "Compiling", "warning:", "src/main.rs:17:5", "error", "linking", "downloaded", "https://registry.example.test/v1/",
-    "sha256:9f86d081884c7d65", "in", "ok", "test", "step", "finished", "Bearer", "commit", "0.8.15",
+    "Compiling",
+    "warning:",
+    "src/main.rs:17:5",
+    "error",
+    "linking",
+    "downloaded",
+    "https://registry.example.test/v1/",
+    "sha256:9f86d081884c7d65",
+    "in",
+    "ok",
+    "test",
+    "step",
+    "finished",
+    "Bearer",
+    "commit",
+    "0.8.15",
 ];
 
 /// MB a second of lines that are masked for so many secrets and made durable.

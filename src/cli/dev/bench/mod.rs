@@ -115,7 +115,8 @@ async fn measure(args: &Args) -> Result<Vec<Figure>, String> {
     });
 
     progress("log lines: masked, framed, digested, synced");
-    for (name, secrets) in [("log lines, no secret", 0), ("log lines, 10 secrets", 10), ("log lines, 100 secrets", 100)] {
+    for (name, secrets) in [("log lines, no secret", 0), ("log lines, 10 secrets", 10), ("log lines, 100 secrets", 100)]
+    {
         let plain = logs::copied(&directory)?;
         let rate = logs::spooled(&directory, secrets).await?;
         figures.push(Figure {

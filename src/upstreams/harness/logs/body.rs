@@ -72,8 +72,7 @@ impl Writer {
             }
         };
         self.text.push_str(self.newline);
-        let line =
-            Line { level: level.as_str(), pos: record.first(), out: &self.text, time: Shown(self.last), args };
+        let line = Line { level: level.as_str(), pos: record.first(), out: &self.text, time: Shown(self.last), args };
         // Nothing in it can't be written, and memory does not fail.
         let _ = serde_json::to_writer(out, &line);
     }

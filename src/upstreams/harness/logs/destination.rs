@@ -131,7 +131,10 @@ mod tests {
         let setup = r#"{"setup_vm_request":{"id":"s","log_key":"k:1/x","setup_request":{"log_config":{"url":"https://logs.example.test/","token":"tok","account_id":"acct","indirect_upload":true}}}}"#;
         let found = of_task(&task(setup), "", "other").unwrap();
         let Destination { url, token, account, key, is_direct, trims_newline } = found;
-        assert_eq!((url.as_str(), token.as_str(), account.as_str(), key.as_str()), ("https://logs.example.test", "tok", "acct", "k:1/x"));
+        assert_eq!(
+            (url.as_str(), token.as_str(), account.as_str(), key.as_str()),
+            ("https://logs.example.test", "tok", "acct", "k:1/x")
+        );
         assert!(is_direct && !trims_newline);
         let logger = br#"{"address":"http://l","token":"tok","key":"k","account":"a","indirect_upload":false}"#;
         let mut task = task("not json");
