@@ -145,6 +145,11 @@ report_retry_max = "500ms"
         }));
     }
 
+    /// The runner goes without a word, and all it does with it.
+    pub fn stop_runner(&mut self) {
+        self.runner.take().expect("a runner runs").abort();
+    }
+
     /// Submits a task that logs to the service.
     pub fn submit(&self, key: &str, work: Work) -> String {
         self.manager.submit(NewTask::new(LOGS, self.data(key, work, true))).unwrap()

@@ -193,6 +193,29 @@ async fn an_operator_reads_and_follows_a_log_while_the_sink_is_down() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_several_tries_at_a_task_the_last_one_s_log_stays_at_the_sink() {
+    let mut lab = Lab::started("", "").await;
+    lab.service.set_down(true);
+    let go = lab.path("go");
+    let task = lab.submit("k", Work { lines: 50, until: Some(go.clone()), ..Work::default() });
+    let written = lab.written.clone();
+    lab.eventually("the first try has written", || written.load(Ordering::Relaxed) == 50).await;
+    // The lease is lost with the runner, since a new one holds nothing.
+    lab.stop_runner();
+    lab.start_runner();
+    lab.eventually("the second try has written", || written.load(Ordering::Relaxed) == 100).await;
+    std::fs::write(&go, "").unwrap();
+    lab.finished(&task).await;
+    let both = lab.spooled().iter().filter(|path| path.ends_with("meta.json")).count();
+    assert_eq!(both, 2, "the sink was down");
+    lab.service.set_down(false);
+    assert_eq!(texts(&lab.blob("k").await), expected(50));
+    lab.eventually("both logs are deleted", || lab.spooled().is_empty()).await;
+    let counts = lab.service.counts();
+    assert_eq!(counts.uploads_direct, 1, "the log of the first try is not sent any more");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn planted_secrets_appear_nowhere() {
     use base64::Engine as _;
     let lab = Lab::started("family = \"runner\"", "").await;

@@ -15,9 +15,9 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     Inner, Log,
+    command::Command,
     frame::{self, GAP_BYTES, LineHead},
     log::Shared,
-    writer::Command,
 };
 use crate::logs::{
     receipt::{Receipt, Tally},

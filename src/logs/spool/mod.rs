@@ -21,6 +21,7 @@
 
 mod appender;
 mod checksum;
+mod command;
 mod error;
 mod frame;
 mod limits;
@@ -29,6 +30,7 @@ mod place;
 mod reader;
 mod recovery;
 mod segment;
+mod stage;
 mod writer;
 
 use std::{
@@ -59,12 +61,7 @@ pub use self::{
     reader::Reader,
     writer::{BREAK_AFTER, FILES_MAX, GROUP_BYTES_MAX, GROUP_COMMANDS_MAX, RETRY_PAUSE, SPACE_POLL, STOP_GRACE},
 };
-use self::{
-    limits::Budget,
-    log::Shared,
-    place::Place,
-    writer::{Command, Writer},
-};
+use self::{command::Command, limits::Budget, log::Shared, place::Place, writer::Writer};
 use super::receipt::Tally;
 
 /// Which log. The runner chooses `log_id`, unique within the lease.

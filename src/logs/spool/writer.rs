@@ -14,9 +14,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
     io::{self, ErrorKind},
-    os::unix::fs::FileExt as _,
     path::PathBuf,
     sync::{
         Arc,
@@ -27,16 +25,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::OwnedSemaphorePermit;
-
 use super::{
+    command::Command,
     error::Error,
     limits::Budget,
     log::Shared,
-    place::Segment,
-    segment::{self, HEAD},
+    stage::{Stage, Tail},
 };
-use crate::logs::receipt::{Receipt, Tally};
 
 /// A group takes nothing more once it has so many bytes.
 pub const GROUP_BYTES_MAX: usize = 8 << 20;
@@ -53,30 +48,6 @@ pub const SPACE_POLL: Duration = Duration::from_secs(1);
 pub const STOP_GRACE: Duration = Duration::from_secs(2);
 /// Files kept open between groups; the limit of a process is often 1,024.
 pub const FILES_MAX: usize = 128;
-
-/// What the thread is told.
-pub(super) enum Command {
-    Create {
-        log: Arc<Shared>,
-        epoch: u64,
-    },
-    Append {
-        log: Arc<Shared>,
-        epoch: u64,
-        frames: Vec<u8>,
-        first_line: u64,
-        /// What the log is behind them.
-        tally: Box<Tally>,
-        /// Room in the queue, given back with the command.
-        _room: Option<OwnedSemaphorePermit>,
-    },
-    Close {
-        log: Arc<Shared>,
-        epoch: u64,
-        receipt: Receipt,
-    },
-    Remove(Arc<Shared>),
-}
 
 /// Hands commands to the thread. Dropping it writes what is queued and ends the thread.
 pub(super) struct Writer {
@@ -105,24 +76,6 @@ struct Stalled {
     /// Since when it fails for something else than want of room.
     failing_since: Option<Instant>,
     error: io::Error,
-}
-
-/// The file that a log is at.
-#[derive(Clone)]
-struct Tail {
-    file: Arc<File>,
-    segment: Segment,
-}
-
-/// What some commands make of one log.
-struct Stage {
-    log: Arc<Shared>,
-    commands: Vec<Command>,
-    /// None: it has no file yet.
-    tail: Option<Tail>,
-    /// Files touched, each with its size now; the last is that of `tail`.
-    touched: Vec<Tail>,
-    has_new_file: bool,
 }
 
 // === impl Writer ===
@@ -289,9 +242,12 @@ impl Worker {
         stale.into_iter().for_each(|command| command.discard(&self.budget));
         let Some(log) = commands.first().map(|command| Arc::clone(command.log())) else { return Ok(None) };
         let tail = self.files.get(&log.id).cloned();
-        let mut stage = Stage { log, commands: Vec::new(), tail, touched: Vec::new(), has_new_file: false };
+        let mut stage = Stage::new(log, tail);
         match stage.write(&commands, self.budget.limits.segment_bytes) {
-            Ok(()) => Ok(Some(Stage { commands, ..stage })),
+            Ok(()) => {
+                stage.commands = commands;
+                Ok(Some(stage))
+            }
             Err(error) => Err((commands, error)),
         }
     }
@@ -357,113 +313,4 @@ fn remove(log: &Shared, budget: &Budget) {
     }
     budget.give_back(log.bytes.swap(0, Ordering::Relaxed));
     log.progress.send_modify(|progress| progress.removed = true);
-}
-
-// === impl Stage ===
-
-impl Stage {
-    fn write(&mut self, commands: &[Command], segment_bytes: u64) -> io::Result<()> {
-        for command in commands {
-            match command {
-                Command::Create { log, .. } => log.place.create(&log.meta)?,
-                Command::Append { frames, first_line, .. } => self.append(frames, *first_line, segment_bytes)?,
-                Command::Close { .. } | Command::Remove(_) => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn append(&mut self, frames: &[u8], first_line: u64, segment_bytes: u64) -> io::Result<()> {
-        if self.tail.is_none() {
-            self.tail = self.last_on_disk()?;
-        }
-        let is_full = |tail: &Tail| {
-            let bytes = tail.segment.bytes;
-            bytes > HEAD.len() as u64 && bytes + frames.len() as u64 > segment_bytes
-        };
-        let mut tail = match self.tail.take() {
-            Some(tail) if !is_full(&tail) => tail,
-            full => {
-                // A later file must not be on the disk before all of the earlier one is: only the last one may be torn.
-                if let Some(full) = full {
-                    full.file.sync_data()?;
-                }
-                let file = segment::create(&self.log.place.segment(first_line))?;
-                self.has_new_file = true;
-                Tail { file: Arc::new(file), segment: Segment { first_line, bytes: HEAD.len() as u64 } }
-            }
-        };
-        tail.file.write_all_at(frames, tail.segment.bytes)?;
-        tail.segment.bytes += frames.len() as u64;
-        match self.touched.last_mut() {
-            Some(touched) if touched.segment.first_line == tail.segment.first_line => *touched = tail.clone(),
-            _ => self.touched.push(tail.clone()),
-        }
-        self.tail = Some(tail);
-        Ok(())
-    }
-
-    /// Where the log goes on if its file is not open.
-    fn last_on_disk(&self) -> io::Result<Option<Tail>> {
-        let Some(segment) = self.log.segments().last().copied() else { return Ok(None) };
-        match segment::open(&self.log.place.segment(segment.first_line)) {
-            Ok(file) => Ok(Some(Tail { file: Arc::new(file), segment })),
-            // Somebody deleted it. What was in it is a gap to readers; what comes goes into a new file.
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                self.log.place.create(&self.log.meta)?;
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Makes durable what was written; receipts last, since they say that there is nothing behind them.
-    fn sync(&self) -> io::Result<()> {
-        for tail in &self.touched {
-            tail.file.sync_data()?;
-        }
-        if self.has_new_file {
-            self.log.place.sync()?;
-        }
-        for command in &self.commands {
-            if let Command::Close { log, receipt, .. } = command {
-                log.place.write_receipt(receipt)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-// === impl Command ===
-
-impl Command {
-    fn log(&self) -> &Arc<Shared> {
-        match self {
-            Self::Create { log, .. } | Self::Append { log, .. } | Self::Close { log, .. } | Self::Remove(log) => log,
-        }
-    }
-
-    /// Not of a time before the log was broken off.
-    fn is_current(&self) -> bool {
-        match self {
-            Self::Create { log, epoch } | Self::Append { log, epoch, .. } | Self::Close { log, epoch, .. } => {
-                *epoch == log.epoch.load(Ordering::Acquire)
-            }
-            Self::Remove(_) => true,
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Append { frames, .. } => frames.len(),
-            _ => 0,
-        }
-    }
-
-    /// Gives back what it holds.
-    fn discard(self, budget: &Budget) {
-        let bytes = self.bytes() as u64;
-        self.log().bytes.fetch_sub(bytes, Ordering::Relaxed);
-        budget.give_back(bytes);
-    }
 }
