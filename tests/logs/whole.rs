@@ -184,8 +184,13 @@ async fn an_operator_reads_and_follows_a_log_while_the_sink_is_down() {
     let get = lab.command(&["tasks", "get", &task]);
     let get = String::from_utf8(get.stdout).unwrap();
     assert!(get.contains("task: 5 lines, open"), "{get}");
+    // The delegate's name for it is good for as long as the log is here, whatever became of the task.
+    let name = get.split(' ').next().unwrap().to_owned();
     let following = std::thread::scope(|scope| {
-        let following = scope.spawn(|| read(&["-f"]));
+        let following = scope.spawn(|| {
+            let output = lab.command(&["tasks", "logs", &name, "-f"]);
+            String::from_utf8(output.stdout).unwrap()
+        });
         std::fs::write(&go, "").unwrap();
         following.join().unwrap()
     });
@@ -206,8 +211,6 @@ async fn of_several_tries_at_a_task_the_last_one_s_log_stays_at_the_sink() {
     lab.eventually("the second try has written", || written.load(Ordering::Relaxed) == 100).await;
     std::fs::write(&go, "").unwrap();
     lab.finished(&task).await;
-    let both = lab.spooled().iter().filter(|path| path.ends_with("meta.json")).count();
-    assert_eq!(both, 2, "the sink was down");
     lab.service.set_down(false);
     assert_eq!(texts(&lab.blob("k").await), expected(50));
     lab.eventually("both logs are deleted", || lab.spooled().is_empty()).await;
