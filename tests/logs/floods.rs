@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use dlite::proto::runner::v1::TaskOutcome;
+use dlite::{doubles::manager::NewTask, proto::runner::v1::TaskOutcome};
 
 use crate::{
     lab::{Lab, Work},
@@ -16,11 +16,13 @@ const BOUND: Duration = Duration::from_millis(50);
 async fn a_stopped_sink_and_a_full_spool_delay_neither_heartbeats_nor_assignments() {
     let lab = Lab::started("", "[logs]\nlog_max_mib = 2\nall_max_mib = 4").await;
     lab.service.set_down(true);
-    let flood: Vec<String> =
-        (0..4).map(|n| lab.submit(&format!("flood-{n}"), Work { lines: 40_000, ..Work::default() })).collect();
-    let channel = dlite_channel(lab.path("r.sock")).await;
+    let channel = connected(lab.path("r.sock")).await;
     let mut peer = Peer::open(channel, None).await.unwrap();
     peer.introduce(hello("calm-1", "instance-1", "CALM", 4)).await;
+    // By now the manager knows the task type.
+    calm(&lab, &mut peer).await;
+    let flood: Vec<String> =
+        (0..4).map(|n| lab.submit(&format!("flood-{n}"), Work { lines: 40_000, ..Work::default() })).collect();
     let mut took = Vec::new();
     let mut assigned = Vec::new();
     for nth in 0..HEARTBEATS {
@@ -29,13 +31,7 @@ async fn a_stopped_sink_and_a_full_spool_delay_neither_heartbeats_nor_assignment
         peer.heartbeat_ack().await;
         took.push(sent.elapsed());
         if nth % 100 == 50 {
-            let submitted = Instant::now();
-            let data = lab.data("calm", Work::default(), true);
-            let task = lab.manager.submit(dlite::doubles::manager::NewTask::new("CALM", data)).unwrap();
-            let lease = peer.start().await;
-            assigned.push(submitted.elapsed());
-            peer.say_counted(result(&lease, TaskOutcome::Succeeded)).await;
-            lab.finished(&task).await;
+            assigned.push(calm(&lab, &mut peer).await);
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -59,7 +55,18 @@ async fn a_stopped_sink_and_a_full_spool_delay_neither_heartbeats_nor_assignment
     }
 }
 
-async fn dlite_channel(socket: std::path::PathBuf) -> tonic::transport::Channel {
+/// Does one task; how long it took from the manager to the runner.
+async fn calm(lab: &Lab, peer: &mut Peer) -> Duration {
+    let submitted = Instant::now();
+    let task = lab.manager.submit(NewTask::new("CALM", lab.data("calm", Work::default(), true))).unwrap();
+    let lease = peer.start().await;
+    let took = submitted.elapsed();
+    peer.say_counted(result(&lease, TaskOutcome::Succeeded)).await;
+    lab.finished(&task).await;
+    took
+}
+
+async fn connected(socket: std::path::PathBuf) -> tonic::transport::Channel {
     let started = Instant::now();
     loop {
         let path = format!("unix:{}", socket.display());

@@ -78,7 +78,7 @@ filter = "debug"
 socket = "a.sock"
 [runners]
 socket = "r.sock"
-heartbeat_interval = "200ms"
+heartbeat_interval = "2s"
 lease_ttl = "20s"
 [[upstreams]]
 name = "m"
