@@ -3,13 +3,14 @@
 use std::{env, error::Error, fs, path::PathBuf};
 
 /// Messages that hold payloads or secrets; their `Debug` is written by hand in `src/proto.rs` and shows sizes only.
-const UNPRINTABLE: [&str; 7] = [
+const UNPRINTABLE: [&str; 8] = [
     "dlite.runner.v1.Task",
     "dlite.runner.v1.Payload",
     "dlite.runner.v1.Secret",
     "dlite.runner.v1.Output",
     "dlite.runner.v1.ExportedVariable",
     "dlite.runner.v1.Progress",
+    "dlite.runner.v1.LogLine",
     "dlite.upstream.harness.v1.TestIntelligence",
 ];
 
@@ -18,6 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let files = protox::compile(
         [
             "dlite/runner/v1/runner_service.proto",
+            "dlite/runner/v1/logs.proto",
             "dlite/upstream/harness/v1/harness.proto",
             "dlite/admin/v1/admin_service.proto",
         ],

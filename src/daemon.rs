@@ -23,7 +23,7 @@ use crate::{
         admission::{Amount, Limits, Marks, Resource, Starts},
         command::Command,
         drain::Departure,
-        id::{TaskType, UpstreamName},
+        id::{DelegateId, TaskType, UpstreamName},
         input::Input,
         task::Kind,
         trace::TraceScope,
@@ -32,6 +32,12 @@ use crate::{
     health::{self, Vitals, grpc::Health},
     inbox::{Event, Question},
     journal,
+    logs::{
+        desk::Desk,
+        seal::Seal,
+        spool::{self, Spool},
+        uploads,
+    },
     pressure::{self, Places, Sampler},
     runners::{convert, ids::Ids, link::Terms, server, service::Service},
     state_dir::{self, StateDir},
@@ -92,6 +98,10 @@ pub enum Error {
         "the journal does not make sense: {what}; restore the state directory from a backup, or move it away to start anew"
     )]
     Misfit { what: String },
+    #[error("logs can't be kept")]
+    Logs(#[from] spool::Error),
+    #[error("{} is too short for a key; restore it, or move it and the logs away to start anew", path.display())]
+    LogKey { path: PathBuf },
     #[error("{what} {path} can't be bound")]
     Bind { what: &'static str, path: String, source: std::io::Error },
     #[error("runners.token_file {} can't be read; put a token into it, or leave the key out to have one made", .path.display())]
@@ -174,6 +184,7 @@ pub async fn start_on<S: journal::Store + 'static>(
     let propagation = Propagation::of(&config.traces);
     let terms = Terms { config: core_config, delegate, ids: Ids::of(delegate), kinds: kinds.clone(), propagation };
     let terms = Arc::new(terms);
+    let logs = logs(config, &state, &upstreams, delegate, &sender)?;
     let links = Arc::new(AtomicU64::new(1));
     let health = Health::of(&vitals).await;
 
@@ -181,7 +192,8 @@ pub async fn start_on<S: journal::Store + 'static>(
     state.claim_socket(&config.admin.socket)?;
     let (listener, access) = server::bind_unix(&config.runners.socket)
         .map_err(bind("the runners' socket", config.runners.socket.display().to_string()))?;
-    let service = Service { terms: terms.clone(), driver: sender.clone(), access, links: links.clone() };
+    let service =
+        Service { terms: terms.clone(), driver: sender.clone(), access, links: links.clone(), logs: logs.clone() };
     parts.spawn(transport(
         "the runners' socket",
         server::serve_unix(listener, service, health.clone(), until(stopped.clone())),
@@ -192,7 +204,7 @@ pub async fn start_on<S: journal::Store + 'static>(
     if let Some(address) = config.runners.listen {
         let (incoming, bound) = server::bind_tcp(address).map_err(bind("the runners' address", address.to_string()))?;
         let access = server::token_access(&token(config, &state)?);
-        let service = Service { terms, driver: sender.clone(), access, links };
+        let service = Service { terms, driver: sender.clone(), access, links, logs: logs.clone() };
         parts.spawn(transport(
             "the runners' address",
             server::serve_tcp(incoming, service, health.clone(), until(stopped.clone())),
@@ -204,8 +216,14 @@ pub async fn start_on<S: journal::Store + 'static>(
     let listener = admin::bind(&config.admin.socket)
         .map_err(bind("the admin socket", config.admin.socket.display().to_string()))?;
     let (reloads, reload_orders) = mpsc::channel(1);
-    let service =
-        admin::Service { name: config.name.clone(), ids: Ids::of(delegate), kinds, driver: sender.clone(), reloads };
+    let service = admin::Service {
+        name: config.name.clone(),
+        ids: Ids::of(delegate),
+        kinds,
+        driver: sender.clone(),
+        reloads,
+        logs: logs.clone(),
+    };
     parts.spawn(transport(
         "the admin socket",
         admin::serve(listener, service, health.clone(), until(stopped.clone())),
@@ -217,6 +235,12 @@ pub async fn start_on<S: journal::Store + 'static>(
     let looking = pressure::run(sampler, interval, sender.clone(), wanted, stop_looking);
     parts.spawn(async move {
         looking.await;
+        Ok(())
+    });
+
+    let (sweeping, shipping) = (until(stopped.clone()), until(stopped.clone()));
+    parts.spawn(async move {
+        tokio::join!(logs.sweep(sweeping), uploads::run(logs.clone(), shipping));
         Ok(())
     });
 
@@ -394,6 +418,34 @@ fn limits(admission: &crate::config::Admission) -> Limits {
             memory_bytes: mebibytes(admission.memory_capacity_mib),
             disk_bytes: mebibytes(admission.disk_capacity_mib),
         },
+    }
+}
+
+/// The desk of logs, with what an earlier process left.
+fn logs(
+    config: &Config,
+    state: &StateDir,
+    upstreams: &BTreeMap<UpstreamName, Arc<dyn Upstream>>,
+    delegate: DelegateId,
+    driver: &mpsc::Sender<Event>,
+) -> Result<Desk, Error> {
+    let (spool, recovered) = Spool::open(state.logs(), log_limits(&config.logs))?;
+    if !recovered.logs.is_empty() {
+        tracing::info!(logs = recovered.logs.len(), "logs of an earlier process are on disk");
+    }
+    let fresh = Seal::fresh_key().map_err(|_| Error::Random)?;
+    let key = state.secret_file(StateDir::LOG_KEY, || fresh.to_vec())?;
+    let seal = Seal::new(key.expose()).ok_or_else(|| Error::LogKey { path: state.path().join(StateDir::LOG_KEY) })?;
+    let sinks = upstreams.iter().filter_map(|(name, upstream)| Some((name.clone(), upstream.log_sink()?)));
+    Ok(Desk::new(spool, seal, sinks.collect(), Ids::of(delegate), driver.clone()))
+}
+
+fn log_limits(logs: &crate::config::Logs) -> spool::Limits {
+    let mib = |count: u32| u64::from(count) << 20;
+    spool::Limits {
+        log_bytes_max: mib(logs.log_max_mib),
+        all_bytes_max: mib(logs.all_max_mib),
+        ..spool::Limits::default()
     }
 }
 

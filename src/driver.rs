@@ -276,6 +276,7 @@ impl Driver {
             }
             // Whoever asked may be gone.
             Event::Ask(Question::Leavings(answer)) => drop(answer.send(self.core.leavings())),
+            Event::Ask(Question::Holding(lease, answer)) => drop(answer.send(self.core.holding(lease))),
             Event::Ask(Question::Status(answer)) => drop(answer.send(self.core.status())),
             Event::Ask(Question::Tasks(answer)) => drop(answer.send(self.core.task_list(now))),
             Event::Ask(Question::Sessions(answer)) => drop(answer.send(self.core.session_list())),

@@ -8,9 +8,9 @@ use crate::{
     core::{
         command::{Command, Refusal},
         drain::Departure,
-        id::LinkId,
+        id::{LeaseId, LinkId},
         input::{Hello, Input},
-        status::{NotFound, SessionStatus, Status, TaskDetail, TaskName, TaskStatus},
+        status::{Holding, NotFound, SessionStatus, Status, TaskDetail, TaskName, TaskStatus},
     },
     runners::link::Orders,
 };
@@ -36,6 +36,8 @@ pub enum Event {
 pub enum Question {
     /// What the process would leave if it ended now.
     Leavings(oneshot::Sender<Departure>),
+    /// Whose lease in force this is.
+    Holding(LeaseId, oneshot::Sender<Option<Holding>>),
     Status(oneshot::Sender<Status>),
     Tasks(oneshot::Sender<Vec<TaskStatus>>),
     Sessions(oneshot::Sender<Vec<SessionStatus>>),

@@ -82,6 +82,12 @@ impl fmt::Debug for runner::v1::Output {
     }
 }
 
+impl fmt::Debug for runner::v1::LogLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LogLine({} bytes, {} args)", self.text.len(), self.args.len())
+    }
+}
+
 impl fmt::Debug for runner::v1::Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Progress({}, {} details bytes)", self.phase, self.details.len())

@@ -75,6 +75,8 @@ impl StateDir {
     pub const KEY: &str = "journal.key";
     /// Name of the token that runners show over TCP.
     pub const TOKEN: &str = "runner.token";
+    /// Name of the key that seals where logs go.
+    pub const LOG_KEY: &str = "logs.key";
 
     /// Makes `path` (0700, its parents with the usual mode) if it is not there, and takes its lock. Comes before anything else
     /// in the directory is touched.
@@ -109,6 +111,11 @@ impl StateDir {
     /// The token that runners show over TCP.
     pub fn token(&self) -> PathBuf {
         self.path.join(Self::TOKEN)
+    }
+
+    /// The directory of logs on their way to their sinks.
+    pub fn logs(&self) -> PathBuf {
+        self.path.join("logs")
     }
 
     /// Where runners attach unless configured otherwise.

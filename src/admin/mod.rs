@@ -19,6 +19,7 @@ use crate::{
     },
     health::grpc::Health,
     inbox::{Event, Question},
+    logs::desk::Desk,
     proto::admin::v1 as proto,
     reason::Reason,
     runners::{convert, ids::Ids},
@@ -26,6 +27,7 @@ use crate::{
 
 pub mod client;
 mod drain;
+mod logs;
 mod sessions;
 mod tasks;
 
@@ -43,6 +45,7 @@ pub struct Service {
     pub kinds: std::collections::BTreeMap<crate::core::id::UpstreamName, &'static str>,
     pub driver: mpsc::Sender<Event>,
     pub reloads: mpsc::Sender<Reload>,
+    pub logs: Desk,
 }
 
 /// An order to read the configuration anew, and where the answer goes.
@@ -204,6 +207,12 @@ impl proto::admin_service_server::AdminService for Service {
         request: Request<proto::CloseSessionRequest>,
     ) -> Result<Response<proto::CloseSessionResponse>, Status> {
         self.end_session(request).await
+    }
+
+    type ReadLogStream = logs::Entries;
+
+    async fn read_log(&self, request: Request<proto::ReadLogRequest>) -> Result<Response<logs::Entries>, Status> {
+        self.one_log(request).await
     }
 }
 

@@ -51,6 +51,7 @@ impl Service {
             error: finish.map(error_text).unwrap_or_default(),
             report_try_count: detail.report_tries,
             report_error: detail.report_error.as_deref().unwrap_or_default().to_owned(),
+            logs: detail.status.task.map(|task| self.logs_of(&self.ids.task(task))).unwrap_or_default(),
             task: Some(self.view(wall_now(), detail.status)),
         }))
     }
@@ -67,7 +68,7 @@ impl Service {
         Ok(Response::new(proto::CancelTaskResponse {}))
     }
 
-    async fn find_id(&self, name: &str) -> Result<TaskId, Status> {
+    pub(super) async fn find_id(&self, name: &str) -> Result<TaskId, Status> {
         let unknown = || refused(Reason::TaskUnknown, &format!("{name} is not acquired"));
         self.find(name).await?.status.task.ok_or_else(unknown)
     }

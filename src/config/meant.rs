@@ -27,6 +27,7 @@ pub struct Config {
     pub traces: Traces,
     pub runners: Runners,
     pub drain: Drain,
+    pub logs: Logs,
     pub admission: Admission,
     pub sessions: Sessions,
     /// At least one, names unique, in the order of the file.
@@ -143,6 +144,13 @@ pub struct Marks {
     pub low: u32,
 }
 
+/// What logs may take on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Logs {
+    pub log_max_mib: u32,
+    pub all_max_mib: u32,
+}
+
 /// How the delegate empties itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drain {
@@ -201,6 +209,7 @@ pub struct Upstream {
     pub session_pointers: Vec<String>,
     pub unregister_on_stop: bool,
     pub legacy_status_code: LegacyStatusCode,
+    pub log_upload: LogUpload,
     pub send_secret_in_body: bool,
     /// JSON pointers, each of which begins with `/`.
     pub trace_pointers: Vec<String>,
@@ -220,6 +229,15 @@ pub enum UpstreamKind {
 pub enum Family {
     Legacy,
     Runner,
+}
+
+/// How whole logs get to an upstream's log service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogUpload {
+    /// As each task says.
+    Task,
+    Direct,
+    Link,
 }
 
 /// What the legacy dialect says of a task that did not succeed.
@@ -307,6 +325,7 @@ impl Config {
                     other => unknown_choice("drain.on_signal", other),
                 },
             },
+            logs: Logs { log_max_mib: global.need("logs.log_max_mib"), all_max_mib: global.need("logs.all_max_mib") },
             admission: Admission::build(global),
             sessions: Sessions { ttl: global.need("sessions.ttl") },
             upstreams: settings.upstreams.iter().map(Upstream::build).collect(),
@@ -407,6 +426,12 @@ impl Upstream {
             capacity: values.get("upstreams[].capacity"),
             session_pointers: values.need("upstreams[].session_pointers"),
             unregister_on_stop: values.need("upstreams[].unregister_on_stop"),
+            log_upload: match values.need::<String>("upstreams[].log_upload").as_str() {
+                "task" => LogUpload::Task,
+                "direct" => LogUpload::Direct,
+                "link" => LogUpload::Link,
+                other => unknown_choice("upstreams[].log_upload", other),
+            },
             legacy_status_code: match values.need::<String>("upstreams[].legacy_status_code").as_str() {
                 "failed" => LegacyStatusCode::Failed,
                 "ok" => LegacyStatusCode::Ok,

@@ -328,6 +328,24 @@ pub static OPTIONS: &[Opt] = &[
               place that takes less than runners.lease_ttl.",
     },
     Opt {
+        key: "logs.log_max_mib",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Count(1, 1_048_576),
+        default: Default::Fixed("512"),
+        live: false,
+        doc: "What one log may take on disk, in MiB, until its sink has it whole. Of what is beyond, the log says how much is missing.",
+    },
+    Opt {
+        key: "logs.all_max_mib",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Count(1, 1_048_576),
+        default: Default::Fixed("4096"),
+        live: false,
+        doc: "What all logs may take on disk together, in MiB.",
+    },
+    Opt {
         key: "admission.interval",
         flag: None,
         aliases: &[],
@@ -753,6 +771,16 @@ pub static OPTIONS: &[Opt] = &[
         default: Default::Fixed("failed"),
         live: false,
         doc: "Code of an unsuccessful task in the legacy dialect: \"failed\" tells the truth, \"ok\" does as the Go client did.",
+    },
+    Opt {
+        key: "upstreams[].log_upload",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Choice(&["task", "direct", "link"]),
+        default: Default::Fixed("task"),
+        live: false,
+        doc: "How whole logs get to the log service: \"direct\" to itself, \"link\" to an object store by a signed link, or \"task\": as \
+              each task says.",
     },
     Opt {
         key: "upstreams[].send_secret_in_body",

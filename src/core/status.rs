@@ -6,8 +6,9 @@ use super::{
     Core,
     admission::{Claim, Refusal, Usage},
     drain::Phase,
-    id::{DelegateId, ExternalId, RunnerId, SessionId, TaskId, TaskType, TraceId, UpstreamName},
-    task::{Cancel, Finish, Kind, Report, State, Task},
+    id::{DelegateId, ExternalId, LeaseId, RunnerId, SessionId, TaskId, TaskType, TraceId, UpstreamName},
+    session::Session,
+    task::{Cancel, Finish, Kind, Report, Spec, State, Task},
     time::{Now, Wall},
     timer::Timer,
 };
@@ -159,7 +160,36 @@ pub struct TaskDetail {
     pub report_error: Option<Arc<str>>,
 }
 
+/// What a log needs of the task it belongs to.
+#[derive(Clone, Debug)]
+pub struct Holding {
+    pub task: TaskId,
+    pub upstream: UpstreamName,
+    pub spec: Arc<Spec>,
+    /// The stage it belongs to.
+    pub session: Option<Arc<Session>>,
+}
+
+impl Holding {
+    /// What the task's logs must not show: its own secrets, those of its stage's setup, and what earlier tasks left as sensitive.
+    pub fn secrets(&self) -> impl Iterator<Item = &[u8]> {
+        let session = self.session.as_deref();
+        let setup = session.and_then(|session| session.setup.as_deref());
+        let specs = std::iter::once(&*self.spec).chain(setup);
+        let secrets = specs.flat_map(|spec| &spec.secrets).map(|secret| &secret.value[..]);
+        let variables = session.into_iter().flat_map(|session| session.variables.values());
+        secrets.chain(variables.filter(|variable| variable.sensitive).map(|variable| variable.value.as_bytes()))
+    }
+}
+
 impl Core {
+    /// The task whose lease in force this is.
+    pub fn holding(&self, lease: LeaseId) -> Option<Holding> {
+        let task = self.ledger.task_of(lease)?;
+        let session = task.session.and_then(|session| self.ledger.session(session)).cloned();
+        Some(Holding { task: task.id, upstream: task.upstream.clone(), spec: task.spec.clone(), session })
+    }
+
     /// The open task of this name.
     ///
     /// # Errors

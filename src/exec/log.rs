@@ -1,15 +1,21 @@
 //! A script's standard error: its log, line by line, bounded and without secrets.
 //!
-//! Lines go to this process's own log with the task's id; the last ones are kept for the error of a task that fails.
+//! Lines go to the delegate, which keeps them for those who read the task's log, and to this process's own log with the task's id; the
+//! last ones are kept for the error of a task that fails.
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tracing::{info, warn};
 
 use super::{
     lines::{Line, Lines},
     mask::Mask,
+};
+use crate::{
+    proto::runner::v1::{LogLine, LogSource},
+    sdk,
 };
 
 /// Of one line; the rest of a longer one is left out.
@@ -38,6 +44,9 @@ pub(super) struct Log<'a> {
     /// Lines that were not passed on.
     dropped: u64,
     tail: Tail,
+    /// The task's log at the delegate, and lines on their way there.
+    delegate: Option<sdk::Log>,
+    leaving: Vec<Bytes>,
 }
 
 // === impl Log ===
@@ -45,10 +54,16 @@ pub(super) struct Log<'a> {
 impl<'a> Log<'a> {
     /// Passes on up to `bytes_max`.
     pub fn new(task_id: &'a str, mask: Mask, bytes_max: u64) -> Self {
-        Self { task_id, mask, bytes_max, bytes: 0, dropped: 0, tail: Tail::default() }
+        let (tail, delegate, leaving) = (Tail::default(), None, Vec::new());
+        Self { task_id, mask, bytes_max, bytes: 0, dropped: 0, tail, delegate, leaving }
     }
 
-    /// Reads all there is: a script must never wait for its log.
+    /// Tells `log`, too. All lines go there: the delegate has bounds of its own.
+    pub fn telling(self, log: sdk::Log) -> Self {
+        Self { delegate: Some(log), ..self }
+    }
+
+    /// Reads all there is: a script waits for its log no longer than the SDK does for room, and then not again.
     pub async fn follow(mut self, mut from: impl AsyncRead + Unpin) -> Tail {
         // So that a secret across the cut is seen whole.
         let mut lines = Lines::new(LINE_BYTES_MAX + self.mask.bytes_max());
@@ -56,7 +71,10 @@ impl<'a> Log<'a> {
         loop {
             match from.read(&mut chunk).await {
                 Ok(0) => break,
-                Ok(length) => lines.push(&chunk[..length], |line| self.line(&line)),
+                Ok(length) => {
+                    lines.push(&chunk[..length], |line| self.line(&line));
+                    self.leave().await;
+                }
                 Err(error) => {
                     warn!(task_id = self.task_id, %error, "the log can't be read to its end");
                     break;
@@ -64,6 +82,7 @@ impl<'a> Log<'a> {
             }
         }
         lines.finish(|line| self.line(&line));
+        self.leave().await;
         if self.dropped > 0 {
             let (lines, bytes_max) = (self.dropped, self.bytes_max);
             warn!(task_id = self.task_id, lines, bytes_max, "the log is truncated: its last lines are not shown");
@@ -71,14 +90,23 @@ impl<'a> Log<'a> {
         self.tail
     }
 
+    async fn leave(&mut self) {
+        for text in std::mem::take(&mut self.leaving) {
+            if let Some(log) = &self.delegate {
+                log.add(LogLine { source: LogSource::Stderr.into(), text, ..LogLine::default() }).await;
+            }
+        }
+    }
+
     fn line(&mut self, line: &Line<'_>) {
         let hidden = self.mask.hide(line.bytes);
         let shown = &hidden[..hidden.len().min(LINE_BYTES_MAX)];
         let cut = line.cut + hidden.len() - shown.len();
-        let mut text = String::from_utf8_lossy(shown).into_owned();
-        if cut > 0 {
-            text.push_str(&format!(" [truncated: {cut} bytes more]"));
+        let more = if cut > 0 { format!(" [truncated: {cut} bytes more]") } else { String::new() };
+        if self.delegate.is_some() {
+            self.leaving.push([shown, more.as_bytes()].concat().into());
         }
+        let text = String::from_utf8_lossy(shown).into_owned() + &more;
         self.bytes += text.len() as u64 + 1;
         if self.bytes <= self.bytes_max {
             info!(task_id = self.task_id, line = %text, "log");

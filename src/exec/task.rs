@@ -63,7 +63,7 @@ pub(super) async fn execute(
     let variables = session.as_ref().map_or(&[][..], Session::exported_variables);
     let exported = variables.iter().filter(|variable| variable.sensitive).map(|variable| variable.value.as_bytes());
     let mask = Mask::new(context.secrets().iter().map(|secret| &secret.value[..]).chain(exported));
-    let log = Log::new(context.task_id(), mask, route.log_bytes_max);
+    let log = Log::new(context.task_id(), mask, route.log_bytes_max).telling(context.log(""));
     let (over, is_over) = oneshot::channel();
     let streams = async { tokio::join!(capture(stdout, route.result_bytes_max), log.follow(stderr)) };
     let telling = events::follow(pipe, &context, is_over);

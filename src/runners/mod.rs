@@ -12,5 +12,6 @@ pub mod access;
 pub mod convert;
 pub mod ids;
 pub mod link;
+pub mod logs;
 pub mod server;
 pub mod service;

@@ -9,7 +9,10 @@ use tonic::transport::{Server, server::TcpIncoming};
 use super::{access::Access, access::Token, service::Service};
 use crate::{
     health::grpc::Health,
-    proto::{self, runner::v1::runner_service_server::RunnerServiceServer},
+    proto::{
+        self,
+        runner::v1::{log_service_server::LogServiceServer, runner_service_server::RunnerServiceServer},
+    },
 };
 
 /// What the server still decodes, so that a frame above the protocol's limit can be refused by name.
@@ -50,6 +53,7 @@ pub async fn serve_unix(
         .build_v1()
         .expect("the descriptors were made by the same build");
     server()
+        .add_service(LogServiceServer::new(service.clone()))
         .add_service(RunnerServiceServer::new(service).max_decoding_message_size(DECODED_BYTES_MAX))
         .add_service(health.service())
         .add_service(reflection)
@@ -78,6 +82,7 @@ pub async fn serve_tcp(
     stop: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
     server()
+        .add_service(LogServiceServer::new(service.clone()))
         .add_service(RunnerServiceServer::new(service).max_decoding_message_size(DECODED_BYTES_MAX))
         .add_service(health.service())
         .serve_with_incoming_shutdown(incoming, stop)

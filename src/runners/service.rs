@@ -15,6 +15,7 @@ use super::{
 use crate::{
     core::id::LinkId,
     inbox::Event,
+    logs::desk::Desk,
     proto::runner::v1::{AttachRequest, runner_service_server::RunnerService},
 };
 
@@ -26,6 +27,7 @@ pub struct Service {
     pub access: Access,
     /// Shared by all listeners, so that a link's number is used once in the process.
     pub links: Arc<AtomicU64>,
+    pub logs: Desk,
 }
 
 #[tonic::async_trait]

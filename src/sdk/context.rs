@@ -11,6 +11,7 @@ pub use super::output::OutputError;
 use super::{
     extension::{Extension, find},
     holdings::LeaseId,
+    log::{Log, TaskLogs},
     output::{Output, output_set},
     refusal::Refusal,
     session::{Session, Snapshot},
@@ -46,6 +47,7 @@ struct Shared {
     cancellation: watch::Receiver<Option<Cancellation>>,
     session: Option<watch::Receiver<Arc<Snapshot>>>,
     news: mpsc::Sender<News>,
+    logs: TaskLogs,
 }
 
 /// What handlers tell the driver.
@@ -74,11 +76,17 @@ impl Context {
         cancellation: watch::Receiver<Option<Cancellation>>,
         session: Option<watch::Receiver<Arc<Snapshot>>>,
         news: mpsc::Sender<News>,
+        logs: TaskLogs,
     ) -> Self {
         let task = assignment.task.unwrap_or_default();
-        Self {
-            shared: Arc::new(Shared { lease_id, task, trace: assignment.trace, deadline, cancellation, session, news }),
-        }
+        let trace = assignment.trace;
+        Self { shared: Arc::new(Shared { lease_id, task, trace, deadline, cancellation, session, news, logs }) }
+    }
+
+    /// The log of a step, or of the task itself if `step` is empty; the same one each time. It is closed when the handler ends, and
+    /// the task's result waits for it no longer than [`LOG_FLUSH_MAX`](super::LOG_FLUSH_MAX).
+    pub fn log(&self, step: &str) -> Log {
+        self.shared.logs.open(step)
     }
 
     /// The idempotency key: the same for all attempts.

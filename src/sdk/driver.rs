@@ -24,6 +24,7 @@ use super::{
     handler::Handler,
     holdings::LeaseId,
     link::{Link, LinkEvent, Lost},
+    log::{Door, TaskLogs},
     outcome::{self, End, Failure, Success},
     reason,
     refusal::Refusal,
@@ -43,6 +44,7 @@ pub(crate) struct Driver {
     link: Link,
     target: Target,
     token: Option<Token>,
+    log_door: Arc<Door>,
     backoff: Backoff,
     handlers: HashMap<String, Handler>,
     settings: watch::Receiver<Settings>,
@@ -93,6 +95,7 @@ impl Driver {
         Self {
             engine: Engine::new(profile),
             link: Link::Waiting(Instant::now()),
+            log_door: Arc::new(Door::new(target.clone(), token.clone())),
             target,
             token,
             backoff,
@@ -237,6 +240,7 @@ impl Driver {
         let wait = match &end {
             LinkEnd::Reconnect { target, delay } => {
                 self.target = self.target.follow(target).unwrap_or_else(|| self.target.clone());
+                self.log_door.follow(&self.target);
                 delay.min(&WAIT_MAX).mul_f64(1.0 + random_fraction())
             }
             LinkEnd::Silence | LinkEnd::Violation(_) => self.backoff.next_wait(),
@@ -259,13 +263,16 @@ impl Driver {
         let (ask, cancellation) = watch::channel(None);
         let deadline = deadline.map(Instant::from_std);
         let news = self.news_sender.clone();
-        let context = Context::new(lease_id.clone(), assignment, deadline, cancellation, session, news);
+        let logs = TaskLogs::new(Arc::clone(&self.log_door), lease_id.to_string());
+        let context = Context::new(lease_id.clone(), assignment, deadline, cancellation, session, news, logs.clone());
         // The function itself runs inside the task too, so that its panic is the task's end and not the runner's.
         let abort = self.works.spawn(async move {
-            match handler {
-                Some(handler) => trace::traced(context.clone(), handler.start(context, payload)).await,
-                None => Err(Failure::errored("NO_HANDLER", "the engine accepted a task without a handler")),
-            }
+            let Some(handler) = handler else {
+                return Err(Failure::errored("NO_HANDLER", "the engine accepted a task without a handler"));
+            };
+            let result = trace::traced(context.clone(), handler.start(context, payload)).await;
+            logs.finish().await;
+            result
         });
         self.running.insert(abort.id(), Running { lease_id: lease_id.clone(), started: SystemTime::now() });
         self.stops.insert(lease_id, Stop { ask, abort });

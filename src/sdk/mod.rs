@@ -33,6 +33,7 @@ mod holdings;
 mod json;
 mod layer;
 mod link;
+mod log;
 mod outcome;
 mod output;
 mod payload;
@@ -54,6 +55,7 @@ pub use self::{
     extension::Extension,
     handler::Handler,
     layer::{Deadline, Layer, Next, Timing},
+    log::{LOG_BUFFER_BYTES_MAX, LOG_FLUSH_MAX, LOG_WAIT_MAX, Log, LogWriter},
     outcome::{Failure, Retry, Success},
     output::{Output, OutputError},
     runner::{CLEANUP_CLASS, Connection, Runner},
@@ -63,6 +65,6 @@ pub use self::{
     target::Token,
 };
 pub use crate::proto::runner::v1::{
-    CancelReason, ErrorOrigin, ExportedVariable, Origin, Payload, Progress, ResourceRequest, ResourceUsage,
-    RunnerHealth, Secret, SessionPhase, Task, TaskKind, TaskOutcome,
+    CancelReason, ErrorOrigin, ExportedVariable, LogLevel, LogLine, LogReceipt, LogSource, Origin, Payload, Progress,
+    ResourceRequest, ResourceUsage, RunnerHealth, Secret, SessionPhase, Task, TaskKind, TaskOutcome,
 };

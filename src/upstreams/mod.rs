@@ -20,6 +20,7 @@ use crate::{
         record::Host,
         task::Kind,
     },
+    logs::sink::Sink,
 };
 
 /// One configured upstream.
@@ -34,6 +35,11 @@ pub trait Upstream: Send + Sync + 'static {
 
     /// Performs one call. A failure is an answer, too; the future ends within the adapter's own bound.
     fn perform(&self, call: Call) -> Pin<Box<dyn Future<Output = Answer> + Send + '_>>;
+
+    /// Where the logs of its tasks go; `None`: nowhere.
+    fn log_sink(&self) -> Option<Arc<dyn Sink>> {
+        None
+    }
 
     /// Ends a registration, as the last act of a stop. An upstream that has no such thing leaves this alone.
     ///

@@ -55,6 +55,14 @@ fn text(detail: &GetTaskResponse) -> String {
         line("reported", &format!("{} tries; last: {}", detail.report_try_count, detail.report_error));
     }
     line("outputs", &detail.outputs.join(" "));
+    for log in &detail.logs {
+        let step = if log.step_id.is_empty() { String::new() } else { format!("step {}, ", log.step_id) };
+        let state = if log.closed { "closed" } else { "open" };
+        line("log", &format!("{}: {step}{} lines, {state}", log.log_id, log.next_line));
+        for missing in &log.missing {
+            line("", missing);
+        }
+    }
     line("trace", &task.trace_id);
     for (key, value) in &detail.labels {
         line("label", &format!("{key}={value}"));
@@ -87,6 +95,13 @@ fn json(detail: &GetTaskResponse) -> serde_json::Value {
         "error": detail.error,
         "report_try_count": detail.report_try_count,
         "report_error": detail.report_error,
+        "logs": detail.logs.iter().map(|log| serde_json::json!({
+            "log_id": log.log_id,
+            "step_id": log.step_id,
+            "next_line": log.next_line,
+            "closed": log.closed,
+            "missing": log.missing,
+        })).collect::<Vec<_>>(),
     });
     if let (Some(value), serde_json::Value::Object(more)) = (value.as_object_mut(), more) {
         value.extend(more);

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 mod cancel;
 mod get;
 mod list;
+mod logs;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -14,6 +15,8 @@ pub enum Command {
     Get(get::Args),
     /// Stop a task: its runner is asked and has a grace, then the upstream is answered without it
     Cancel(cancel::Args),
+    /// Read a log of a task that is on this machine, and follow it; its sink need not be reachable
+    Logs(logs::Args),
 }
 
 pub fn run(command: &Command) -> ExitCode {
@@ -21,5 +24,6 @@ pub fn run(command: &Command) -> ExitCode {
         Command::List(args) => list::run(args),
         Command::Get(args) => get::run(args),
         Command::Cancel(args) => cancel::run(args),
+        Command::Logs(args) => logs::run(args),
     }
 }

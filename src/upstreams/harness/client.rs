@@ -15,6 +15,7 @@ use super::{
     classify::{self, Enrolled, Outcome},
     credentials::Credentials,
     host::host,
+    logs::LogService,
     options::{Error, Family, Options},
     request::{BadId, HEARTBEAT_TIMEOUT, Request, Requests},
     result::result,
@@ -31,6 +32,7 @@ use crate::{
         record::Host,
         task::{Identity, Kind, Spec},
     },
+    logs::sink::Sink,
     upstreams::{
         Upstream,
         reload::FromFiles,
@@ -55,6 +57,7 @@ pub struct Harness {
     requests: Requests,
     credentials: FromFiles<Credentials>,
     transport: Arc<dyn Transport>,
+    logs: LogService,
 }
 
 // === impl Harness ===
@@ -82,6 +85,7 @@ impl Harness {
             requests: Requests::new(&options.account_id),
             credentials: Credentials::of(&options)?,
             transport,
+            logs: LogService::new(&options.account_id, options.log_upload, options.network.clone()),
             options,
         })
     }
@@ -323,6 +327,10 @@ impl Upstream for Harness {
 
     fn known_kinds(&self) -> Vec<(TaskType, Kind)> {
         stage::kinds().collect()
+    }
+
+    fn log_sink(&self) -> Option<Arc<dyn Sink>> {
+        Some(Arc::new(self.logs.clone()))
     }
 
     fn perform(&self, call: Call) -> Pin<Box<dyn Future<Output = Answer> + Send + '_>> {

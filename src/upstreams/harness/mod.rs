@@ -20,6 +20,7 @@
 //! | `result` | a finished task as the exact bytes of dialect A, B or C |
 //! | `classify` | what an answer, or none, means |
 //! | `check` | what the manager says to `dlite upstreams check` |
+//! | `logs` | the log service: where a task's log goes, live and whole |
 //! | `host` | the name and address that make the delegate's identity |
 //! | `credentials` | the account secret in force, read again when its file changes |
 //! | `token` | a secret's form and what is made from it |
@@ -40,6 +41,7 @@ mod client;
 mod credentials;
 mod extensions;
 mod host;
+mod logs;
 mod options;
 mod reply;
 mod request;
@@ -53,6 +55,7 @@ pub use self::{
     check::CHECK_DELEGATE,
     client::Harness,
     host::{HOST_NAME_BYTES_MAX, IP_FALLBACK},
+    logs::{LogService, Upload},
     options::{Error, Family, LegacyStatusCode, Options},
     request::{HEARTBEAT_TIMEOUT, ID_BYTES_MAX, REQUEST_TIMEOUT},
     stage::Pointers,

@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use super::{
     credentials,
+    logs::Upload,
     request::REQUEST_TIMEOUT,
     stage::Pointers,
     token::{self, AccountSecret},
@@ -46,6 +47,8 @@ pub struct Options {
     /// Where in a task's data a `traceparent` may stand, as JSON pointers; the first that leads to one counts.
     pub trace_pointers: Vec<String>,
     pub network: Network,
+    /// How whole logs get to the log service.
+    pub log_upload: Upload,
 }
 
 /// Which of the manager's calls to speak. Fixed for a task when it is acquired, as far as its answer goes.
@@ -110,6 +113,7 @@ impl Options {
             send_secret_in_body: false,
             trace_pointers: Vec::new(),
             network: Network::default(),
+            log_upload: Upload::default(),
         }
     }
 
@@ -136,6 +140,11 @@ impl Options {
             send_secret_in_body: upstream.send_secret_in_body,
             trace_pointers: upstream.trace_pointers.clone(),
             account_secret_file: upstream.account_secret_file.clone(),
+            log_upload: match upstream.log_upload {
+                config::LogUpload::Task => Upload::Task,
+                config::LogUpload::Direct => Upload::Direct,
+                config::LogUpload::Link => Upload::Link,
+            },
             network: Network {
                 tls: Tls {
                     ca_files: upstream.tls.ca_files.clone(),

@@ -15,6 +15,7 @@ use crate::{
 mod floors;
 mod idle;
 mod lives;
+mod logs;
 mod spread;
 mod stub;
 
@@ -112,6 +113,19 @@ async fn measure(args: &Args) -> Result<Vec<Figure>, String> {
         bound: "1,500/s".to_owned(),
         holds: http >= 1_500.0,
     });
+
+    progress("log lines: masked, framed, digested, synced");
+    for (name, secrets) in [("log lines, no secret", 0), ("log lines, 10 secrets", 10), ("log lines, 100 secrets", 100)]
+    {
+        let plain = logs::copied(&directory)?;
+        let rate = logs::spooled(&directory, secrets).await?;
+        figures.push(Figure {
+            name,
+            measured: format!("{rate:.0} MB/s (plain copy with fsync: {plain:.0})"),
+            bound: "200 MB/s, or 70 % of the copy".to_owned(),
+            holds: rate >= 200.0 || rate >= 0.7 * plain,
+        });
+    }
 
     progress("start with 10,000 open tasks, then idle");
     let idle = idle::measure().await?;

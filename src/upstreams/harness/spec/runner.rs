@@ -18,10 +18,11 @@ use serde_json::value::RawValue;
 
 use super::{SECRET_BYTES_MAX, SECRETS_MAX, labels, masked, trace};
 use crate::{
-    core::task::{Identity, Payload, Priority, Secret, Spec},
+    core::task::{Extension, Identity, Payload, Priority, Secret, Spec},
     proto::upstream::harness::v1::TaskInfo,
     upstreams::harness::{
         extensions::task_info,
+        logs::destination::{LOGGER, LOGGER_BYTES_MAX},
         reply::Reply,
         stage,
         wire::runner::{DAEMON_SET, Logger, Request, SECRET_STATIC, StaticSecrets, Task},
@@ -61,7 +62,7 @@ pub(in super::super) fn spec(
         payload,
         labels: labels(None, account),
         secrets,
-        extensions: vec![task_info(&info)],
+        extensions: std::iter::once(task_info(&info)).chain(logger(task.logger)).collect(),
         tenant: account.into(),
         // The family's requests carry none.
         timeout: None::<Duration>,
@@ -141,6 +142,12 @@ fn secret(place: &str, subtask: &Task<'_>) -> Result<Secret, Unsupported> {
 fn masks(logger: Option<&RawValue>) -> Vec<Secret> {
     let logger = logger.and_then(|raw| serde_json::from_str::<Option<Logger>>(raw.get()).ok().flatten());
     masked(logger.map(|logger| logger.masks).unwrap_or_default())
+}
+
+/// Where the log goes, for the log service's adapter.
+fn logger(logger: Option<&RawValue>) -> Option<Extension> {
+    let json = logger.map(|raw| raw.get()).filter(|json| *json != "null" && json.len() <= LOGGER_BYTES_MAX)?;
+    Some(Extension { name: LOGGER.into(), value: Bytes::copy_from_slice(json.as_bytes()) })
 }
 
 /// The bytes that a base64 text stands for; none: null or absent.

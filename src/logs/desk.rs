@@ -1,0 +1,313 @@
+//! Which logs are open, and what they need to know of their task.
+//!
+//! A log begins while its lease is in force. Once open it may outlive that, and its stream; but who comes back for one whose lease is
+//! over and whose masker is gone is turned away, since its secrets are not known any more. Logs that nobody comes back for are closed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{
+    intake::Intake,
+    mask::Patterns,
+    receipt::Receipt,
+    seal::Seal,
+    sink::Sink,
+    spool::{self, Log, LogKey, Meta, Spool},
+};
+use crate::{
+    core::{id::UpstreamName, status::Holding},
+    inbox::{Event, Question},
+    runners::ids::Ids,
+};
+
+/// How often it is looked whether logs without a runner are over.
+pub const SWEEP_INTERVAL: Duration = Duration::from_secs(2);
+/// Logs of one lease, so that no runner takes the room of all.
+pub const LEASE_LOGS_MAX: usize = 256;
+/// How long the driver may take to say whose lease it is.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The open logs of a delegate. Clones are the same one.
+#[derive(Clone)]
+pub struct Desk(Arc<Inner>);
+
+struct Inner {
+    spool: Spool,
+    seal: Seal,
+    sinks: BTreeMap<UpstreamName, Arc<dyn Sink>>,
+    ids: Ids,
+    driver: mpsc::Sender<Event>,
+    open: Mutex<BTreeMap<LogKey, Arc<Open>>>,
+    /// Logs begun so far, for those who wait for new ones.
+    begun: watch::Sender<u64>,
+    stopping: watch::Sender<bool>,
+}
+
+/// A log that runners write. None once it is closed.
+type Shared = tokio::sync::Mutex<Option<Intake>>;
+
+struct Open {
+    intake: Shared,
+    /// Streams on it.
+    streams: AtomicUsize,
+}
+
+/// One stream's hold on an open log.
+pub struct Held {
+    open: Arc<Open>,
+    log: Log,
+}
+
+/// What there is under a name.
+pub enum Found {
+    Open(Held),
+    /// It is closed, and this is what it came to.
+    Closed(Arc<Receipt>),
+}
+
+/// Where the log of a task goes, as it stands sealed on disk.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub(super) struct Address {
+    pub upstream: String,
+    /// In the sink's words.
+    pub destination: Vec<u8>,
+}
+
+/// Why a log can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    #[error("lease {lease_id} is not in force, and log {log_id} is not open from before")]
+    LeaseLost { lease_id: String, log_id: String },
+    /// Both would go to the same place.
+    #[error(
+        "open.step_id: log {log_id} is that of step {step_id:?} already; give each log of a task a step of its own"
+    )]
+    StepTaken { step_id: String, log_id: String },
+    #[error("lease {lease_id} has {LEASE_LOGS_MAX} logs already, which is the most there may be")]
+    TooMany { lease_id: String },
+    #[error(transparent)]
+    Spool(#[from] spool::Error),
+    #[error("the delegate stops or does not answer; open the log again")]
+    NoAnswer,
+    #[error(transparent)]
+    NoRandom(#[from] super::seal::NoRandom),
+}
+
+// === impl Desk ===
+
+impl Desk {
+    /// `driver` is asked whose lease it is.
+    pub fn new(
+        spool: Spool,
+        seal: Seal,
+        sinks: BTreeMap<UpstreamName, Arc<dyn Sink>>,
+        ids: Ids,
+        driver: mpsc::Sender<Event>,
+    ) -> Self {
+        let begun = watch::Sender::new(0);
+        let (open, stopping) = (Mutex::default(), watch::Sender::new(false));
+        Self(Arc::new(Inner { spool, seal, sinks, ids, driver, open, begun, stopping }))
+    }
+
+    pub fn spool(&self) -> &Spool {
+        &self.0.spool
+    }
+
+    /// Ends when the delegate stops: streams of runners are to end then, who come back to the next process.
+    pub async fn stopped(&self) {
+        let mut stopping = self.0.stopping.subscribe();
+        // The sender is here.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    }
+
+    /// Changes whenever a log begins.
+    pub fn begun(&self) -> watch::Receiver<u64> {
+        self.0.begun.subscribe()
+    }
+
+    /// Opens a log, or finds it.
+    ///
+    /// # Errors
+    /// Any [`Refusal`].
+    pub async fn open(&self, key: LogKey, step_id: String) -> Result<Found, Refusal> {
+        if let Some(held) = self.held(&key) {
+            return Ok(Found::Open(held));
+        }
+        if let Some(receipt) = self.0.spool.log(&key).and_then(|log| log.progress().receipt) {
+            return Ok(Found::Closed(receipt));
+        }
+        let Some(holding) = self.holding(&key.lease_id).await? else {
+            return Err(Refusal::LeaseLost { lease_id: key.lease_id, log_id: key.log_id });
+        };
+        let spec = &holding.spec;
+        // A step's secrets are often those of its setup.
+        let secrets: BTreeSet<&[u8]> = holding.secrets().collect();
+        let patterns = match Patterns::new(secrets) {
+            Ok((patterns, warnings)) => {
+                for warning in warnings {
+                    tracing::warn!(lease = %key.lease_id, log = %key.log_id, %warning, "a secret is not masked in full");
+                }
+                Some(Arc::new(patterns))
+            }
+            Err(error) => {
+                tracing::error!(lease = %key.lease_id, log = %key.log_id, %error, "no line of this log is kept");
+                None
+            }
+        };
+        let sink = self.0.sinks.get(&holding.upstream);
+        let destination = match sink.and_then(|sink| sink.destination(spec, &step_id)) {
+            Some(destination) => self.sealed(&holding.upstream, destination)?,
+            None => Vec::new(),
+        };
+        let meta = Meta { key: key.clone(), task_id: self.0.ids.task(holding.task), step_id, destination };
+        let mut others = self.0.spool.logs();
+        others.retain(|log| log.meta().key.lease_id == key.lease_id && log.meta().key.log_id != key.log_id);
+        if let Some(other) = others.iter().find(|log| log.meta().step_id == meta.step_id) {
+            let log_id = other.meta().key.log_id.clone();
+            return Err(Refusal::StepTaken { step_id: meta.step_id, log_id });
+        }
+        if others.len() >= LEASE_LOGS_MAX {
+            return Err(Refusal::TooMany { lease_id: key.lease_id });
+        }
+        // Two streams at once: one makes it, the other finds it.
+        let mut logs = self.logs();
+        if let Some(open) = logs.get(&key).filter(|open| is_of_use(open)) {
+            return Ok(Found::Open(self.hold(open, &key)?));
+        }
+        let intake = Intake::new(patterns, self.0.spool.open_log(meta)?);
+        let open = Arc::new(Open { intake: Shared::new(Some(intake)), streams: AtomicUsize::new(0) });
+        logs.insert(key.clone(), Arc::clone(&open));
+        drop(logs);
+        self.0.begun.send_modify(|begun| *begun += 1);
+        Ok(Found::Open(self.hold(&open, &key)?))
+    }
+
+    fn held(&self, key: &LogKey) -> Option<Held> {
+        let open = self.logs().get(key).filter(|open| is_of_use(open)).cloned()?;
+        self.hold(&open, key).ok().filter(|held| !held.log.progress().is_broken)
+    }
+
+    fn hold(&self, open: &Arc<Open>, key: &LogKey) -> Result<Held, Refusal> {
+        let log = self.0.spool.log(key).ok_or(Refusal::NoAnswer)?;
+        open.streams.fetch_add(1, Ordering::AcqRel);
+        Ok(Held { open: Arc::clone(open), log })
+    }
+
+    fn sealed(&self, upstream: &UpstreamName, destination: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+        let address = Address { upstream: upstream.to_string(), destination };
+        // An address is a text and bytes: there is nothing that can't be encoded.
+        let plain = postcard::to_allocvec(&address).unwrap_or_default();
+        Ok(self.0.seal.seal(&plain)?)
+    }
+
+    /// Where a log goes; none: nowhere, or it was sealed by another state directory.
+    pub(super) fn address(&self, meta: &Meta) -> Option<(Arc<dyn Sink>, Address)> {
+        let plain = self.0.seal.open(&meta.destination)?;
+        let address: Address = postcard::from_bytes(&plain).ok()?;
+        let sink = self.0.sinks.get(&UpstreamName::from(address.upstream.as_str()))?;
+        Some((Arc::clone(sink), address))
+    }
+
+    /// Whose lease in force it is.
+    async fn holding(&self, lease_id: &str) -> Result<Option<Holding>, Refusal> {
+        let lease = self.0.ids.for_link().parse_lease(lease_id);
+        let (sender, answer) = oneshot::channel();
+        let asked = async {
+            self.0.driver.send(Event::Ask(Question::Holding(lease, sender))).await.ok()?;
+            answer.await.ok()
+        };
+        tokio::time::timeout(ANSWER_TIMEOUT, asked).await.ok().flatten().ok_or(Refusal::NoAnswer)
+    }
+
+    /// Whether the lease of a log is over, for sure.
+    pub(super) async fn is_over(&self, lease_id: &str) -> bool {
+        matches!(self.holding(lease_id).await, Ok(None))
+    }
+
+    /// Whether there are other logs with the same way to their sink, earlier and later ones: those of other tries at the task.
+    pub(super) fn siblings(&self, log: &Log) -> (bool, bool) {
+        let (task_id, step_id) = (&log.meta().task_id, &log.meta().step_id);
+        let all = self.0.spool.logs();
+        let mut others =
+            all.iter().filter(|other| other.meta().task_id == *task_id && other.meta().step_id == *step_id);
+        let earlier = others.clone().any(|other| other.ordinal() < log.ordinal());
+        (earlier, others.any(|other| other.ordinal() > log.ordinal()))
+    }
+
+    /// Closes logs that nobody writes and whose lease is over, until the delegate stops.
+    pub async fn sweep(&self, stop: impl Future<Output = ()>) {
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => {
+                    self.0.stopping.send_replace(true);
+                    return;
+                }
+                () = tokio::time::sleep(SWEEP_INTERVAL) => {}
+            }
+            for log in self.0.spool.logs() {
+                let key = &log.meta().key;
+                if log.progress().receipt.is_none() && self.is_abandoned(key) && self.is_over(&key.lease_id).await {
+                    self.close_abandoned(&log).await;
+                }
+            }
+            self.logs().retain(|_, open| is_of_use(open));
+        }
+    }
+
+    fn is_abandoned(&self, key: &LogKey) -> bool {
+        self.logs().get(key).is_none_or(|open| open.streams.load(Ordering::Acquire) == 0)
+    }
+
+    async fn close_abandoned(&self, log: &Log) {
+        let key = &log.meta().key;
+        let open = self.logs().remove(key);
+        let intake = match open {
+            Some(open) => open.intake.lock().await.take(),
+            None => self.0.spool.open_log(log.meta().clone()).ok().map(|appender| Intake::new(None, appender)),
+        };
+        if let Some(intake) = intake {
+            tracing::warn!(lease = %key.lease_id, log = %key.log_id, "a log is closed without its runner's word");
+            intake.close(None, true).await;
+        }
+    }
+
+    fn logs(&self) -> MutexGuard<'_, BTreeMap<LogKey, Arc<Open>>> {
+        // Changes are single inserts and removes.
+        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Not closed, or in the midst of something.
+fn is_of_use(open: &Open) -> bool {
+    open.intake
+        .try_lock()
+        .map_or(true, |intake| intake.as_ref().is_some_and(|intake| !intake.log().progress().is_broken))
+}
+
+// === impl Held ===
+
+impl Held {
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// The log to write to; none once it is closed.
+    pub async fn intake(&self) -> tokio::sync::MutexGuard<'_, Option<Intake>> {
+        self.open.intake.lock().await
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.open.streams.fetch_sub(1, Ordering::AcqRel);
+    }
+}

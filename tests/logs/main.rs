@@ -1,0 +1,14 @@
+//! Logs: no line is lost, leaked or late. Masking against a model, the spool on a real file system, sinks against the double.
+
+mod floods;
+mod frames;
+mod intake;
+mod lab;
+mod mask;
+mod model;
+mod random;
+mod spool;
+mod whole;
+
+#[path = "../support/mod.rs"]
+mod support;
