@@ -42,7 +42,7 @@ use crate::{
     runners::{convert, ids::Ids, link::Terms, server, service::Service},
     state_dir::{self, StateDir},
     telemetry::{
-        metrics::{self, Metrics, Timed},
+        metrics::{self, Metrics, Timed, definitions::SPOOL_BYTES},
         traces::Propagation,
     },
     upstreams::Upstream,
@@ -185,6 +185,7 @@ pub async fn start_on<S: journal::Store + 'static>(
     let terms = Terms { config: core_config, delegate, ids: Ids::of(delegate), kinds: kinds.clone(), propagation };
     let terms = Arc::new(terms);
     let logs = logs(config, &state, &upstreams, delegate, &sender)?;
+    metrics.gauge_of(&SPOOL_BYTES, logs.spool().gauge());
     let links = Arc::new(AtomicU64::new(1));
     let health = Health::of(&vitals).await;
 

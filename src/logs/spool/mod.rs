@@ -196,6 +196,12 @@ impl Spool {
     pub fn used_bytes(&self) -> u64 {
         self.0.budget.used()
     }
+
+    /// The same for whoever looks at it from time to time, and does not keep the spool open by it.
+    pub fn gauge(&self) -> impl Fn() -> u64 + Send + Sync + 'static {
+        let budget = Arc::clone(&self.0.budget);
+        move || budget.used()
+    }
 }
 
 // === impl Inner ===

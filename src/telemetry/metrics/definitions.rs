@@ -26,6 +26,7 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     Seconds,
+    Bytes,
     /// Of the thing that the name says.
     Count,
 }
@@ -130,6 +131,10 @@ table! {
     CLEANUPS_MADE: Counter, Count, "dlite_session_cleanups_made_total", [],
         "Cleanups that the delegate ran by itself, because no upstream sent one.";
 
+    // === logs ===
+    SPOOL_BYTES: Gauge, Bytes, "dlite_spool_bytes", [],
+        "What logs take up on the disk until they are delivered; logs.all_max_mib bounds it.";
+
     // === results ===
     UNREPORTED: Gauge, Count, "dlite_unreported_results", [UPSTREAM],
         "Results that the upstream has not confirmed; dead letters do not count.";
@@ -183,6 +188,7 @@ impl Unit {
     pub fn ucum(self) -> &'static str {
         match self {
             Self::Seconds => "s",
+            Self::Bytes => "By",
             Self::Count => "1",
         }
     }
@@ -190,6 +196,7 @@ impl Unit {
     pub fn word(self) -> &'static str {
         match self {
             Self::Seconds => "seconds",
+            Self::Bytes => "bytes",
             Self::Count => "count",
         }
     }

@@ -110,6 +110,17 @@ impl Metrics {
             .build();
     }
 
+    /// A gauge that somebody else keeps, such as the spool; `number` is asked whenever metrics are read.
+    pub fn gauge_of(&self, definition: &'static Definition, number: impl Fn() -> u64 + Send + Sync + 'static) {
+        let meter = self.0.provider.meter("dlite");
+        let _ = meter
+            .u64_observable_gauge(definition.name)
+            .with_unit(definition.unit.ucum())
+            .with_description(definition.meaning)
+            .with_callback(move |see| see.observe(number(), &[]))
+            .build();
+    }
+
     /// Counts what the core notes.
     pub fn note(&self, note: &Note) {
         self.0.instruments.note(note);
