@@ -83,8 +83,13 @@ impl Process {
 
     /// Whether the drain under way lets a task of this kind be taken from `upstream`: what is left of a stage here nobody else can do.
     pub fn drain_takes(&self, now: Mono, upstream: &UpstreamName, kind: Kind) -> bool {
-        let has_session = self.core.ledger().sessions().any(|session| session.upstream == *upstream);
+        // A session that ends in this turn may be what the offer was taken for.
+        let has_session = self.stages.contains(upstream) || self.with_sessions().any(|with| with == upstream);
         has_session && self.drain.is_some_and(|drain| drain.takes(now, kind))
+    }
+
+    fn with_sessions(&self) -> impl Iterator<Item = &UpstreamName> {
+        self.core.ledger().sessions().map(|session| &session.upstream)
     }
 }
 
@@ -97,6 +102,7 @@ impl World {
         let phase = process.core.phase();
         self.take_entries(drained && phase != Phase::Serving);
         let Some(process) = &mut self.process else { return };
+        process.stages = process.with_sessions().cloned().collect();
         let checks = &mut self.hub.checks;
         if (phase != Phase::Serving) != process.drain.is_some() {
             checks.violated("a drain begins and ends by an order", || format!("{phase:?} with {:?}", process.drain));

@@ -1,6 +1,6 @@
 //! One history: the delegate's processes, the manager and the runners, event by event, until all is done.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use dlite::journal::Store;
 
@@ -11,6 +11,7 @@ use super::{
         admission::{Resource, Usage},
         drain::Phase,
         effect::{Effect, Note, Order},
+        id::UpstreamName,
         input::{Answer, Frame, Input},
         planted::Bug,
         record::Record,
@@ -63,6 +64,8 @@ pub struct Process {
     /// What arrived while it stood still, in order.
     pub backlog: VecDeque<Event>,
     pub drain: Option<Drain>,
+    /// Upstreams that had a session here after the last turn.
+    pub stages: BTreeSet<UpstreamName>,
 }
 
 /// What came of a history.
@@ -231,6 +234,7 @@ impl World {
             paused_until: self.hub.now,
             backlog: VecDeque::new(),
             drain: None,
+            stages: BTreeSet::new(),
         });
         self.turn(Some(Input::Pressure(self.usage())));
     }
