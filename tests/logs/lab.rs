@@ -76,6 +76,8 @@ state_dir = "state"
 filter = "debug"
 [admin]
 socket = "a.sock"
+[http]
+listen = "off"
 [runners]
 socket = "r.sock"
 heartbeat_interval = "2s"

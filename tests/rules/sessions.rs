@@ -371,7 +371,7 @@ fn a_task_without_a_session_has_no_state_to_set() {
     let task = stages.take(Spec { kind: Kind::Standalone, session: None, ..execute() });
     let lease = stages.accept(1, task);
     stages.finish(1, lease, succeeded(), Some(update("1", "whose?")));
-    let refused = |order: &Order| matches!(order, Order::Refuse { reason: Reason::FrameInvalid, .. });
+    let refused = |order: &Order| matches!(order, Order::Refuse { reason: Reason::SessionNone, .. });
     assert!(stages.rig.orders.iter().any(refused));
 }
 

@@ -204,7 +204,7 @@ async fn a_change_by_a_task_without_a_session_is_refused_and_the_task_goes_on() 
     assert!(assignment.session.is_none());
     let lease = assignment.lease_id;
     let sequence = peer.say_counted(says(&lease, 1, change("1", b"whose?"))).await;
-    let refused = peer.refused(sequence, "update", Code::InvalidArgument, "FRAME_INVALID").await;
+    let refused = peer.refused(sequence, "update", Code::FailedPrecondition, "SESSION_NONE").await;
     assert_eq!(refused.status.expect("a status").message, "update.session_state: the task belongs to no session");
     peer.say_counted(result(&lease, TaskOutcome::Succeeded)).await;
     assert_eq!(daemon.stub.report("alone").await.finish.outcome, Outcome::Succeeded);
