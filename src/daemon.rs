@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     admin,
-    config::Config,
+    config::{Config, UpstreamKind},
     core::{
         self, Core,
         admission::{Amount, Limits, Marks, Resource, Starts},
@@ -32,7 +32,7 @@ use crate::{
     pressure::{self, Places, Sampler},
     runners::{convert, ids::Ids, link::Terms, server, service::Service},
     state_dir::{self, StateDir},
-    upstreams::Upstream,
+    upstreams::{Upstream, drone},
 };
 
 /// How long peers have to hang up when the delegate stops: some don't read, and some watch its health for ever.
@@ -302,7 +302,10 @@ pub fn core_config(config: &Config) -> core::config::Config {
 fn core_upstream(upstream: &crate::config::Upstream) -> core::config::Upstream {
     core::config::Upstream {
         name: upstream.name.as_str().into(),
-        poll_interval: upstream.poll_interval,
+        poll_interval: match upstream.kind {
+            UpstreamKind::Harness => upstream.poll_interval,
+            UpstreamKind::Drone => drone::POLL_PAUSE,
+        },
         heartbeat_interval: upstream.heartbeat_interval,
         task_types: upstream.task_types.iter().flatten().map(|name| name.as_str().into()).collect(),
         report_age_max: upstream.report_age_max,
@@ -311,6 +314,7 @@ fn core_upstream(upstream: &crate::config::Upstream) -> core::config::Upstream {
         acquire_recovery_max: upstream.acquire_recovery_max,
         unregister_on_stop: upstream.unregister_on_stop,
         weight: upstream.weight,
+        offers_one_at_a_time: upstream.kind == UpstreamKind::Drone,
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
 use super::{
     id::{DelegateId, ExternalId, LeaseId, TaskId, TraceId, UpstreamName},
     record::{Host, Record},
+    step::Plan,
     task::{Finish, Identity, Lease, Outcome, Output, Report, Retry, State, Task, Times},
     time::Wall,
 };
@@ -122,6 +123,8 @@ impl Ledger {
                     attempt: 1,
                     cancel: None,
                     outputs: Vec::new(),
+                    plan: None,
+                    told: None,
                     state: State::Waiting { since: *at },
                     times: Times { acquired: *at, assigned: None, started: None },
                     runner: None,
@@ -142,6 +145,9 @@ impl Ledger {
             | Record::ReportMinimized { .. }
             | Record::ReportAbandoned { .. }
             | Record::HandBackSent
+            | Record::StepsPlanned { .. }
+            | Record::StepChanged { .. }
+            | Record::UpstreamTold { .. }
             | Record::HandBackRefused => {
                 let held = self.scopes.get_mut(&scope).ok_or(misfit("news of an unknown task"))?;
                 let Content::Task(task) = &mut held.content else {
@@ -333,6 +339,17 @@ fn apply_to_task(task: &mut Task, record: &Record) -> Result<(), &'static str> {
             held.updates = *number;
             merge(&mut task.outputs, outputs);
         }
+        (Record::StepsPlanned { lease, number, steps }, State::Accepted(held)) if held.id == *lease => {
+            held.updates = *number;
+            task.plan = Some(Plan { lease: *lease, steps: Arc::new(steps.clone()) });
+        }
+        (Record::StepChanged { lease, number, step }, State::Accepted(held)) if held.id == *lease => {
+            held.updates = *number;
+            if let Some(plan) = &mut task.plan {
+                plan.change(step);
+            }
+        }
+        (Record::UpstreamTold { note }, _) => task.told = Some(note.clone()),
         (Record::AttemptEnded { lease, at }, State::Accepted(held)) if held.id == *lease => {
             task.attempt += 1;
             task.outputs.clear();

@@ -25,6 +25,7 @@ pub mod input;
 pub mod ledger;
 pub mod record;
 pub mod status;
+pub mod step;
 pub mod task;
 pub mod time;
 
@@ -43,6 +44,7 @@ mod roster;
 mod schedule;
 mod share;
 mod standing;
+mod tell;
 mod timer;
 mod upstream;
 mod waiting;
@@ -187,6 +189,7 @@ impl Core {
         let tasks: Vec<_> = self.ledger.tasks().map(|task| task.id).collect();
         self.waiting.unfinished = self.ledger.tasks().filter(|task| !task.is_finished()).count();
         for id in tasks {
+            self.resume_news(id);
             let Some(task) = self.ledger.task(id) else { continue };
             match &task.state {
                 State::Waiting { .. } => {
@@ -328,6 +331,7 @@ impl Core {
             Timer::CancelExpiry(task) => self.cancel_expired(now, task),
             Timer::RunnerExpiry(task) => self.runner_expired(now, task),
             Timer::Retry(task) => drop(self.assign(now, task)),
+            Timer::Tell(task) => self.tell_due(task),
             Timer::Report(task) => self.report_due(task),
             Timer::AcquireSilence(task) => self.acquire_silent(now, task),
             Timer::IntentionExpiry(task) => self.intention_expired(now, task),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     id::{DelegateId, ExternalId, LeaseId, Lsn, RunnerId, SlotClass, TaskId, UpstreamName},
+    step::Step,
     task::{Cancel, Finish, Identity, Output, Spec},
     time::Wall,
 };
@@ -107,6 +108,21 @@ pub enum Record {
     HandBackSent,
     /// The upstream clearly did not take it back; the result is to be sent after all.
     HandBackRefused,
+    /// All steps of the task, by its runner.
+    StepsPlanned {
+        lease: LeaseId,
+        number: u64,
+        steps: Vec<Step>,
+    },
+    StepChanged {
+        lease: LeaseId,
+        number: u64,
+        step: Box<Step>,
+    },
+    /// The upstream knows more of the steps; the adapter's note says what.
+    UpstreamTold {
+        note: Bytes,
+    },
 }
 
 /// A record on its way to the journal.

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     id::{ExternalId, LeaseId, RunnerId, SlotClass, TaskId, TaskType, TraceId, UpstreamName},
+    step::Plan,
     time::Wall,
 };
 use crate::reason::Reason;
@@ -245,6 +246,10 @@ pub struct Task {
     pub attempt: u32,
     pub cancel: Option<Cancel>,
     pub outputs: Vec<Output>,
+    /// Its steps, if its runner told any.
+    pub plan: Option<Plan>,
+    /// The adapter's own note of what the upstream knows of them; opaque here.
+    pub told: Option<Bytes>,
     pub state: State,
     pub times: Times,
     /// Who had it last.

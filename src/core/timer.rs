@@ -23,6 +23,8 @@ pub enum Timer {
     RunnerExpiry(TaskId),
     /// A waiting task may be assigned again.
     Retry(TaskId),
+    /// The steps may be told again.
+    Tell(TaskId),
     /// A result may be sent again.
     Report(TaskId),
     /// An acquire under way has no answer yet.

@@ -152,7 +152,11 @@ impl Stream for Outbound {
                 return Poll::Ready(Some(Err(status)));
             }
         }
-        self.frames.poll_recv(cx)
+        match self.frames.poll_recv(cx) {
+            // The writer went first; how the stream ends is still to be told.
+            Poll::Ready(None) if self.end.is_some() => Poll::Pending,
+            next => next,
+        }
     }
 }
 
@@ -213,6 +217,12 @@ async fn serve(
         status = &mut let_go => status.map_or(Ended::Closed, Ended::Cut),
         _ = &mut writer => Ended::Closed,
         ended = read(&driver, link, &ids, inbound, last_ack) => ended,
+    };
+    // A cut drops the orders after its word, so whichever of the two was seen first, the word is there by now: a link that was cut
+    // must not look like one that went with everything acknowledged.
+    let ended = match (ended, let_go.try_recv()) {
+        (Ended::Closed, Ok(status)) => Ended::Cut(status),
+        (ended, _) => ended,
     };
     let _ = driver.send(Event::Input(Input::Detached { link })).await;
     match ended {

@@ -13,5 +13,7 @@ mod leases;
 mod reports;
 mod restart;
 mod slots;
+mod steps;
 mod support;
 mod unsupported;
+mod wanted;

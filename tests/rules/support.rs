@@ -199,9 +199,10 @@ impl Rig {
             external_id: ExternalId::from(*id),
             task_type: TYPE.into(),
             kind: Kind::Standalone,
+            labels: None,
             unsupported: false,
         };
-        self.answer(Answer::Poll(Ok(Listing { tasks: tasks.iter().map(listed).collect(), aborts: Vec::new() })));
+        self.answer(Answer::Poll(Ok(Listing { tasks: tasks.iter().map(listed).collect(), ..Listing::default() })));
     }
 
     /// The acquires that left since the last look.
@@ -336,6 +337,7 @@ fn config() -> Config {
             acquire_recovery_max: seconds(600),
             unregister_on_stop: false,
             weight: 1,
+            offers_one_at_a_time: false,
         }],
     }
 }

@@ -73,7 +73,8 @@ async fn ten_thousand_progress_frames_slow_nobody_but_their_sender() {
     neighbour.ends_unhurt().await;
 }
 
-#[tokio::test]
+/// On several threads, so that the end of the link and the delegate's word about it may meet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_flood_of_counted_frames_is_taken_or_cut_and_hurts_nobody() {
     let daemon = Place::new().start().await;
     let mut neighbour = Neighbour::of(&daemon).await;

@@ -140,9 +140,10 @@ impl Checks {
                 let said = match frame {
                     Frame::Accepted { lease } => Said::Accepted(*lease),
                     Frame::Rejected { lease, .. } => Said::Rejected(*lease),
-                    Frame::Started { lease, number } | Frame::Outputs { lease, number, .. } => {
-                        Said::Update(*lease, *number)
-                    }
+                    Frame::Started { lease, number }
+                    | Frame::Outputs { lease, number, .. }
+                    | Frame::Plan { lease, number, .. }
+                    | Frame::Step { lease, number, .. } => Said::Update(*lease, *number),
                     Frame::Result { lease, finish } => Said::Result(*lease, finish.clone()),
                     _ => return,
                 };

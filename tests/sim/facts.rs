@@ -70,7 +70,10 @@ impl Facts {
             Record::LeaseAccepted { lease, .. } => {
                 self.accepted.insert(lease);
             }
-            Record::HandlerStarted { lease, number, .. } | Record::OutputsAdded { lease, number, .. } => {
+            Record::HandlerStarted { lease, number, .. }
+            | Record::OutputsAdded { lease, number, .. }
+            | Record::StepsPlanned { lease, number, .. }
+            | Record::StepChanged { lease, number, .. } => {
                 self.updates.insert(lease, number);
             }
             Record::AttemptEnded { lease, .. } => {
@@ -105,6 +108,7 @@ impl Facts {
             | Record::DelegateRegistered { .. }
             | Record::AbortNoted { .. }
             | Record::TaskTaken { .. }
+            | Record::UpstreamTold { .. }
             | Record::CancelRequested { .. }
             | Record::ReportAbandoned { .. }
             | Record::ScopeEnded => {}

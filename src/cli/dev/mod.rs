@@ -5,9 +5,11 @@ use std::process::ExitCode;
 use clap::{Args as ClapArgs, Subcommand};
 
 mod bench;
+mod drone;
 mod runner;
 mod scene;
 mod show;
+mod stage;
 mod submit;
 mod timeline;
 
