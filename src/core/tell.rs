@@ -90,7 +90,8 @@ impl Core {
 
     /// The task's steps are not what the upstream may know of them.
     pub(super) fn owe_news(&mut self, id: TaskId) {
-        let Some(task) = self.ledger.task(id).filter(|task| task.plan.is_some()) else { return };
+        // No upstream knows the delegate's own tasks.
+        let Some(task) = self.ledger.task(id).filter(|task| task.plan.is_some() && !task.own) else { return };
         let name = task.upstream.clone();
         let Some(up) = self.upstreams.get_mut(&name) else { return };
         let clock = up.untold.entry(id).or_default();

@@ -116,12 +116,12 @@ impl Runner {
         let number = work.numbered;
         let frame = if number == 1 {
             Frame::Started { lease, number }
+        } else if lease.0.is_multiple_of(2) && number == 2 {
+            Frame::Plan { lease, number, steps: vec![step(1, StepState::Pending), step(2, StepState::Pending)] }
         } else if let Some((_, etag)) = work.session.as_ref().filter(|_| hub.random.chance(500)) {
             let content = Bytes::from(format!("{lease}, {number}: {:x}", hub.random.next()));
             let update = change(etag, Payload { content_type: "text/plain".into(), content });
             Frame::State { lease, number, update }
-        } else if lease.0.is_multiple_of(2) && number == 2 {
-            Frame::Plan { lease, number, steps: vec![step(1, StepState::Pending), step(2, StepState::Pending)] }
         } else if lease.0.is_multiple_of(2) {
             let state = if number == 3 { StepState::Running } else { StepState::Succeeded };
             Frame::Step { lease, number, step: Box::new(step(1, state)) }
