@@ -28,8 +28,8 @@ pub const CLEAN: u8 = 0;
 /// Something was cancelled, or stays in the journal for the next start.
 pub const LEFT_BEHIND: u8 = 5;
 
-/// What comes after the last report: ends of registrations, hang-ups, the journal's last commits.
-const CLOSING_MAX: Duration = Duration::from_secs(15);
+/// What comes after the last report: ends of registrations, hang-ups, the journal's last commits, the last spans and metrics.
+const CLOSING_MAX: Duration = Duration::from_secs(20);
 
 /// The signals that mean something here.
 pub struct Signals {
