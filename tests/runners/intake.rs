@@ -8,15 +8,16 @@ use dlite::{
         task::Outcome,
     },
     proto::runner::v1::{
-        CancelReason, Heartbeat, HostUsage, TaskError, TaskOutcome, TaskResult, attach_request::Frame,
+        CancelReason, Handler, Heartbeat, HostUsage, TaskError, TaskOutcome, TaskResult, attach_request::Frame,
     },
 };
 use tonic::Code;
 
 use crate::support::{
     neighbour::Neighbour,
-    peer::result,
+    peer::{hello, result},
     place::{POLL_INTERVAL, Place},
+    stub::KNOWN_CLEANUP,
 };
 
 #[tokio::test]
@@ -39,6 +40,22 @@ async fn a_handler_that_fails_is_reported_failed_with_what_it_said() {
     let report = daemon.stub.report("a").await;
     assert_eq!((report.finish.outcome, report.finish.exit_code), (Outcome::Failed, Some(3)));
     assert_eq!(&*report.finish.error.as_ref().expect("an error").message, "tests failed");
+}
+
+#[tokio::test]
+async fn a_reload_keeps_what_upstreams_know_of_task_types() {
+    let place = Place::new();
+    let daemon = place.start().await;
+    daemon.reload(&place.config).await;
+    // Of two slots one is kept for cleanups, which only the upstream knows to be some.
+    let mut hello = hello("runner", "instance-1", "WORK", 2);
+    hello.handlers.push(Handler { task_type: KNOWN_CLEANUP.to_owned(), ..Handler::default() });
+    let mut peer = daemon.attach_as(hello).await;
+    daemon.stub.offer("a", "WORK");
+    peer.start().await;
+    daemon.stub.offer("b", "WORK");
+    let is_left = |note: &Note| matches!(note, Note::NotAcquired { external_id, reason: NotAcquired::NoSlot { .. }, .. } if external_id.as_str() == "b");
+    daemon.noted(|note| is_left(note).then_some(())).await;
 }
 
 #[tokio::test]

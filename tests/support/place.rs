@@ -190,6 +190,11 @@ impl Running {
         .await
     }
 
+    /// Puts the live part of a configuration in force.
+    pub async fn reload(&self, config: &Config) {
+        patiently(self.daemon.reconfigure(config)).await;
+    }
+
     /// Waits for a note.
     pub async fn noted<T>(&self, mut look: impl FnMut(&Note) -> Option<T>) -> T {
         let mut notes = self.notes.clone();

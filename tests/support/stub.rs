@@ -10,10 +10,10 @@ use std::{
 use dlite::{
     core::{
         effect::{Answerable, Call},
-        id::UpstreamName,
+        id::{TaskType, UpstreamName},
         input::{AcquireError, Answer, CallError, Listed, Listing, Registered, ReportError, Standing},
         record::Host,
-        task::{Payload, Spec},
+        task::{Kind, Payload, Spec},
     },
     upstreams::Upstream,
 };
@@ -23,6 +23,8 @@ use super::patiently;
 
 /// Its name in the configuration.
 pub const NAME: &str = "stub";
+/// A task type that it knows for cleanups, whatever its handler says.
+pub const KNOWN_CLEANUP: &str = "STUB_CLEANUP";
 
 pub struct Stub {
     book: watch::Sender<Book>,
@@ -154,6 +156,10 @@ impl Stub {
 impl Upstream for Stub {
     fn kind(&self) -> &'static str {
         "stub"
+    }
+
+    fn known_kinds(&self) -> Vec<(TaskType, Kind)> {
+        vec![(KNOWN_CLEANUP.into(), Kind::SessionCleanup)]
     }
 
     fn perform(&self, call: Call) -> Pin<Box<dyn Future<Output = Answer> + Send + '_>> {
