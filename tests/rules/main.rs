@@ -14,5 +14,7 @@ mod reports;
 mod restart;
 mod sessions;
 mod slots;
+mod steps;
 mod support;
 mod unsupported;
+mod wanted;
