@@ -21,6 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "dlite/runner/v1/runner_service.proto",
             "dlite/runner/v1/logs.proto",
             "dlite/upstream/harness/v1/harness.proto",
+            "dlite/upstream/drone/v1/drone.proto",
             "dlite/admin/v1/admin_service.proto",
         ],
         ["proto"],

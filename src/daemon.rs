@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     admin,
-    config::Config,
+    config::{Config, UpstreamKind},
     core::{
         self, Core,
         admission::{Amount, Limits, Marks, Resource, Starts},
@@ -45,7 +45,7 @@ use crate::{
         metrics::{self, Metrics, Timed, definitions::SPOOL_BYTES},
         traces::Propagation,
     },
-    upstreams::Upstream,
+    upstreams::{Upstream, drone},
 };
 
 /// How long peers have to hang up when the delegate stops: some don't read, and some watch its health for ever.
@@ -383,7 +383,10 @@ fn core_upstream(upstream: &crate::config::Upstream) -> core::config::Upstream {
     core::config::Upstream {
         name: upstream.name.as_str().into(),
         trace_scope: TraceScope { kind: upstream.kind.as_str().into(), account: upstream.account_id.as_str().into() },
-        poll_interval: upstream.poll_interval,
+        poll_interval: match upstream.kind {
+            UpstreamKind::Harness => upstream.poll_interval,
+            UpstreamKind::Drone => drone::POLL_PAUSE,
+        },
         heartbeat_interval: upstream.heartbeat_interval,
         task_types: upstream.task_types.iter().flatten().map(|name| name.as_str().into()).collect(),
         report_age_max: upstream.report_age_max,
@@ -392,6 +395,7 @@ fn core_upstream(upstream: &crate::config::Upstream) -> core::config::Upstream {
         acquire_recovery_max: upstream.acquire_recovery_max,
         unregister_on_stop: upstream.unregister_on_stop,
         weight: upstream.weight,
+        offers_one_at_a_time: upstream.kind == UpstreamKind::Drone,
     }
 }
 

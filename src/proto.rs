@@ -12,6 +12,14 @@ pub mod runner {
 
 /// Typed additions of upstream adapters.
 pub mod upstream {
+    /// Those of the Drone adapter.
+    pub mod drone {
+        #[allow(clippy::all, clippy::pedantic, missing_docs, rustdoc::all)]
+        pub mod v1 {
+            tonic::include_proto!("dlite.upstream.drone.v1");
+        }
+    }
+
     /// Those of the Harness adapter.
     pub mod harness {
         #[allow(clippy::all, clippy::pedantic, missing_docs, rustdoc::all)]

@@ -51,7 +51,7 @@ pub fn check(args: &CheckArgs) -> ExitCode {
                 if report.failed().is_some() { ExitCode::from(EXIT_CHECK_FAILED) } else { ExitCode::SUCCESS }
             }
             Err(error) => {
-                eprintln!("dlite: upstream {} can't be set up: {}", upstream.name, chain(&error));
+                eprintln!("dlite: upstream {} can't be set up: {}", upstream.name, chain(&*error));
                 ExitCode::from(EXIT_CHECK_FAILED)
             }
         }

@@ -13,6 +13,9 @@ use super::{
 
 /// Names of ours that set no option.
 const OTHER_VARIABLES: [&str; 1] = ["DLITE_CONFIG"];
+/// What a Drone runner calls its server, and their secret.
+const DRONE_HOST: &str = "DRONE_RPC_HOST";
+const DRONE_SECRET: &str = "DRONE_RPC_SECRET";
 /// How every name of ours begins.
 const PREFIX: &str = "DLITE_";
 
@@ -30,6 +33,7 @@ pub(super) fn read_environment(
         }
         layers.put_outside_file(option, given);
     }
+    drone_variables(environment, layers);
     if let Some(source) = first_upstream_set_by.filter(|_| layers.upstreams.len() > 1) {
         let name = layers.upstreams[0].name();
         let count = layers.upstreams.len();
@@ -50,10 +54,13 @@ pub(super) fn read_flags(flags: &[(String, String)], layers: &mut Layers, compla
             complaints.push(complaint.fix("see `dlite config show` for all keys"));
             continue;
         };
-        if option.kind == Kind::Secret {
+        if option.is_secret() {
             let complaint = Complaint::new(set, key, "a secret on the command line, where every user can read it");
-            complaints
-                .push(complaint.fix(format!("set account_secret_file, or {} in the environment", option.variable())));
+            complaints.push(complaint.fix(format!(
+                "set {}_file, or {} in the environment",
+                option.upstream_key().unwrap_or(option.key),
+                option.variable()
+            )));
             continue;
         }
         if option.kind == Kind::Proxy && value.contains('@') {
@@ -87,6 +94,32 @@ fn addressed(key: &str) -> Option<(&'static Opt, Option<&str>)> {
     }
     let (name, rest) = key.strip_prefix("upstreams[")?.split_once(']')?;
     Some((options::find(&format!("upstreams[]{rest}"))?, Some(name)))
+}
+
+/// The names that a Drone runner has for its server. They are a whole upstream where there is none, and count below our own names
+/// where the first is a Drone server; beside any other they belong to the programs around us.
+fn drone_variables(environment: &BTreeMap<String, String>, layers: &mut Layers) {
+    let get = |name: &str| environment.get(name).map(|value| value.trim()).filter(|value| !value.is_empty());
+    let Some(host) = get(DRONE_HOST) else { return };
+    let is_new = layers.upstreams.is_empty();
+    let scope = layers.first_upstream();
+    if !is_new && scope.kind() != Some("drone") {
+        return;
+    }
+    let scheme = get("DRONE_RPC_PROTO").unwrap_or("http");
+    let found = [
+        is_new.then(|| ("upstreams[].kind", "drone".to_owned(), DRONE_HOST)),
+        is_new.then(|| ("upstreams[].name", "drone".to_owned(), DRONE_HOST)),
+        Some(("upstreams[].endpoint", format!("{scheme}://{host}"), DRONE_HOST)),
+        get(DRONE_SECRET).map(|secret| ("upstreams[].secret", secret.to_owned(), DRONE_SECRET)),
+    ];
+    for (key, value, name) in found.into_iter().flatten() {
+        let Some(option) = options::find(key) else { continue };
+        let ours = environment.get(&option.variable()).is_some_and(|value| !value.trim().is_empty());
+        if !ours {
+            scope.put(option, Given { raw: Raw::Words(value), source: Source::Environment(name.to_owned()) });
+        }
+    }
 }
 
 fn variable(option: &Opt, environment: &BTreeMap<String, String>) -> Option<Given> {

@@ -56,6 +56,11 @@ impl Scope {
         }
     }
 
+    /// An upstream's kind, if it says so.
+    pub fn kind(&self) -> Option<&str> {
+        self.text("upstreams[].kind")
+    }
+
     /// An upstream's name, the default included.
     pub fn name(&self) -> &str {
         self.text("upstreams[].name").unwrap_or(UPSTREAM_NAME)

@@ -181,12 +181,16 @@ pub struct Upstream {
     pub kind: UpstreamKind,
     /// http or https, without a slash at its end.
     pub endpoint: String,
-    /// Letters, digits, `_` and `-`, so it needs no escaping in URLs.
+    /// Letters, digits, `_` and `-`, so it needs no escaping in URLs. Empty: a Drone server, which has no accounts.
     pub account_id: String,
-    /// 32 hex digits as given, base64 undone.
+    /// 32 hex digits as given, base64 undone; empty for a Drone server.
     pub account_secret: Secret,
     /// The file that the secret was read from, if it was one.
     pub account_secret_file: Option<PathBuf>,
+    /// Of a Drone server, and only of one.
+    pub secret: Option<Secret>,
+    /// The file that it was read from, if it was one.
+    pub secret_file: Option<PathBuf>,
     pub delegate_name: String,
     pub host_name: Option<String>,
     pub tags: Vec<String>,
@@ -222,6 +226,7 @@ pub struct Upstream {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpstreamKind {
     Harness,
+    Drone,
 }
 
 /// Which calls of a Harness manager are spoken.
@@ -388,6 +393,7 @@ impl UpstreamKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Harness => "harness",
+            Self::Drone => "drone",
         }
     }
 }
@@ -400,12 +406,15 @@ impl Upstream {
             name: values.need("upstreams[].name"),
             kind: match values.need::<String>("upstreams[].kind").as_str() {
                 "harness" => UpstreamKind::Harness,
+                "drone" => UpstreamKind::Drone,
                 other => unknown_choice("upstreams[].kind", other),
             },
             endpoint: values.need("upstreams[].endpoint"),
-            account_id: values.need("upstreams[].account_id"),
-            account_secret: values.need("upstreams[].account_secret"),
+            account_id: values.get("upstreams[].account_id").unwrap_or_default(),
+            account_secret: values.get("upstreams[].account_secret").unwrap_or_else(|| Secret::new("")),
             account_secret_file: values.get("upstreams[].account_secret_file"),
+            secret: values.get("upstreams[].secret"),
+            secret_file: values.get("upstreams[].secret_file"),
             delegate_name: values.need("upstreams[].delegate_name"),
             host_name: values.get("upstreams[].host_name"),
             tags: values.need("upstreams[].tags"),

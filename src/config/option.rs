@@ -74,6 +74,8 @@ pub enum Kind {
     Ratio,
     /// The account secret: 32 hex digits, or base64 of them.
     Secret,
+    /// Any secret that fits into a header: one line of visible ASCII.
+    Token,
     /// URL of a proxy, which may hold a password, or `none`.
     Proxy,
     /// At most [`LIST_LEN_MAX`] of [`Kind::Text`]; in environment and flags with commas between.
@@ -91,10 +93,35 @@ pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// Longest list value.
 pub const LIST_LEN_MAX: usize = 256;
 
+/// The kind of an upstream that names none.
+pub(super) const UPSTREAM_KIND: &str = "harness";
+/// All kinds of upstreams.
+pub(super) const KINDS: &[&str] = &["harness", "drone"];
 /// The name of an upstream that has none.
 pub(super) const UPSTREAM_NAME: &str = "harness";
 /// How the keys of the options of upstreams begin.
 pub(super) const UPSTREAM_PREFIX: &str = "upstreams[].";
+
+/// Options of upstreams that only one kind has.
+const ONLY: [(&str, &[&str]); 2] = [
+    (
+        "harness",
+        &[
+            "account_id",
+            "account_secret",
+            "account_secret_file",
+            "delegate_name",
+            "tags",
+            "poll_interval",
+            "family",
+            "unregister_on_stop",
+            "capacity",
+            "legacy_status_code",
+            "send_secret_in_body",
+        ],
+    ),
+    ("drone", &["secret", "secret_file"]),
+];
 
 // === impl Opt ===
 
@@ -103,6 +130,17 @@ impl Opt {
     pub fn variable(&self) -> String {
         let key = self.key.replace("upstreams[]", "upstream").replace('.', "_");
         format!("DLITE_{}", key.to_uppercase())
+    }
+
+    /// The one kind of upstream that has this option; none: all have it.
+    pub fn only_kind(&self) -> Option<&'static str> {
+        let key = self.upstream_key()?;
+        ONLY.iter().find(|(_, keys)| keys.contains(&key)).map(|(kind, _)| *kind)
+    }
+
+    /// Whether its value must show nowhere.
+    pub fn is_secret(&self) -> bool {
+        matches!(self.kind, Kind::Secret | Kind::Token)
     }
 
     /// The key within one upstream, if it is an option of upstreams.

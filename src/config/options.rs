@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use super::option::UPSTREAM_NAME;
 pub use super::option::{Alias, Default, Kind, LIST_LEN_MAX, Opt, SOCKET_PATH_BYTES_MAX, TEXT_BYTES_MAX};
+use super::option::{KINDS, UPSTREAM_KIND, UPSTREAM_NAME};
 
 /// Most `[[upstreams]]`.
 pub const UPSTREAMS_MAX: usize = 32;
@@ -569,10 +569,10 @@ pub static OPTIONS: &[Opt] = &[
         key: "upstreams[].kind",
         flag: None,
         aliases: &[],
-        kind: Kind::Choice(&["harness"]),
-        default: Default::Fixed("harness"),
+        kind: Kind::Choice(KINDS),
+        default: Default::Fixed(UPSTREAM_KIND),
         live: false,
-        doc: "Which protocol the upstream speaks.",
+        doc: "What the upstream is: a Harness manager, or a Drone server.",
     },
     Opt {
         key: "upstreams[].endpoint",
@@ -585,7 +585,8 @@ pub static OPTIONS: &[Opt] = &[
         kind: Kind::Endpoint,
         default: Default::Required("https://manager.example.com"),
         live: false,
-        doc: "Base URL of the manager; \"/api/...\" is appended. A path in it is kept, slashes at its end are not.",
+        doc: "Base URL of the manager or server; \"/api/...\" or \"/rpc/v2/...\" is appended. A path in it is kept, slashes at its end \
+              are not.",
     },
     Opt {
         key: "upstreams[].account_id",
@@ -616,6 +617,25 @@ pub static OPTIONS: &[Opt] = &[
               it changes.",
     },
     Opt {
+        key: "upstreams[].secret",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Token,
+        default: Default::Absent("secret_file is needed", ""),
+        live: false,
+        doc: "Drone: the secret that the server shares with its runners (DRONE_RPC_SECRET). Better kept in secret_file.",
+    },
+    Opt {
+        key: "upstreams[].secret_file",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Path,
+        default: Default::Absent("secret is needed", "/etc/dlite/drone-secret"),
+        live: false,
+        doc: "Drone: file that holds the secret and nothing else; readable by the delegate's user only (mode 0600). Read again when \
+              it changes.",
+    },
+    Opt {
         key: "upstreams[].delegate_name",
         flag: None,
         aliases: &[],
@@ -631,7 +651,8 @@ pub static OPTIONS: &[Opt] = &[
         kind: Kind::Word,
         default: Default::Absent("made from the host's name and the delegate's", "dlite-build-host"),
         live: false,
-        doc: "Host name sent at the first registration and stored with the identity. Two delegates must not share one.",
+        doc: "Host name sent at the first registration and stored with the identity. Two delegates must not share one. Drone: \
+              begins the name of the machine that takes stages; eight characters of its own follow.",
     },
     Opt {
         key: "upstreams[].tags",

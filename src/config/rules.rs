@@ -13,9 +13,10 @@ use super::{
     file::read_text,
     headers::Headers,
     network::PEM_CERTIFICATE,
+    secret::Secret,
     settings::{Settings, Values},
     source::Source,
-    value::{Value, account_secret, show_duration},
+    value::{Refusal, Value, account_secret, shared_secret, show_duration},
 };
 
 /// Heartbeats that must fit into one lease, so that two lost ones in a row cost nothing.
@@ -127,42 +128,45 @@ impl Rules<'_> {
     }
 
     fn secret(&mut self, upstream: &mut Values) {
-        const SECRET: &str = "upstreams[].account_secret";
-        const FILE: &str = "upstreams[].account_secret_file";
-        let (from_secret, from_file) = (upstream.entry(SECRET).source.clone(), upstream.entry(FILE).source.clone());
+        let kind: Option<String> = upstream.get("upstreams[].kind");
+        let SecretOptions { secret, file, example, .. } = SecretOptions::of(kind.as_deref());
+        let (from_secret, from_file) = (upstream.entry(secret).source.clone(), upstream.entry(file).source.clone());
         match (&from_secret, &from_file) {
             (Source::Default, Source::Default) => {
                 if !self.incomplete {
-                    let place = upstream.place_of(SECRET);
-                    let complaint = Complaint::new(place, upstream.key(upstream.entry(SECRET).option), "missing");
+                    let place = upstream.place_of(secret);
+                    let complaint = Complaint::new(place, upstream.key(upstream.entry(secret).option), "missing");
                     self.complaints.push(complaint.fix(format!(
-                        "write account_secret_file = \"/etc/dlite/account-secret\", with your file, or set {}",
-                        upstream.entry(SECRET).option.variable()
+                        "write {} = {example:?}, with your file, or set {}",
+                        upstream.entry(file).option.upstream_key().unwrap_or(file),
+                        upstream.entry(secret).option.variable()
                     )));
                 }
             }
             (from, other) if from.layer() == other.layer() => {
-                let reason = "both account_secret and account_secret_file are set".to_owned();
-                self.complain(upstream, later(upstream, SECRET, FILE), reason, "keep one of them");
+                let name = |key: &str| key.trim_start_matches("upstreams[].").to_owned();
+                let reason = format!("both {} and {} are set", name(secret), name(file));
+                self.complain(upstream, later(upstream, secret, file), reason, "keep one of them");
             }
             // The upper layer replaces the lower one's choice, as if both were one option.
             (from, other) if from.layer() > other.layer() => {
-                if let Source::Line { file, .. } = from {
-                    self.warn_if_readable(file, upstream, SECRET);
+                if let Source::Line { file: place, .. } = from {
+                    self.warn_if_readable(place, upstream, secret);
                 }
-                upstream.replace(FILE, None, Source::Default);
+                upstream.replace(file, None, Source::Default);
             }
             _ => {
-                let secret = self.read_secret(upstream, FILE);
-                upstream.replace(SECRET, secret, from_file);
+                let value = self.read_secret(upstream, kind.as_deref());
+                upstream.replace(secret, value, from_file);
             }
         }
     }
 
-    fn read_secret(&mut self, upstream: &Values, key: &'static str) -> Option<Value> {
+    fn read_secret(&mut self, upstream: &Values, kind: Option<&str>) -> Option<Value> {
+        let SecretOptions { file: key, what, parse, .. } = SecretOptions::of(kind);
         let path: PathBuf = upstream.get(key)?;
         let refusal = match read(&path, SECRET_FILE_BYTES_MAX) {
-            Ok(text) => match account_secret(&text) {
+            Ok(text) => match parse(&text) {
                 Ok(secret) => {
                     self.warn_if_readable(&path, upstream, key);
                     return Some(Value::Secret(secret));
@@ -171,7 +175,7 @@ impl Rules<'_> {
             },
             Err(reason) => (
                 format!("{} {reason}", path.display()),
-                "put the account secret into it, readable by the delegate's user".into(),
+                format!("put the {what} into it, readable by the delegate's user"),
             ),
         };
         self.complain(upstream, key, refusal.0, &refusal.1);
@@ -264,6 +268,36 @@ impl Rules<'_> {
 
     fn about(values: &Values, key: &str, reason: String, fix: &str) -> Complaint {
         Complaint::new(values.place_of(key), values.key(values.entry(key).option), reason).fix(fix)
+    }
+}
+
+/// The two options that a kind of upstream has for its secret.
+struct SecretOptions {
+    secret: &'static str,
+    file: &'static str,
+    example: &'static str,
+    what: &'static str,
+    parse: fn(&str) -> Result<Secret, Refusal>,
+}
+
+impl SecretOptions {
+    fn of(kind: Option<&str>) -> Self {
+        match kind {
+            Some("drone") => Self {
+                secret: "upstreams[].secret",
+                file: "upstreams[].secret_file",
+                example: "/etc/dlite/drone-secret",
+                what: "server's secret",
+                parse: shared_secret,
+            },
+            _ => Self {
+                secret: "upstreams[].account_secret",
+                file: "upstreams[].account_secret_file",
+                example: "/etc/dlite/account-secret",
+                what: "account secret",
+                parse: account_secret,
+            },
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
     complaint::Complaint,
     defaults::{Defaults, Missing},
     layer::{Layers, Scope},
-    option::UPSTREAM_NAME,
+    option::{KINDS, UPSTREAM_KIND, UPSTREAM_NAME},
     options::{Default, Kind, OPTIONS, Opt},
     proxy::Proxy,
     ratio::Ratio,
@@ -80,8 +80,20 @@ struct Judge<'a> {
 
 impl Judge<'_> {
     fn judge(&mut self, values: &mut Values, options: impl Iterator<Item = &'static Opt>) {
+        // A kind that is none is complained about once, and the rest is judged as if it had not been given.
+        let kind = self.scope.kind().filter(|kind| KINDS.contains(kind)).unwrap_or(UPSTREAM_KIND);
         for option in options {
             let key = values.key(option);
+            let is_foreign = option.only_kind().is_some_and(|only| only != kind);
+            if is_foreign && let Some(given) = self.scope.all(option).last() {
+                let only = option.only_kind().unwrap_or_default();
+                let reason = format!("an option of upstreams of kind {only:?}, and this one is {kind:?}");
+                self.complaints.push(Complaint::new(given.source.clone(), key.clone(), reason).fix("remove it"));
+            }
+            if is_foreign && matches!(option.default, Default::Required(_) | Default::Absent(..)) {
+                values.entries.insert(option.key, Entry { option, value: None, source: Source::Default });
+                continue;
+            }
             // Values that are overridden are judged too: they are in force as soon as the upper layer is gone.
             let mut judged: Vec<(Option<Value>, Source)> = Vec::new();
             for given in self.scope.all(option) {

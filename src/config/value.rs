@@ -91,6 +91,7 @@ impl Value {
             Kind::Collector => endpoint(raw, &COLLECTOR).map(Self::Text),
             Kind::Ratio => ratio(raw).map(Self::Ratio),
             Kind::Secret => secret(raw).map(Self::Secret),
+            Kind::Token => token(raw).map(Self::Secret),
             Kind::Proxy => proxy(raw).map(Self::Proxy),
             Kind::Texts => list(raw, text).map(Self::Texts),
             Kind::Pointers => list(raw, pointer).map(Self::Texts),
@@ -132,6 +133,19 @@ pub(super) fn account_secret(given: &str) -> Result<Secret, Refusal> {
             "copy the delegate token of the account once more",
         ),
     }
+}
+
+/// A Drone server's secret: whatever fits into a header.
+pub(super) fn shared_secret(given: &str) -> Result<Secret, Refusal> {
+    let given = given.trim();
+    let fits = given.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+    if given.is_empty() || given.len() > TEXT_BYTES_MAX || !fits {
+        return refuse(
+            format!("{} characters that are no single line of visible ASCII", given.chars().count()),
+            "copy DRONE_RPC_SECRET of the server once more",
+        );
+    }
+    Ok(Secret::new(given))
 }
 
 /// In the largest unit that gives a whole number, so that it reads back equal: `100ms`, `5m`, `24h`. Whole seconds stay seconds up
@@ -363,6 +377,13 @@ fn ratio(raw: &Raw) -> Result<Ratio, Refusal> {
 fn secret(raw: &Raw) -> Result<Secret, Refusal> {
     match raw {
         Raw::Words(text) | Raw::Text(text) => account_secret(text),
+        other => Err(other.is_not("a text", "put it in double quotes")),
+    }
+}
+
+fn token(raw: &Raw) -> Result<Secret, Refusal> {
+    match raw {
+        Raw::Words(text) | Raw::Text(text) => shared_secret(text),
         other => Err(other.is_not("a text", "put it in double quotes")),
     }
 }

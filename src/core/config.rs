@@ -63,6 +63,8 @@ pub struct Upstream {
     pub acquire_recovery_max: Duration,
     /// Its share of scarce slots against the other upstreams'; at least 1.
     pub weight: u32,
+    /// The next task is on offer once the last one is acquired, so that what is listed does not show how much there is.
+    pub offers_one_at_a_time: bool,
 }
 
 /// Heartbeat intervals without any frame after which either side takes a link for dead; from the runner protocol.

@@ -1,6 +1,8 @@
 //! What the core wants done: orders to the shells, in the imperative.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
 
 use super::{
     admission::{self, Turn},
@@ -11,6 +13,7 @@ use super::{
     life::Life,
     record::Host,
     session::Session,
+    step::Step,
     task::{CancelReason, Finish, Identity, Outcome, Spec, Times},
     time::{Mono, Wall},
 };
@@ -43,16 +46,45 @@ pub enum Call {
     },
     Poll {
         delegate_id: Arc<str>,
+        /// What a free slot waits for right now, each once; empty: nothing could be taken.
+        wanted: Vec<Wanted>,
     },
     Acquire {
         task: TaskId,
         external_id: ExternalId,
         identity: Arc<Identity>,
     },
+    /// Tell the steps of a task that has no result yet, or is about to have one.
+    Tell {
+        task: TaskId,
+        news: Arc<Tellable>,
+    },
     Report {
         task: TaskId,
         report: Arc<Answerable>,
     },
+}
+
+/// Tasks that an attached runner has room for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Wanted {
+    pub task_type: TaskType,
+    /// Pairs that the task's labels must hold.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// All an adapter needs to tell an upstream of a task's steps; the same value asks for the same request.
+#[derive(Debug)]
+pub struct Tellable {
+    pub external_id: ExternalId,
+    pub identity: Arc<Identity>,
+    /// The adapter's note of how the task is to be answered.
+    pub reply: Bytes,
+    /// Its note of what the upstream knows; absent: nothing yet.
+    pub told: Option<Bytes>,
+    /// As they are now, in the order of the plan.
+    pub steps: Arc<Vec<Step>>,
+    pub started: Wall,
 }
 
 /// All an adapter needs to answer for a task; the same value gives the same bytes.
@@ -62,6 +94,12 @@ pub struct Answerable {
     pub identity: Arc<Identity>,
     pub spec: Arc<Spec>,
     pub finish: Arc<Finish>,
+    /// Its steps, if its runner told any, and the adapter's note of what the upstream knows of them.
+    pub steps: Arc<Vec<Step>>,
+    pub told: Option<Bytes>,
+    /// When its handler started, if one did.
+    pub started: Option<Wall>,
+    pub finished: Wall,
     /// Set: the upstream refused the result for this; send the smallest failure that says so.
     pub refusal: Option<Arc<str>>,
     /// Give the task back for another delegate, instead of a result.
@@ -203,6 +241,12 @@ pub enum Note {
     Finished {
         task: TaskId,
         outcome: Outcome,
+        reason: Arc<str>,
+    },
+    /// Its upstream is told no more of a task's steps.
+    StepsUntold {
+        task: TaskId,
+        upstream: UpstreamName,
         reason: Arc<str>,
     },
     ReportFailed {

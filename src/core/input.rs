@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use bytes::Bytes;
+
 use super::{
     admission::{Amount, Usage},
     command::Command,
@@ -9,6 +11,7 @@ use super::{
         ExternalId, InstanceId, LeaseId, LinkId, Lsn, RequestId, RunnerId, SlotClass, TaskId, TaskType, UpstreamName,
     },
     session::StateUpdate,
+    step::Step,
     task::{Error, Finish, Kind, Output, Spec},
 };
 use crate::reason::Reason;
@@ -44,6 +47,7 @@ pub enum Answer {
     Heartbeat(Result<Standing, CallError>),
     Poll(Result<Listing, CallError>),
     Acquire { task: TaskId, result: Result<Box<Spec>, AcquireError> },
+    Tell { task: TaskId, result: Result<Told, ReportError> },
     Report { task: TaskId, result: Result<(), ReportError> },
 }
 
@@ -71,6 +75,9 @@ pub struct Listing {
     pub tasks: Vec<Listed>,
     /// Tasks that are to be stopped; each is said once.
     pub aborts: Vec<ExternalId>,
+    /// The upstream has not answered yet: what is on offer is as before, and nothing is said of the upstream itself. For adapters
+    /// that hold a poll open over several calls.
+    pub quiet: bool,
 }
 
 /// One task on offer; listing it assigned nothing.
@@ -80,6 +87,8 @@ pub struct Listed {
     pub task_type: TaskType,
     /// Part of a stage, as far as the upstream tells before the acquire; standalone: it does not.
     pub kind: Kind,
+    /// As the task will have them; absent: the upstream tells only whoever acquires it.
+    pub labels: Option<BTreeMap<String, String>>,
     /// Nobody can do tasks of this type here, and the upstream waits for an answer all the same: take it, to say so.
     pub unsupported: bool,
 }
@@ -119,6 +128,15 @@ pub enum AcquireError {
     Unassigned,
     /// Nobody knows whether it was assigned.
     Unanswered(Arc<str>),
+}
+
+/// What the upstream was told of a task's steps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// What it knows now, in the adapter's words; absent: no more than before.
+    pub note: Option<Bytes>,
+    /// Something of the steps is still to be told. Only with a note, or the same would be told for ever.
+    pub behind: bool,
 }
 
 /// Why a result is not known to be reported.
@@ -211,6 +229,18 @@ pub enum Frame {
         number: u64,
         outputs: Vec<Output>,
     },
+    /// All steps of the task.
+    Plan {
+        lease: LeaseId,
+        number: u64,
+        steps: Vec<Step>,
+    },
+    /// One of them, as it is now.
+    Step {
+        lease: LeaseId,
+        number: u64,
+        step: Box<Step>,
+    },
     Progress {
         lease: LeaseId,
         progress: Arc<str>,
@@ -238,6 +268,32 @@ pub enum Frame {
         reason: Reason,
         message: String,
     },
+}
+
+// === impl ReportError ===
+
+impl ReportError {
+    /// What the upstream, or the way to it, said.
+    pub fn text(&self) -> &Arc<str> {
+        match self {
+            Self::Refused(text)
+            | Self::Fault(text)
+            | Self::Gone(text)
+            | Self::Unauthorized(text)
+            | Self::Unsent(text)
+            | Self::Unanswered(text) => text,
+        }
+    }
+}
+
+// === impl Handler ===
+
+impl Handler {
+    /// Whether it does tasks of this type and labels; labels that nobody knows yet are given the benefit of the doubt.
+    pub fn takes(&self, task_type: &TaskType, labels: Option<&BTreeMap<String, String>>) -> bool {
+        let fits = |(key, value): (&String, &String)| labels.is_none_or(|labels| labels.get(key) == Some(value));
+        self.task_type == *task_type && self.match_labels.iter().all(fits)
+    }
 }
 
 // === impl Denial ===
@@ -285,6 +341,8 @@ impl Frame {
             | Frame::Started { .. }
             | Frame::Outputs { .. }
             | Frame::State { .. }
+            | Frame::Plan { .. }
+            | Frame::Step { .. }
             | Frame::Result { .. } => true,
             Frame::Heartbeat { .. } | Frame::Capacity { .. } | Frame::Progress { .. } | Frame::DrainNotice { .. } => {
                 false
@@ -307,6 +365,8 @@ impl Frame {
             Frame::Started { lease, .. }
             | Frame::Outputs { lease, .. }
             | Frame::State { lease, .. }
+            | Frame::Plan { lease, .. }
+            | Frame::Step { lease, .. }
             | Frame::Progress { lease, .. } => ("update", Some(*lease)),
             Frame::Result { lease, .. } => ("result", Some(*lease)),
             Frame::DrainNotice { .. } => ("drain", None),

@@ -5,12 +5,12 @@
 //! stage whose turn it is within it, and of those the one that was listed first. So no upstream and no part starves another, and
 //! nothing that is served waits for ever behind its like.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Core,
     admission::{Amount, Claim, begins_a_stage},
-    effect::{Call, Effect, NotAcquired, Note},
+    effect::{Call, Effect, NotAcquired, Note, Wanted},
     id::{ExternalId, LinkId, TaskType, UpstreamName},
     input::{CallError, Listed as Offered, Listing},
     offers::{Group, Listed, Offers},
@@ -35,9 +35,12 @@ impl Core {
             return;
         }
         let Some((_, delegate_id, _)) = self.ledger.registration(name) else { return };
+        let delegate_id = delegate_id.clone();
+        let wanted = self.wanted(name);
+        let Some(up) = self.upstreams.get_mut(name) else { return };
         up.polling = Some(now);
         self.timers.clear(&Timer::Poll(name.clone()));
-        let call = Call::Poll { delegate_id: delegate_id.clone() };
+        let call = Call::Poll { delegate_id, wanted };
         // Under an id that is not durable yet, tasks could be assigned to a delegate nobody remembers. What else waits for the
         // disk does not matter to a poll: aborts come by it.
         self.outbox.hold(up.registered, Effect::Call { upstream: name.clone(), call });
@@ -60,9 +63,15 @@ impl Core {
         }
         self.forget_old_aborts(now);
         self.settle_intentions(now, name, sent.mono, listing.tasks.iter().map(|listed| &listed.external_id).collect());
-        self.list(now, name, sent, listing.tasks);
-        self.take_listed(now);
-        self.judge_listed(now, name);
+        if !listing.quiet {
+            self.list(now, name, sent, listing.tasks);
+            self.take_listed(now);
+            self.judge_listed(now, name);
+        }
+        // A poll that is held paces itself; a timer would wait behind the frames of a busy moment.
+        if self.upstreams.get(name).is_some_and(|up| up.config.offers_one_at_a_time) {
+            self.poll(now, name);
+        }
     }
 
     /// What the upstream offers from now on. An offer that stays keeps its place.
@@ -91,8 +100,9 @@ impl Core {
                 let set_aside = up.set_aside.get(&offered.external_id).is_some_and(|until| *until > now.mono);
                 set_aside.then_some(NotAcquired::SetAside)
             };
-            let Offered { external_id, task_type, unsupported, .. } = offered;
-            let listed = Listed { task_type, kind, unsupported, apart: apart.is_some(), reason, since, nth, offer };
+            let Offered { external_id, task_type, labels, unsupported, .. } = offered;
+            let apart_now = apart.is_some();
+            let listed = Listed { task_type, kind, labels, unsupported, apart: apart_now, reason, since, nth, offer };
             offers.insert(external_id.clone(), listed);
             if let Some(reason) = apart {
                 self.judged(now, name, &mut offers, &external_id, &reason);
@@ -168,7 +178,8 @@ impl Core {
             return Err(NotAcquired::Denied(denial));
         }
         // What lasts is said before what passes, so that the reason for a wait is the same from poll to poll.
-        let seat = if listed.unsupported { None } else { Some(self.seat(&listed.task_type, kind)?) };
+        let seat =
+            if listed.unsupported { None } else { Some(self.seat(&listed.task_type, kind, listed.labels.as_ref())?) };
         if up.is_held_back(claim == Claim::Cleanup) {
             return Err(NotAcquired::UpstreamSilent);
         }
@@ -185,7 +196,12 @@ impl Core {
     }
 
     /// The slot for a task that is not here yet: with the runner that has the most room, on a host that is not too full.
-    fn seat(&self, task_type: &TaskType, kind: Kind) -> Result<(LinkId, Seat), NotAcquired> {
+    fn seat(
+        &self,
+        task_type: &TaskType,
+        kind: Kind,
+        labels: Option<&BTreeMap<String, String>>,
+    ) -> Result<(LinkId, Seat), NotAcquired> {
         let claim = Claim::of(kind);
         let limits = &self.config.admission;
         let counted = limits.capacity != Amount::default();
@@ -202,7 +218,7 @@ impl Core {
                 refused = true;
                 continue;
             }
-            for handler in link.handlers.iter().filter(|handler| handler.task_type == *task_type) {
+            for handler in link.handlers.iter().filter(|handler| handler.takes(task_type, labels)) {
                 class.get_or_insert_with(|| handler.class.clone());
                 let full = here.or_else(|| link.gate.refusal(limits, claim));
                 if let Some(full) = full.or_else(|| limits.refuses(claim, declared, handler.amount)) {
@@ -231,7 +247,8 @@ impl Core {
             let Some(up) = self.upstreams.get_mut(&name) else { return };
             let weight = up.config.weight;
             let Some(listed) = up.listed.remove(&external_id) else { return };
-            self.shares.charge(&name, weight);
+            let standing = self.standing_of(&name);
+            self.shares.charge_at(standing, &name, weight);
             let kind = self.kind_of_offer(&listed.task_type, listed.kind);
             self.part_shares.charge(&(name.clone(), kind), 1);
             if begins_a_stage(kind) {
@@ -263,7 +280,7 @@ impl Core {
                 let kind = self.kind_of_offer(&listed.task_type, listed.kind);
                 let urgent = Claim::of(kind) == Claim::Cleanup;
                 let part = self.part_shares.standing(&(name.clone(), kind));
-                let standing = if planted!(self, SharesIgnored) { 0 } else { self.shares.standing(name) };
+                let standing = if planted!(self, SharesIgnored) { 0 } else { self.standing_of(name) };
                 let turn = (!urgent, standing, name, part, listed.nth);
                 if best.as_ref().is_none_or(|(other, _)| turn < *other) {
                     best = Some((turn, Next { upstream: name.clone(), external_id: external_id.clone(), seat }));
@@ -271,6 +288,39 @@ impl Core {
             }
         }
         best.map(|(_, next)| next)
+    }
+
+    fn standing_of(&self, name: &UpstreamName) -> u64 {
+        match self.upstreams.get(name) {
+            Some(up) if up.config.offers_one_at_a_time => self.shares.late(name, up.config.weight),
+            _ => self.shares.standing(name),
+        }
+    }
+
+    /// What there is room for, each once. Where upstreams compete for slots, one that tells of tasks only while it is asked must be
+    /// asked before a slot is free, or those whose offers are here already would have every turn.
+    fn wanted(&self, name: &UpstreamName) -> Vec<Wanted> {
+        let competes = |(other, up): (&UpstreamName, &Upstream)| other != name && up.standing == Standing::Registered;
+        let contended = self.upstreams.iter().any(competes);
+        if self.store_failing.is_some() || !(contended || self.has_room()) {
+            return Vec::new();
+        }
+        let handlers = self.roster.links().filter(|link| link.takes_work()).flat_map(|link| &link.handlers);
+        let sorts: BTreeSet<(Wanted, Kind)> = handlers
+            .map(|handler| {
+                let wanted = Wanted { task_type: handler.task_type.clone(), labels: handler.match_labels.clone() };
+                (wanted, handler.kind)
+            })
+            .collect();
+        let open = |(_, kind): &(Wanted, Kind)| !self.leaves_offers(name, *kind);
+        let has_seat = |(wanted, kind): &(Wanted, Kind)| match self.seat(&wanted.task_type, *kind, Some(&wanted.labels))
+        {
+            Ok(_) => true,
+            Err(refusal) => contended && matches!(refusal, NotAcquired::NoSlot { .. }),
+        };
+        let wanted: BTreeSet<Wanted> =
+            sorts.into_iter().filter(open).filter(has_seat).map(|(wanted, _)| wanted).collect();
+        wanted.into_iter().collect()
     }
 
     /// Whether any task at all could be taken.

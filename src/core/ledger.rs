@@ -9,6 +9,7 @@ use super::{
     id::{DelegateId, ExternalId, LeaseId, SessionId, TaskId, TraceId, UpstreamName},
     record::{Host, Record},
     session::Session,
+    step::Plan,
     task::{
         Finish, Identity, Lease, Offer, Outcome, Output, PastLease, Report, Retry, Spec, State, Task, Times,
         UNACCEPTED_KEPT_MAX,
@@ -191,7 +192,10 @@ impl Ledger {
             | Record::HandBackSent
             | Record::HandBackRefused
             | Record::SessionJoined { .. }
-            | Record::StateUpdated { .. } => {
+            | Record::StateUpdated { .. }
+            | Record::StepsPlanned { .. }
+            | Record::StepChanged { .. }
+            | Record::UpstreamTold { .. } => {
                 let held = self.scopes.get_mut(&scope).ok_or(misfit("news of an unknown task"))?;
                 let Content::Task(task) = &mut held.content else {
                     return Err(misfit("news of a task that was not taken"));
@@ -410,6 +414,8 @@ fn taken(id: TaskId, intention: &Intention, spec: Arc<Spec>, trace_id: TraceId, 
         attempt: 1,
         cancel: None,
         outputs: Vec::new(),
+        plan: None,
+        told: None,
         state: State::Waiting { since: at },
         times: Times { acquired: at, assigned: None, started: None, queued: at },
         leases: Vec::new(),
@@ -475,6 +481,17 @@ fn apply_to_task(task: &mut Task, record: &Record) -> Result<(), &'static str> {
             held.updates = *number;
             merge(&mut task.outputs, outputs);
         }
+        (Record::StepsPlanned { lease, number, steps }, State::Accepted(held)) if held.id == *lease => {
+            held.updates = *number;
+            task.plan = Some(Plan { lease: *lease, steps: Arc::new(steps.clone()) });
+        }
+        (Record::StepChanged { lease, number, step }, State::Accepted(held)) if held.id == *lease => {
+            held.updates = *number;
+            if let Some(plan) = &mut task.plan {
+                plan.change(step);
+            }
+        }
+        (Record::UpstreamTold { note }, _) => task.told = Some(note.clone()),
         (Record::SessionJoined { session }, State::Waiting { .. }) if task.session.is_none() => {
             task.session = Some(*session);
         }

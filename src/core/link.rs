@@ -273,6 +273,8 @@ impl Core {
                 let record = Record::OutputsAdded { lease, number, outputs: outputs.clone() };
                 self.updated(id, sequence, lease, number, record);
             }
+            Frame::Plan { .. } => self.steps_planned(now, id, sequence, &frame),
+            Frame::Step { .. } => self.step_changed(now, id, sequence, &frame),
             Frame::Progress { lease, progress } => {
                 if self.works_on(id, lease) {
                     self.progress.insert(lease, progress);
@@ -291,7 +293,7 @@ impl Core {
     }
 
     /// A refused frame counts as received and is not sent again as it is.
-    fn refuse(&mut self, id: LinkId, sequence: u64, frame: &Frame, reason: Reason, message: &str) {
+    pub(super) fn refuse(&mut self, id: LinkId, sequence: u64, frame: &Frame, reason: Reason, message: &str) {
         let (name, lease) = frame.subject();
         self.refuse_named(id, sequence, name, lease, reason, message);
     }
@@ -480,8 +482,8 @@ impl Core {
         }
     }
 
-    /// Started or outputs: in the journal once, by its number within the lease.
-    fn updated(&mut self, id: LinkId, sequence: u64, lease: LeaseId, number: u64, record: Record) {
+    /// Started, outputs or steps: in the journal once, by its number within the lease.
+    pub(super) fn updated(&mut self, id: LinkId, sequence: u64, lease: LeaseId, number: u64, record: Record) {
         let runner = self.roster.get(id).map(|link| link.runner.clone());
         let found = self.ledger.task_of(lease).and_then(|task| match &task.state {
             State::Accepted(held) if Some(&held.runner) == runner.as_ref() => Some((task.id, held.updates)),

@@ -28,6 +28,7 @@ pub mod life;
 pub mod record;
 pub mod session;
 pub mod status;
+pub mod step;
 pub mod task;
 pub mod time;
 pub mod trace;
@@ -48,6 +49,7 @@ mod schedule;
 mod sessions;
 mod share;
 mod standing;
+mod tell;
 mod timer;
 mod upstream;
 mod waiting;
@@ -193,6 +195,7 @@ impl Core {
         let tasks: Vec<_> = self.ledger.tasks().map(|task| (task.id, task.is_finished())).collect();
         self.waiting.unfinished = tasks.iter().filter(|(_, finished)| !finished).count();
         for (id, finished) in tasks {
+            self.resume_news(id);
             // One that ended just now, with the setup of its stage, is seen to already.
             let Some(task) = self.ledger.task(id).filter(|task| task.is_finished() == finished) else { continue };
             match &task.state {
@@ -337,6 +340,7 @@ impl Core {
             Timer::SessionOrphan(session) => self.session_runner_gone(now, session),
             Timer::SessionExpiry(session) => self.session_expired(now, session),
             Timer::Retry(task) => drop(self.assign(now, task)),
+            Timer::Tell(task) => self.tell_due(task),
             Timer::Report(task) => self.report_due(task),
             Timer::AcquireSilence(task) => self.acquire_silent(now, task),
             Timer::IntentionExpiry(task) => self.intention_expired(now, task),

@@ -12,7 +12,7 @@ use super::{
 /// Offers of one group stand or fall together: the first refusal speaks for all of them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Group {
-    Usual(TaskType, Kind),
+    Usual(TaskType, Kind, Option<BTreeMap<String, String>>),
     /// Taken only to be refused.
     Unsupported,
     /// Not to be taken before the next listing.
@@ -24,6 +24,8 @@ pub enum Group {
 pub struct Listed {
     pub task_type: TaskType,
     pub kind: Kind,
+    /// As the task will have them, if the upstream tells before the acquire.
+    pub labels: Option<BTreeMap<String, String>>,
     pub unsupported: bool,
     /// Not to be taken before the next listing.
     pub apart: bool,
@@ -50,7 +52,7 @@ impl Listed {
         match (self.apart, self.unsupported) {
             (true, _) => Group::Apart,
             (false, true) => Group::Unsupported,
-            (false, false) => Group::Usual(self.task_type.clone(), self.kind),
+            (false, false) => Group::Usual(self.task_type.clone(), self.kind, self.labels.clone()),
         }
     }
 }
@@ -96,10 +98,12 @@ impl Offers {
         self.by_id.iter()
     }
 
-    /// The longest listed of each kind of this type.
+    /// The longest listed of each kind, and set of labels, of this type.
     pub fn heads_of(&self, task_type: &TaskType) -> impl Iterator<Item = (&ExternalId, &Listed)> {
-        let usual = |kind| Group::Usual(task_type.clone(), kind);
-        self.queues.range(usual(Kind::Standalone)..=usual(Kind::Pipeline)).filter_map(|(_, queue)| self.head(queue))
+        let is_of_type = move |group: &Group| matches!(group, Group::Usual(other, ..) if other == task_type);
+        let from = Group::Usual(task_type.clone(), Kind::Standalone, None);
+        let groups = self.queues.range(from..).take_while(move |(group, _)| is_of_type(group));
+        groups.filter_map(|(_, queue)| self.head(queue))
     }
 
     /// The longest listed of those that are taken only to be refused.

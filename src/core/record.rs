@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     id::{DelegateId, ExternalId, LeaseId, Lsn, RunnerId, SessionId, SlotClass, TaskId, TraceId, UpstreamName},
     session::{Phase, Variable},
+    step::Step,
     task::{Cancel, Finish, Identity, Offer, Output, Payload, Spec},
     time::Wall,
 };
@@ -161,6 +162,21 @@ pub enum Record {
         spec: Arc<Spec>,
         trace_id: TraceId,
         at: Wall,
+    },
+    /// All steps of the task, by its runner.
+    StepsPlanned {
+        lease: LeaseId,
+        number: u64,
+        steps: Vec<Step>,
+    },
+    StepChanged {
+        lease: LeaseId,
+        number: u64,
+        step: Box<Step>,
+    },
+    /// The upstream knows more of the steps; the adapter's note says what.
+    UpstreamTold {
+        note: Bytes,
     },
 }
 

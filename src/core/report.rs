@@ -32,17 +32,25 @@ const DEAD_LETTERS_MAX: usize = 1_000;
 impl Core {
     /// The task's result is to be sent. How long is counted once, so that a clock set forward does not give it up.
     pub(super) fn owe(&mut self, now: Now, id: TaskId) {
+        let untold = self.is_untold(id);
         let Some(task) = self.ledger.task(id) else { return };
         let (Some(up), State::Finished { at, .. }) = (self.upstreams.get_mut(&task.upstream), &task.state) else {
             return;
         };
         let until = now.mono + Self::remaining(now, *at, up.config.report_age_max);
         up.reports.entry(id).or_insert_with(|| ReportClock::new(until));
-        up.due.insert(id);
+        // What the steps came to is said before the result.
+        if !untold {
+            up.due.insert(id);
+        }
     }
 
     pub(super) fn report_due(&mut self, id: TaskId) {
         let Some(upstream) = self.ledger.task(id).map(|task| task.upstream.clone()) else { return };
+        if self.is_untold(id) {
+            self.timers.clear(&Timer::Tell(id));
+            return self.tell_due(id);
+        }
         if let Some(up) = self.upstreams.get_mut(&upstream)
             && up.reports.contains_key(&id)
             && !up.reporting.contains(&id)
@@ -60,7 +68,8 @@ impl Core {
             }
             let Some(id) = up.due.pop_first() else { return };
             let Some(task) = self.ledger.task(id) else { continue };
-            let State::Finished { finish, report, .. } = &task.state else { continue };
+            let State::Finished { finish, report, at, .. } = &task.state else { continue };
+            let finished = *at;
             let (refusal, hand_back, first) = match report {
                 Report::Owed => (None, false, false),
                 Report::OwedMinimal { refusal } => (Some(refusal.clone()), false, false),
@@ -79,6 +88,10 @@ impl Core {
                 identity: task.acquired_as.clone(),
                 spec: task.spec.clone(),
                 finish,
+                steps: task.plan.as_ref().map(|plan| plan.steps.clone()).unwrap_or_default(),
+                told: task.told.clone(),
+                started: task.times.started,
+                finished,
                 refusal,
                 hand_back,
             };
@@ -228,6 +241,9 @@ impl Core {
 
     pub(super) fn forget_report(&mut self, now: Now, id: TaskId) {
         self.timers.clear(&Timer::Report(id));
+        let Some(task) = self.ledger.task(id) else { return };
+        let upstream = task.upstream.clone();
+        self.forget_news(&upstream, id);
         let Some(task) = self.ledger.task(id) else { return };
         if let Some(up) = self.upstreams.get_mut(&task.upstream) {
             up.reports.remove(&id);

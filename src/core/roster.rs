@@ -255,10 +255,7 @@ impl Link {
 
     /// The handler for a task of this type and labels.
     pub fn handler_for(&self, task: &Task) -> Option<&Handler> {
-        self.handlers.iter().find(|handler| {
-            handler.task_type == task.spec.task_type
-                && handler.match_labels.iter().all(|(key, value)| task.spec.labels.get(key) == Some(value))
-        })
+        self.handlers.iter().find(|handler| handler.takes(&task.spec.task_type, Some(&task.spec.labels)))
     }
 
     /// Slots that a task of this handler may use: those that nothing uses or was promised, less what is kept for cleanups if it is

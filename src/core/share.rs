@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 /// Standing of one turn at weight 1; larger weights divide it.
 const TURN: u64 = 1 << 20;
+/// Turns that a flow may make up for which comes back as soon as it can, see [`Shares::late`].
+const LATE_TURNS_MAX: u64 = 4;
 /// Flows that are remembered; those at the common standing need not be.
 const FLOWS_MAX: usize = 1_024;
 
@@ -30,10 +32,21 @@ impl<K: Ord + Clone> Shares<K> {
         self.standings.get(flow).copied().unwrap_or(0).max(self.common)
     }
 
+    /// The standing of a flow that can show one wish at a time, and so misses turns between two of them though it wants them: it makes
+    /// up for a few.
+    pub fn late(&self, flow: &K, weight: u32) -> u64 {
+        let allowed = LATE_TURNS_MAX * TURN / u64::from(weight.max(1));
+        self.standings.get(flow).map_or(self.common, |own| (*own).max(self.common.saturating_sub(allowed)))
+    }
+
     /// The flow takes a turn.
     pub fn charge(&mut self, flow: &K, weight: u32) {
-        let standing = self.standing(flow);
-        self.common = standing;
+        self.charge_at(self.standing(flow), flow, weight);
+    }
+
+    /// The flow takes a turn at this standing of its own.
+    pub fn charge_at(&mut self, standing: u64, flow: &K, weight: u32) {
+        self.common = self.common.max(standing);
         self.standings.insert(flow.clone(), standing + TURN / u64::from(weight.max(1)));
         if self.standings.len() > FLOWS_MAX {
             let common = self.common;
@@ -83,5 +96,20 @@ mod tests {
         shares.charge(&"a", 1);
         assert!(shares.standing(&"b") <= shares.standing(&"a"));
         assert!(shares.standing(&"a") - shares.standing(&"b") <= TURN);
+    }
+
+    #[test]
+    fn a_flow_that_shows_one_wish_at_a_time_makes_up_for_a_few_turns() {
+        let mut shares = Shares::default();
+        shares.charge(&"b", 1);
+        for _ in 0..1_000 {
+            shares.charge(&"a", 1);
+        }
+        let mut made_up = 0;
+        while shares.late(&"b", 1) < shares.standing(&"a") {
+            shares.charge_at(shares.late(&"b", 1), &"b", 1);
+            made_up += 1;
+        }
+        assert_eq!(made_up, LATE_TURNS_MAX + 1);
     }
 }

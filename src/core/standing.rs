@@ -55,6 +55,7 @@ impl Core {
             Answer::Heartbeat(result) => self.heartbeat_answered(now, name, result),
             Answer::Poll(result) => self.polled(now, name, result),
             Answer::Acquire { task, result } => self.acquire_answered(now, name, task, result),
+            Answer::Tell { task, result } => self.news_answered(now, name, task, result),
             Answer::Report { task, result } => self.report_answered(now, name, task, result),
         }
     }
@@ -69,14 +70,20 @@ impl Core {
                 CallError::Deleted(_) | CallError::SelfDestruct(_) => None,
             },
             Answer::Acquire { result: Err(AcquireError::Unanswered(text)), .. } => Some((None, text)),
-            Answer::Report { result: Err(ReportError::Unauthorized(text)), .. } => {
+            Answer::Report { result: Err(ReportError::Unauthorized(text)), .. }
+            | Answer::Tell { result: Err(ReportError::Unauthorized(text)), .. } => {
                 Some((Some(Denial::Credentials), text))
             }
-            Answer::Report { result: Err(ReportError::Unsent(text) | ReportError::Unanswered(text)), .. } => {
+            Answer::Report { result: Err(ReportError::Unsent(text) | ReportError::Unanswered(text)), .. }
+            | Answer::Tell { result: Err(ReportError::Unsent(text) | ReportError::Unanswered(text)), .. } => {
                 Some((None, text))
             }
+            Answer::Poll(Ok(listing)) if listing.quiet => return,
             // Nothing to learn: it spoke, of this one task.
-            Answer::Report { result: Err(ReportError::Fault(_)), .. } => return,
+            Answer::Report { result: Err(ReportError::Fault(_)), .. }
+            | Answer::Tell { result: Err(ReportError::Fault(_)), .. } => return,
+            // Said without a request.
+            Answer::Tell { result: Ok(told), .. } if told.note.is_none() => return,
             _ => None,
         };
         let Some(up) = self.upstreams.get_mut(name) else { return };
@@ -92,6 +99,13 @@ impl Core {
             if recovered {
                 // Reports that wait out a back-off of the outage go now.
                 let waiting: Vec<TaskId> = up.reports.keys().copied().collect();
+                let untold: Vec<TaskId> = up.untold.keys().copied().collect();
+                for task in untold {
+                    if self.timers.get(&Timer::Tell(task)).is_some() {
+                        self.timers.clear(&Timer::Tell(task));
+                        self.tell_due(task);
+                    }
+                }
                 for task in waiting {
                     if self.timers.get(&Timer::Report(task)).is_some() {
                         self.timers.clear(&Timer::Report(task));

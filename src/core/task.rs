@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     id::{ExternalId, LeaseId, RunnerId, SessionId, SlotClass, TaskId, TaskType, TraceId, UpstreamName},
+    step::Plan,
     time::Wall,
     trace::TraceParent,
 };
@@ -294,6 +295,10 @@ pub struct Task {
     pub attempt: u32,
     pub cancel: Option<Cancel>,
     pub outputs: Vec<Output>,
+    /// Its steps, if its runner told any.
+    pub plan: Option<Plan>,
+    /// The adapter's own note of what the upstream knows of them; opaque here.
+    pub told: Option<Bytes>,
     pub state: State,
     pub times: Times,
     /// Its assignments so far, in order; at most `attempts_max` and [`UNACCEPTED_KEPT_MAX`].

@@ -27,6 +27,8 @@ pub enum Timer {
     SessionExpiry(SessionId),
     /// A waiting task may be assigned again.
     Retry(TaskId),
+    /// The steps may be told again.
+    Tell(TaskId),
     /// A result may be sent again.
     Report(TaskId),
     /// An acquire under way has no answer yet.

@@ -11,11 +11,14 @@ use super::{
     id::{ExternalId, LinkId, Lsn, TaskId, TaskType},
     input::Denial,
     offers::Offers,
+    tell::TellClock,
     time::{Mono, Now, Wall},
 };
 
 /// Reports to one upstream that may be under way at once.
 pub const REPORTS_IN_FLIGHT_MAX: usize = 64;
+/// Tasks whose steps one upstream may be told at once.
+pub const TELLS_IN_FLIGHT_MAX: usize = 64;
 /// Between two refusals that together end an intention.
 pub const REFUSALS_APART: Duration = Duration::from_secs(5);
 /// An acquire that nobody waits for any more, or whose process died, may still reach the upstream for so long: a listing that
@@ -60,6 +63,10 @@ pub struct Upstream {
     /// When an acquisition ended: a listing asked for before that is old news.
     pub closed: BTreeMap<ExternalId, Mono>,
     pub set_aside: BTreeMap<ExternalId, Mono>,
+    /// Tasks whose steps it may not know as they are, those it is to be told now, and those under way.
+    pub untold: BTreeMap<TaskId, TellClock>,
+    pub tell_due: BTreeSet<TaskId>,
+    pub telling: BTreeSet<TaskId>,
     pub reporting: BTreeSet<TaskId>,
     pub due: BTreeSet<TaskId>,
     pub reports: BTreeMap<TaskId, ReportClock>,
@@ -142,6 +149,9 @@ impl Upstream {
             mute: true,
             closed: BTreeMap::new(),
             set_aside: BTreeMap::new(),
+            untold: BTreeMap::new(),
+            tell_due: BTreeSet::new(),
+            telling: BTreeSet::new(),
             reporting: BTreeSet::new(),
             due: BTreeSet::new(),
             reports: BTreeMap::new(),

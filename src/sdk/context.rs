@@ -16,10 +16,12 @@ use super::{
     refusal::Refusal,
     session::{Session, Snapshot},
     state::StateChange,
+    step::StepError,
     trace,
 };
 use crate::proto::runner::v1::{
-    CancelReason, Origin, OutputSet, Progress, Secret, Task, TaskAssignment, TaskKind, TraceContext,
+    CancelReason, Origin, OutputSet, Progress, Secret, Step, StepPlan, Task, TaskAssignment, TaskKind, TraceContext,
+    task_update::Update,
 };
 
 /// A request to stop: end soon, or be dropped once the grace has passed.
@@ -54,6 +56,7 @@ struct Shared {
 pub(crate) enum News {
     Progress { lease_id: LeaseId, progress: Progress },
     Output { lease_id: LeaseId, outputs: OutputSet, taken: oneshot::Sender<Result<(), Refusal>> },
+    Steps { lease_id: LeaseId, update: Update, taken: oneshot::Sender<Result<(), Refusal>> },
     State { lease_id: LeaseId, change: StateChange, written: oneshot::Sender<Result<(), Refusal>> },
 }
 
@@ -232,6 +235,29 @@ impl Context {
         let (taken, answer) = oneshot::channel();
         let news = News::Output { lease_id: self.shared.lease_id.clone(), outputs, taken };
         self.shared.news.send(news).await.map_err(|_| OutputError::TaskEnded)?;
+        Ok(answer.await.unwrap_or(Err(Refusal::TaskEnded))?)
+    }
+
+    /// Names all steps of the task, up to 1,024, once and before the first of them changes. Returns as [`Context::outputs`] does.
+    ///
+    /// # Errors
+    /// Any [`StepError`].
+    pub async fn plan(&self, steps: Vec<Step>) -> Result<(), StepError> {
+        self.tell_steps(Update::StepPlan(StepPlan { steps })).await
+    }
+
+    /// Tells one step of the plan as it is now.
+    ///
+    /// # Errors
+    /// Any [`StepError`].
+    pub async fn step(&self, step: Step) -> Result<(), StepError> {
+        self.tell_steps(Update::Step(step)).await
+    }
+
+    async fn tell_steps(&self, update: Update) -> Result<(), StepError> {
+        let (taken, answer) = oneshot::channel();
+        let news = News::Steps { lease_id: self.shared.lease_id.clone(), update, taken };
+        self.shared.news.send(news).await.map_err(|_| StepError::TaskEnded)?;
         Ok(answer.await.unwrap_or(Err(Refusal::TaskEnded))?)
     }
 }

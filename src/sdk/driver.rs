@@ -316,6 +316,10 @@ impl Driver {
                 let ticket = self.ticket(taken);
                 self.engine.output(&lease_id, ticket, outputs);
             }
+            News::Steps { lease_id, update, taken } => {
+                let ticket = self.ticket(taken);
+                self.engine.steps(&lease_id, ticket, update);
+            }
             News::State { lease_id, change, written } => {
                 let ticket = self.ticket(written);
                 self.engine.set_state(&lease_id, ticket, change);

@@ -43,6 +43,7 @@ mod runner;
 mod session;
 mod stage;
 mod state;
+mod step;
 mod stream;
 mod target;
 mod trace;
@@ -62,9 +63,10 @@ pub use self::{
     session::{Session, UPDATE_TRIES_MAX},
     stage::{Cleanup, Execute, Setup},
     state::{STATE_BYTES_MAX, StateChange, StateError},
+    step::StepError,
     target::Token,
 };
 pub use crate::proto::runner::v1::{
     CancelReason, ErrorOrigin, ExportedVariable, LogLevel, LogLine, LogReceipt, LogSource, Origin, Payload, Progress,
-    ResourceRequest, ResourceUsage, RunnerHealth, Secret, SessionPhase, Task, TaskKind, TaskOutcome,
+    ResourceRequest, ResourceUsage, RunnerHealth, Secret, SessionPhase, Step, StepState, Task, TaskKind, TaskOutcome,
 };

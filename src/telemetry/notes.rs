@@ -30,6 +30,9 @@ pub fn log(ids: &Ids, note: &Note) {
         }
         Note::Finished { task, outcome, reason } => info!(task = ids.task(*task), ?outcome, %reason, "task finished"),
         // The upstream's failure is a warning of its own; here one task waits, ever more rarely worth a line.
+        Note::StepsUntold { task, upstream, reason } => {
+            tracing::warn!(%task, %upstream, %reason, "the upstream is told no more of the task's steps; its result says the rest");
+        }
         Note::ReportFailed { task, upstream, tries, reason } if tries.is_power_of_two() => {
             info!(task = ids.task(*task), %upstream, tries, %reason, "result not reported yet");
         }

@@ -4,6 +4,7 @@
 //! the core's; what the bytes on the wire look like is the adapter's alone.
 
 pub mod check;
+pub mod drone;
 pub mod harness;
 pub mod reload;
 pub mod tls;
@@ -58,7 +59,7 @@ pub trait Upstream: Send + Sync + 'static {
 #[error("upstream {upstream} can't be set up")]
 pub struct Error {
     pub upstream: UpstreamName,
-    source: Box<harness::Error>,
+    source: Box<dyn std::error::Error + Send + Sync>,
 }
 
 /// The adapters of a configuration.
@@ -69,11 +70,18 @@ pub fn from_config(config: &Config) -> Result<BTreeMap<UpstreamName, Arc<dyn Ups
     let adapters = config.upstreams.iter().map(|upstream| {
         let name = UpstreamName::from(upstream.name.as_str());
         let adapter = match upstream.kind {
-            UpstreamKind::Harness => harness::Options::from_config(upstream).and_then(harness::Harness::new),
+            UpstreamKind::Harness => harness::Options::from_config(upstream)
+                .and_then(harness::Harness::new)
+                .map(|adapter| Arc::new(adapter) as Arc<dyn Upstream>)
+                .map_err(Into::into),
+            UpstreamKind::Drone => drone::Options::from_config(upstream)
+                .and_then(drone::Drone::new)
+                .map(|adapter| Arc::new(adapter) as Arc<dyn Upstream>)
+                .map_err(Into::into),
         };
         match adapter {
-            Ok(adapter) => Ok((name, Arc::new(adapter) as Arc<dyn Upstream>)),
-            Err(source) => Err(Error { upstream: name, source: Box::new(source) }),
+            Ok(adapter) => Ok((name, adapter)),
+            Err(source) => Err(Error { upstream: name, source }),
         }
     });
     adapters.collect()

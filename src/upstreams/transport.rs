@@ -46,7 +46,7 @@ pub struct Request {
     pub method: Method,
     /// With scheme, host and query; all ids in it are escaped.
     pub url: String,
-    /// The whole value of the header.
+    /// The whole value of the header; empty: none.
     pub authorization: String,
     /// A further header, and its value, which is kept out of logs as well.
     pub header: Option<(HeaderName, String)>,
@@ -169,17 +169,19 @@ impl Http {
     }
 
     async fn perform(&self, request: Request) -> Result<Response, Failure> {
-        let mut authorization = HeaderValue::try_from(request.authorization)
-            .map_err(|_| Failure::Unsent { reason: "the token does not fit into a header".to_owned() })?;
-        authorization.set_sensitive(true);
         let waited = request.timeout;
         let explain = |error: reqwest::Error| failure(error, waited);
         let client = self.client();
         let mut sent = client
             .request(request.method.clone(), request.url)
-            .header(AUTHORIZATION, authorization)
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
             .timeout(request.timeout);
+        if !request.authorization.is_empty() {
+            let mut authorization = HeaderValue::try_from(request.authorization)
+                .map_err(|_| Failure::Unsent { reason: "the token does not fit into a header".to_owned() })?;
+            authorization.set_sensitive(true);
+            sent = sent.header(AUTHORIZATION, authorization);
+        }
         if let Some((name, value)) = request.header {
             let mut value = HeaderValue::try_from(value)
                 .map_err(|_| Failure::Unsent { reason: format!("the value of {name} does not fit into a header") })?;

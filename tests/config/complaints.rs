@@ -39,7 +39,7 @@ const BAD_VALUES: &[(&str, &str, &str)] = &[
     ("upstreams[].weight", "0", "out of bounds"),
     ("upstreams[].name", "\"a/b\"", "not a simple name"),
     ("upstreams[].name", "\"-a\"", "not a simple name"),
-    ("upstreams[].kind", "\"drone\"", "not one of its values"),
+    ("upstreams[].kind", "\"gitness\"", "not one of its values"),
     ("upstreams[].endpoint", "\"manager.example.test\"", "not a URL"),
     ("upstreams[].endpoint", "\"ftp://manager.example.test\"", "not an http or https URL"),
     ("upstreams[].endpoint", "\"https://user:word@manager.example.test\"", "user name or password"),

@@ -2,6 +2,7 @@
 
 mod commands;
 mod complaints;
+mod drone;
 mod layers;
 mod networks;
 mod packaging;

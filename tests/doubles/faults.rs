@@ -129,7 +129,7 @@ async fn waiting_ends_with_an_error_when_nothing_comes() {
     let caller = Caller::new().await;
     let task = caller.submit();
     let error = caller.manager.wait_for(&task, Duration::from_millis(10)).await.unwrap_err();
-    assert_eq!(error.to_string(), "not seen at the manager within 10ms");
+    assert_eq!(error.to_string(), "not seen at the double within 10ms");
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use crate::{
 };
 
 async fn poll(adapter: &Arc<dyn Upstream>) -> Result<Listing, CallError> {
-    match adapter.perform(Call::Poll { delegate_id: "d".into() }).await {
+    match adapter.perform(Call::Poll { delegate_id: "d".into(), wanted: Vec::new() }).await {
         Answer::Poll(result) => result,
         other => panic!("{other:?}"),
     }

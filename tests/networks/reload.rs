@@ -106,7 +106,7 @@ async fn a_refused_secret_with_a_newer_file_beside_it_is_tried_again_at_once() {
     // Nobody looks by the clock in this test.
     options.network.look_interval = Duration::from_secs(3600);
     let harness = Harness::new(options).unwrap();
-    let poll = async || match harness.perform(Call::Poll { delegate_id: "d".into() }).await {
+    let poll = async || match harness.perform(Call::Poll { delegate_id: "d".into(), wanted: Vec::new() }).await {
         Answer::Poll(result) => result,
         other => panic!("{other:?}"),
     };

@@ -39,6 +39,7 @@ fn config() -> Config {
         trace_scope: dlite::core::trace::TraceScope { kind: "model".into(), account: "account".into() },
         unregister_on_stop: false,
         weight: 1,
+        offers_one_at_a_time: false,
     };
     Config {
         heartbeat_interval: Duration::from_secs(3600),
@@ -140,9 +141,10 @@ impl Scene {
             external_id: format!("t-{n}").into(),
             task_type: "WORK".into(),
             kind: Kind::Standalone,
+            labels: None,
             unsupported: false,
         });
-        let listing = Listing { tasks: tasks.collect(), aborts: Vec::new() };
+        let listing = Listing { tasks: tasks.collect(), ..Listing::default() };
         self.answer(upstream, Answer::Poll(Ok(listing)));
         self.acquires(upstream)
     }

@@ -47,6 +47,7 @@ def generate(proto, into):
         "google/rpc/status.proto",
         "dlite/runner/v1/task.proto",
         "dlite/runner/v1/session.proto",
+        "dlite/runner/v1/step.proto",
         "dlite/runner/v1/event.proto",
         "dlite/runner/v1/runner_service.proto",
     ]

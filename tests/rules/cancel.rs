@@ -28,7 +28,7 @@ fn cancel(rig: &mut Rig, task: TaskId, grace: Option<u64>, force: bool) -> Resul
 
 fn abort(rig: &mut Rig, id: &str) {
     rig.pass(4 * SECOND);
-    rig.answer(Answer::Poll(Ok(Listing { tasks: Vec::new(), aborts: vec![id.into()] })));
+    rig.answer(Answer::Poll(Ok(Listing { aborts: vec![id.into()], ..Listing::default() })));
 }
 
 fn cancels(rig: &mut Rig) -> Vec<(CancelReason, u64)> {

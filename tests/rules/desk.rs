@@ -148,10 +148,11 @@ impl Desk {
             external_id: ExternalId::from(*id),
             task_type: TaskType::from("build"),
             kind: Kind::Standalone,
+            labels: None,
             unsupported: false,
         };
         let aborts = aborts.iter().map(|id| ExternalId::from(*id)).collect();
-        self.answer(Answer::Poll(Ok(Listing { tasks: tasks.iter().map(task).collect(), aborts })))
+        self.answer(Answer::Poll(Ok(Listing { tasks: tasks.iter().map(task).collect(), aborts, quiet: false })))
     }
 
     pub fn acquired(&mut self, task: TaskId, result: Result<Spec, AcquireError>) -> Vec<String> {
@@ -334,6 +335,7 @@ fn config() -> Config {
             trace_scope: TraceScope { kind: "model".into(), account: "account".into() },
             unregister_on_stop: false,
             weight: 1,
+            offers_one_at_a_time: false,
         }],
     }
 }
@@ -348,6 +350,7 @@ fn line(effect: &Effect) -> Option<String> {
             Call::Heartbeat { running, .. } => format!("heartbeat {running:?}"),
             Call::Poll { .. } => "poll".to_owned(),
             Call::Acquire { task, external_id, .. } => format!("acquire {external_id} as {task}"),
+            Call::Tell { task, news } => format!("tell {task} {} steps", news.steps.len()),
             Call::Report { task, report } => {
                 let finish = &report.finish;
                 let text =

@@ -116,6 +116,6 @@ fn offer(stages: &mut Stages, spec: Spec) {
     stages.rig.pass(Duration::from_secs(4));
     assert_eq!((&*spec.task_type.0, spec.kind), (SETUP, Kind::SessionSetup));
     let external_id = ExternalId::from("another");
-    let listed = Listed { external_id, task_type: spec.task_type, kind: spec.kind, unsupported: false };
-    stages.rig.answer(Answer::Poll(Ok(Listing { tasks: vec![listed], aborts: Vec::new() })));
+    let listed = Listed { external_id, task_type: spec.task_type, kind: spec.kind, labels: None, unsupported: false };
+    stages.rig.answer(Answer::Poll(Ok(Listing { tasks: vec![listed], aborts: Vec::new(), quiet: false })));
 }

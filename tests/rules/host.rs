@@ -233,10 +233,11 @@ impl Host {
             external_id: ExternalId::from(id.as_ref()),
             task_type: type_of(kind_of(id.as_ref())),
             kind: told(id.as_ref()),
+            labels: None,
             unsupported: false,
         });
         let tasks = tasks.collect();
-        self.answer(upstream, Answer::Poll(Ok(Listing { tasks, aborts: Vec::new() })));
+        self.answer(upstream, Answer::Poll(Ok(Listing { tasks, ..Listing::default() })));
     }
 
     /// The acquires that left since the last look, in order.
@@ -325,6 +326,7 @@ fn config(admission: Limits, upstreams: &[(&str, u32)]) -> Config {
         trace_scope: TraceScope { kind: "model".into(), account: "account".into() },
         unregister_on_stop: false,
         weight: *weight,
+        offers_one_at_a_time: false,
     };
     Config {
         heartbeat_interval: seconds(3_600),

@@ -16,5 +16,7 @@ mod restart;
 mod sessions;
 mod slots;
 mod stages;
+mod steps;
 mod support;
 mod unsupported;
+mod wanted;

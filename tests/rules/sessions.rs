@@ -264,9 +264,14 @@ fn a_runner_that_refuses_new_sessions_still_gets_steps_of_open_ones() {
     let step = stages.take(execute());
     assert!(stages.assignment(step).is_some());
     stages.rig.pass(Duration::from_secs(4));
-    let listed =
-        Listed { external_id: "e-x".into(), task_type: SETUP.into(), kind: Kind::SessionSetup, unsupported: false };
-    stages.rig.answer(Answer::Poll(Ok(Listing { tasks: vec![listed], aborts: Vec::new() })));
+    let listed = Listed {
+        external_id: "e-x".into(),
+        task_type: SETUP.into(),
+        kind: Kind::SessionSetup,
+        labels: None,
+        unsupported: false,
+    };
+    stages.rig.answer(Answer::Poll(Ok(Listing { tasks: vec![listed], aborts: Vec::new(), quiet: false })));
     assert_eq!(stages.rig.acquires(), []);
     let left =
         |note: &Note| matches!(note, Note::NotAcquired { reason, .. } if reason.reason() == Reason::SessionsRefused);

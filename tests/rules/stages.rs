@@ -129,8 +129,8 @@ impl Stages {
         self.rig.pass(Duration::from_secs(4));
         let (kind, task_type) = (spec.kind, spec.task_type.clone());
         let external_id = ExternalId::from(format!("e-{}", self.nth));
-        let listed = Listed { external_id, task_type, kind, unsupported: false };
-        self.rig.answer(Answer::Poll(Ok(Listing { tasks: vec![listed], aborts: Vec::new() })));
+        let listed = Listed { external_id, task_type, kind, labels: None, unsupported: false };
+        self.rig.answer(Answer::Poll(Ok(Listing { tasks: vec![listed], aborts: Vec::new(), quiet: false })));
         let acquires = self.rig.acquires();
         let [(task, _)] = acquires[..] else { panic!("one acquire, not {acquires:?}") };
         self.rig.answer(Answer::Acquire { task, result: Ok(Box::new(spec)) });

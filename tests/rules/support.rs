@@ -208,9 +208,10 @@ impl Rig {
             external_id: ExternalId::from(*id),
             task_type: TYPE.into(),
             kind: Kind::Standalone,
+            labels: None,
             unsupported: false,
         };
-        self.answer(Answer::Poll(Ok(Listing { tasks: tasks.iter().map(listed).collect(), aborts: Vec::new() })));
+        self.answer(Answer::Poll(Ok(Listing { tasks: tasks.iter().map(listed).collect(), ..Listing::default() })));
     }
 
     /// The acquires that left since the last look.
@@ -350,6 +351,7 @@ fn config() -> Config {
             trace_scope: TraceScope { kind: "model".into(), account: "account".into() },
             unregister_on_stop: false,
             weight: 1,
+            offers_one_at_a_time: false,
         }],
     }
 }

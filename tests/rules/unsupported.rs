@@ -50,10 +50,11 @@ fn a_type_that_is_only_to_be_refused_is_taken_without_a_runner() {
         external_id: ExternalId::from(id),
         task_type: TYPE.into(),
         kind: Kind::Standalone,
+        labels: None,
         unsupported,
     };
     let tasks = vec![listed("e-1", true), listed("e-2", false)];
-    rig.answer(Answer::Poll(Ok(Listing { tasks, aborts: Vec::new() })));
+    rig.answer(Answer::Poll(Ok(Listing { tasks, ..Listing::default() })));
     let acquires = rig.acquires();
     assert_eq!(acquires.iter().map(|(_, id)| id.as_str()).collect::<Vec<_>>(), ["e-1"]);
     rig.answer(Answer::Acquire { task: acquires[0].0, result: Ok(Box::new(asks_too_much())) });

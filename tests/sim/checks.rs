@@ -149,9 +149,10 @@ impl Checks {
                 let said = match frame {
                     Frame::Accepted { lease } => Said::Accepted(*lease),
                     Frame::Rejected { lease, .. } => Said::Rejected(*lease),
-                    Frame::Started { lease, number } | Frame::Outputs { lease, number, .. } => {
-                        Said::Update(*lease, *number)
-                    }
+                    Frame::Started { lease, number }
+                    | Frame::Outputs { lease, number, .. }
+                    | Frame::Plan { lease, number, .. }
+                    | Frame::Step { lease, number, .. } => Said::Update(*lease, *number),
                     Frame::State { lease, number, update } => Said::State(*lease, *number, update.clone()),
                     Frame::Result { lease, finish, state } => Said::Result(*lease, finish.clone(), state.clone()),
                     _ => return,

@@ -106,7 +106,10 @@ impl Facts {
             Record::LeaseAccepted { lease, .. } => {
                 self.accepted.insert(lease);
             }
-            Record::HandlerStarted { lease, number, .. } | Record::OutputsAdded { lease, number, .. } => {
+            Record::HandlerStarted { lease, number, .. }
+            | Record::OutputsAdded { lease, number, .. }
+            | Record::StepsPlanned { lease, number, .. }
+            | Record::StepChanged { lease, number, .. } => {
                 self.updates.insert(lease, number);
             }
             Record::AttemptEnded { lease, .. } => {
@@ -182,6 +185,7 @@ impl Facts {
             | Record::NumbersReserved { .. }
             | Record::DelegateRegistered { .. }
             | Record::AbortNoted { .. }
+            | Record::UpstreamTold { .. }
             | Record::CancelRequested { .. }
             | Record::ReportAbandoned { .. }
             | Record::ScopeEnded => {}

@@ -10,7 +10,7 @@ use super::{
     core::{
         effect::{Answerable, Call},
         id::{ExternalId, TaskType, UpstreamName},
-        input::{AcquireError, Answer, CallError, Listed, Listing, Registered, ReportError, Standing},
+        input::{AcquireError, Answer, CallError, Listed, Listing, Registered, ReportError, Standing, Told},
         record::Host,
         task::{Finish, Kind, Payload, Priority, Spec},
     },
@@ -208,6 +208,7 @@ impl Manager {
                 let listed = self.offers.iter().filter(ours);
                 let tasks = listed
                     .map(|offer| Listed {
+                        labels: None,
                         external_id: offer.id.clone(),
                         task_type: offer.spec.task_type.clone(),
                         // Some upstreams tell, some do not.
@@ -218,7 +219,7 @@ impl Manager {
                 let (told, kept) =
                     std::mem::take(&mut self.aborts).into_iter().partition(|id| self.offer(id).upstream == *upstream);
                 self.aborts = kept;
-                Answer::Poll(Ok(Listing { tasks, aborts: told }))
+                Answer::Poll(Ok(Listing { tasks, aborts: told, quiet: false }))
             }
             Call::Acquire { task, external_id, .. } => {
                 // Forgotten or not, what was assigned to this identity is its own.
@@ -231,6 +232,12 @@ impl Manager {
                     offer.acquire(hub.now)
                 };
                 Answer::Acquire { task: *task, result }
+            }
+            Call::Tell { task, news } => {
+                // One request for each step, as an adapter does.
+                let told = news.told.as_ref().map_or(0, |told| told.len());
+                let note = (told < news.steps.len()).then(|| vec![0; told + 1].into());
+                Answer::Tell { task: *task, result: Ok(Told { note, behind: told + 1 < news.steps.len() }) }
             }
             Call::Report { task, report } => {
                 Answer::Report { task: *task, result: self.offer(&report.external_id).answer(report) }
@@ -301,6 +308,7 @@ fn fault(call: &Call, text: &str) -> Answer {
         Call::Heartbeat { .. } => Answer::Heartbeat(Err(CallError::Failed(text))),
         Call::Poll { .. } => Answer::Poll(Err(CallError::Failed(text))),
         Call::Acquire { task, .. } => Answer::Acquire { task: *task, result: Err(AcquireError::Unanswered(text)) },
+        Call::Tell { task, .. } => Answer::Tell { task: *task, result: Err(ReportError::Fault(text)) },
         Call::Report { task, .. } => Answer::Report { task: *task, result: Err(ReportError::Fault(text)) },
     }
 }

@@ -236,6 +236,7 @@ impl Plan {
                 .map(|(name, weight)| Upstream {
                     name: name.clone(),
                     weight: *weight,
+                    offers_one_at_a_time: false,
                     poll_interval: Duration::from_secs(4),
                     heartbeat_interval: Duration::from_secs(30),
                     task_types: Vec::new(),

@@ -11,7 +11,7 @@ use dlite::{
     core::{
         effect::{Answerable, Call},
         id::{TaskType, UpstreamName},
-        input::{AcquireError, Answer, CallError, Listed, Listing, Registered, ReportError, Standing},
+        input::{AcquireError, Answer, CallError, Listed, Listing, Registered, ReportError, Standing, Told},
         record::Host,
         task::{Kind, Payload, Spec},
     },
@@ -202,10 +202,11 @@ impl Book {
                     external_id: external_id.as_str().into(),
                     task_type: spec.task_type.clone(),
                     kind: spec.kind,
+                    labels: None,
                     unsupported: false,
                 });
                 let aborts = aborts.iter().map(|id| id.as_str().into()).collect();
-                Answer::Poll(Ok(Listing { tasks: tasks.collect(), aborts }))
+                Answer::Poll(Ok(Listing { tasks: tasks.collect(), aborts, quiet: false }))
             }
             Call::Acquire { task, external_id, .. } => {
                 self.acquires += 1;
@@ -218,6 +219,7 @@ impl Book {
                 };
                 Answer::Acquire { task, result }
             }
+            Call::Tell { task, .. } => Answer::Tell { task, result: Ok(Told::default()) },
             Call::Report { task, report } => {
                 let result = self.report_error.clone().map_or(Ok(()), Err);
                 match &result {

@@ -14,7 +14,7 @@ use dlite::{
     core::{
         effect::{Call, Note},
         id::{ExternalId, UpstreamName},
-        input::{Answer, Listed, Listing, Registered, Standing},
+        input::{Answer, Listed, Listing, Registered, Standing, Told},
         record::Host,
         task::{Kind, Payload, Priority, Spec},
     },
@@ -84,11 +84,13 @@ impl Mill {
                     external_id: id.clone(),
                     task_type: "MILL".into(),
                     kind: Kind::Standalone,
+                    labels: None,
                     unsupported: false,
                 };
                 let tasks = self.offered().1.iter().take(256).map(listed).collect();
-                Answer::Poll(Ok(Listing { tasks, aborts: Vec::new() }))
+                Answer::Poll(Ok(Listing { tasks, aborts: Vec::new(), quiet: false }))
             }
+            Call::Tell { task, .. } => Answer::Tell { task, result: Ok(Told::default()) },
             Call::Acquire { task, external_id, .. } => {
                 self.offered().1.remove(&external_id);
                 Answer::Acquire { task, result: Ok(Box::new(spec())) }

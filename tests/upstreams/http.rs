@@ -48,7 +48,7 @@ async fn server(answer: Vec<u8>) -> String {
 }
 
 async fn failed_poll(harness: &Harness) -> String {
-    match harness.perform(Call::Poll { delegate_id: "d".into() }).await {
+    match harness.perform(Call::Poll { delegate_id: "d".into(), wanted: Vec::new() }).await {
         Answer::Poll(Err(CallError::Failed(text))) => text.to_string(),
         other => panic!("{other:?}"),
     }
@@ -146,7 +146,7 @@ async fn many_calls_at_once_use_their_connections_again() {
         let mut calls = JoinSet::new();
         for _ in 0..AT_ONCE {
             let (harness, delegate_id) = (harness.clone(), pair.identity.delegate_id.clone());
-            calls.spawn(async move { harness.perform(Call::Poll { delegate_id }).await });
+            calls.spawn(async move { harness.perform(Call::Poll { delegate_id, wanted: Vec::new() }).await });
         }
         while let Some(answer) = calls.join_next().await {
             assert!(matches!(answer.unwrap(), Answer::Poll(Ok(_))));
@@ -187,7 +187,7 @@ async fn a_token_serves_many_calls_until_it_is_refused() {
     for (status, distinct) in [(200, 1), (403, 1), (500, 1), (401, 3)] {
         let (script, harness) = scripted(status);
         for _ in 0..3 {
-            harness.perform(Call::Poll { delegate_id: "d".into() }).await;
+            harness.perform(Call::Poll { delegate_id: "d".into(), wanted: Vec::new() }).await;
         }
         let mut tokens = tokens(&script);
         tokens.dedup();
@@ -201,7 +201,7 @@ async fn a_request_keeps_the_endpoints_path_and_carries_a_token() {
     register(&harness, None).await.unwrap();
     let host = Host { name: "h".into(), ip: "127.0.0.1".into() };
     harness.perform(Call::Heartbeat { delegate_id: "d".into(), host, running: Vec::new() }).await;
-    harness.perform(Call::Poll { delegate_id: "d/../x y".into() }).await;
+    harness.perform(Call::Poll { delegate_id: "d/../x y".into(), wanted: Vec::new() }).await;
     let seen = script.seen.lock().unwrap();
     let urls: Vec<_> = seen.iter().map(|request| request.url.strip_prefix("https://127.0.0.1:1").unwrap()).collect();
     assert_eq!(

@@ -10,6 +10,7 @@ use dlite::{
         input::{AcquireError, Answer, CallError, Listing, Registered, ReportError, Standing},
         record::Host,
         task::{Blame, Error, Finish, Identity, Outcome, Payload, Retry, Spec},
+        time::Wall,
     },
     doubles::manager::{self, Manager, NewTask},
     upstreams::{
@@ -60,7 +61,11 @@ impl Pair {
     }
 
     pub async fn poll(&self) -> Result<Listing, CallError> {
-        match self.harness.perform(Call::Poll { delegate_id: self.identity.delegate_id.clone() }).await {
+        match self
+            .harness
+            .perform(Call::Poll { delegate_id: self.identity.delegate_id.clone(), wanted: Vec::new() })
+            .await
+        {
             Answer::Poll(result) => result,
             other => panic!("{other:?}"),
         }
@@ -83,6 +88,10 @@ impl Pair {
 
     pub fn answerable(&self, task: &str, spec: &Spec, finish: Finish) -> Answerable {
         Answerable {
+            steps: Arc::default(),
+            told: None,
+            started: None,
+            finished: Wall(0),
             external_id: task.into(),
             identity: self.identity.clone(),
             spec: Arc::new(spec.without_content()),

@@ -5,10 +5,12 @@ use std::process::ExitCode;
 use clap::{Args as ClapArgs, Subcommand};
 
 mod bench;
+mod drone;
 mod runner;
 mod scene;
 mod show;
 mod span;
+mod stage;
 mod submit;
 mod timeline;
 

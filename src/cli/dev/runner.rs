@@ -11,6 +11,7 @@ use std::{
 use serde::Deserialize;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::stage::{PLATFORM, STAGE, play};
 use crate::{
     cli::{chain, fail},
     sdk::{Context, Failure, Handler, Payload, Runner, Token},
@@ -74,12 +75,16 @@ pub fn run(args: &Args) -> ExitCode {
             let starts = starts.clone();
             Handler::new(task_type, move |context, payload| work(starts.clone(), context, payload))
         };
+        let stages = PLATFORM
+            .into_iter()
+            .fold(Handler::new(STAGE, play), |handler, (key, value)| handler.match_label(key, value));
         let mut connection = Runner::new(&args.id)
             .handler(handler(ONCE))
             .handler(handler(WORK).idempotent())
             .handler(Handler::new(NOOP, |_: Context, _: Payload| async {
                 Ok::<_, Failure>(Payload::text(clock_nanos().to_string()))
             }))
+            .handler(stages)
             .slots("default", args.slots)
             .connect(&args.connect)
             .backoff(Duration::from_millis(20), Duration::from_millis(args.reattach_max_ms.max(20)));

@@ -37,6 +37,11 @@ printf '{"command_execution_status":"SUCCESS"}'
 
 pub struct Scene {
     pub manager: Manager,
+    place: Place,
+}
+
+/// A directory for the state, and a configuration in it; gone with this value.
+pub struct Place {
     pub config: Config,
     pub config_file: PathBuf,
     directory: PathBuf,
@@ -49,6 +54,8 @@ pub enum Error {
     Files { what: &'static str, at: PathBuf, source: io::Error },
     #[error("the manager's double can't listen on 127.0.0.1:{port}; another one may be running there (--port)")]
     Manager { port: u16, source: io::Error },
+    #[error("the server's double can't listen on 127.0.0.1:{port}; another one may be running there (--port)")]
+    Server { port: u16, source: io::Error },
     #[error("the configuration made for it is refused:\n{0}")]
     Config(config::Complaints),
     #[error("no random bytes can be had from the system")]
@@ -64,6 +71,28 @@ impl Scene {
         let parsed = secret.parse::<AccountSecret>().map_err(|_| Error::Random)?;
         let options = Options { port, ..Options::new(ACCOUNT, parsed) };
         let manager = Manager::start(options).await.map_err(|source| Error::Manager { port, source })?;
+        let upstream = format!(
+            "name = \"double\"\nkind = \"harness\"\nendpoint = \"{}\"\naccount_id = \"{ACCOUNT}\"\n\
+             account_secret_file = \"account-secret\"\npoll_interval = \"100ms\"\n",
+            manager.endpoint()
+        );
+        Ok(Self { manager, place: Place::make(more, &upstream, &[("account-secret", &secret)])? })
+    }
+}
+
+impl std::ops::Deref for Scene {
+    type Target = Place;
+
+    fn deref(&self) -> &Place {
+        &self.place
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    /// Writes a configuration with these further lines and this upstream, and the secret files beside it.
+    pub fn make(more: &str, upstream: &str, secrets: &[(&str, &str)]) -> Result<Self, Error> {
         let directory = std::env::temp_dir().join(format!("dlite-dev-{}", &random_hex()?[..8]));
         let files = |what| {
             let at = directory.clone();
@@ -71,26 +100,26 @@ impl Scene {
         };
         std::fs::create_dir(&directory).map_err(files("a directory"))?;
         set_mode(&directory, 0o700).map_err(files("a directory"))?;
-        let secret_file = directory.join("account-secret");
-        std::fs::write(&secret_file, &secret).map_err(files("the account's secret"))?;
-        set_mode(&secret_file, 0o600).map_err(files("the account's secret"))?;
+        for (name, secret) in secrets {
+            let file = directory.join(name);
+            std::fs::write(&file, secret).map_err(files("the upstream's secret"))?;
+            set_mode(&file, 0o600).map_err(files("the upstream's secret"))?;
+        }
         let config_file = directory.join("dlite.toml");
         let text = format!(
             "name = \"dev\"\nstate_dir = \"state\"\n{more}\n\
              [runners]\nsocket = \"runner.sock\"\n\n[admin]\nsocket = \"admin.sock\"\n\n[http]\nlisten = \"127.0.0.1:0\"\n\n\
-             [[upstreams]]\nname = \"double\"\nkind = \"harness\"\nendpoint = \"{}\"\naccount_id = \"{ACCOUNT}\"\n\
-             account_secret_file = \"account-secret\"\npoll_interval = \"100ms\"\n",
-            manager.endpoint()
+             [[upstreams]]\n{upstream}"
         );
         std::fs::write(&config_file, text).map_err(files("a configuration"))?;
         let options =
             LoadOptions { environment: Default::default(), ..LoadOptions::of_process(Some(config_file.clone())) };
         let config = config::load(&options).map_err(Error::Config)?.config;
-        Ok(Self { manager, config, config_file, directory })
+        Ok(Self { config, config_file, directory })
     }
 }
 
-impl Drop for Scene {
+impl Drop for Place {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.directory);
     }

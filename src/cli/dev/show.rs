@@ -10,6 +10,7 @@ use std::{
 use tokio::sync::{mpsc, watch};
 
 use super::{
+    drone,
     runner::WORK,
     scene::{CLEANUP, EXECUTE, KEPT_PORT, SETUP, Scene, start_runner, start_scripts},
     timeline::{self, Labels},
@@ -41,6 +42,9 @@ const LONGEST: Duration = Duration::from_millis(400);
 #[derive(Debug, clap::Args)]
 #[group(id = "show")]
 pub struct Args {
+    /// What the tasks come from
+    #[arg(long, value_enum, default_value_t = Kind::Harness, conflicts_with_all = ["keep", "tasks"])]
+    upstream: Kind,
     /// Leave it running and say how to attach a runner and submit a task
     #[arg(long)]
     keep: bool,
@@ -68,6 +72,15 @@ enum Story {
     Line(Box<Summary>),
 }
 
+/// Kinds of upstreams there are doubles of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Kind {
+    /// A Harness manager
+    Harness,
+    /// A Drone server
+    Drone,
+}
+
 /// A task of the show and the code it must end with.
 struct Part {
     label: String,
@@ -81,7 +94,13 @@ pub fn run(args: &Args) -> ExitCode {
         return fail(&error.to_string());
     }
     block_on(async {
-        match perform(args).await {
+        let show = async {
+            match args.upstream {
+                Kind::Harness => perform(args).await,
+                Kind::Drone => drone::perform(args.port.unwrap_or(0)).await,
+            }
+        };
+        match show.await {
             Ok(code) => code,
             Err(error) => fail(&error),
         }

@@ -25,9 +25,10 @@ use serde_json::value::RawValue;
 use super::{
     NewTask, Shared,
     record::{Answer, Dialect, TaskRecord, TaskState},
-    server::{Link, respond},
+    server::respond,
     wire::{Reply, to_json},
 };
+use crate::doubles::door::{House as _, Link};
 
 /// Longest wait that `wait_ms` can ask for.
 pub const WAIT_MAX: Duration = Duration::from_secs(60);

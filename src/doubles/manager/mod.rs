@@ -32,7 +32,6 @@ mod delegates;
 mod dev;
 mod faults;
 mod options;
-mod recent;
 mod record;
 mod server;
 mod shared;
@@ -53,18 +52,22 @@ pub use self::{
     calls::Route,
     delegates::DELEGATES_MAX,
     dev::WAIT_MAX,
-    faults::{Calls, Fault, Gate, RegisterAnswer},
+    faults::RegisterAnswer,
     options::{
         FINISHED_TASKS_MAX, HandBack, LOG_TOKEN, NewTask, OPEN_TASKS_MAX, Options, RunnerTask, SubmitError,
-        TASK_TIMEOUT, TASK_TIMEOUT_MAX, TimedOut,
+        TASK_TIMEOUT, TASK_TIMEOUT_MAX,
     },
-    recent::Recent,
     record::{
         Abort, Acquire, Acquired, Answer, Arrival, At, CALLS_KEPT_MAX, Dialect, Failure, Heartbeat, POLLS_KEPT_MAX,
         Poll, Record, Register, SEEN_PER_TASK_MAX, TaskRecord, TaskState, Totals,
     },
-    server::BODY_BYTES_MAX,
     wire::{CapacityConfig, Hidden, Registration},
+};
+pub use super::{
+    door::BODY_BYTES_MAX,
+    faults::{Calls, Fault, Gate},
+    recent::Recent,
+    wait::TimedOut,
 };
 
 /// A running double. Clones are the same one; it stops when the last is dropped.
@@ -176,7 +179,7 @@ impl Manager {
 
     /// Makes calls of a route go wrong. Faults of one route are used up in the order they were set.
     pub fn fault(&self, route: Route, fault: Fault, calls: Calls) {
-        self.shared.script().faults.set(route, fault, calls);
+        self.shared.script().faults.set(route as usize, fault, calls);
     }
 
     /// Forgets all faults, scripted registrations and token refusals. What is held stays held by its gate.

@@ -98,13 +98,6 @@ pub enum SubmitError {
     TooMany { max: u64 },
 }
 
-/// What was waited for did not come in time.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not seen at the manager within {waited:?}")]
-pub struct TimedOut {
-    pub waited: Duration,
-}
-
 // === impl Options, NewTask ===
 
 impl Options {

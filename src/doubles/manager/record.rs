@@ -7,13 +7,15 @@
 use std::{
     collections::HashMap,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::{calls::Route, faults::RegisterAnswer, recent::Recent, wire::Registration};
+use super::{calls::Route, faults::RegisterAnswer, wire::Registration};
+pub use crate::doubles::at::At;
+use crate::doubles::recent::Recent;
 
 /// Acquires, repeats and late answers kept per task; all are counted.
 pub const SEEN_PER_TASK_MAX: usize = 64;
@@ -21,13 +23,6 @@ pub const SEEN_PER_TASK_MAX: usize = 64;
 pub const POLLS_KEPT_MAX: usize = 10_000;
 /// Registrations, heartbeats and stray answers kept, of each kind.
 pub const CALLS_KEPT_MAX: usize = 1_000;
-
-/// A time by both clocks: one to measure with, one to show.
-#[derive(Clone, Copy, Debug)]
-pub struct At {
-    pub mono: Instant,
-    pub wall: SystemTime,
-}
 
 /// Everything seen since the start, within the bounds above.
 #[derive(Clone, Debug, Default)]
@@ -244,14 +239,6 @@ pub(super) struct Spec {
     pub(super) runner: Option<RunnerSpec>,
     /// The entry in poll answers, rendered once.
     pub(super) event: Vec<u8>,
-}
-
-// === impl At ===
-
-impl At {
-    pub(super) fn now() -> Self {
-        Self { mono: Instant::now(), wall: SystemTime::now() }
-    }
 }
 
 // === impl Record ===

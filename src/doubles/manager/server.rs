@@ -1,43 +1,27 @@
-//! The HTTP side: takes calls in, applies faults, and can cut a connection at will.
+//! The HTTP side: takes calls in and applies faults.
 
-use std::{
-    io,
-    net::SocketAddr,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{io, sync::Arc};
 
 use axum::{
     Router,
     body::{Body, to_bytes},
-    extract::{ConnectInfo, Request, State, connect_info::Connected},
+    extract::{ConnectInfo, Request, State},
     http::{HeaderName, HeaderValue, StatusCode, header::CONTENT_TYPE},
     response::Response,
-    serve::{IncomingStream, Listener},
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
+use tokio::net::TcpListener;
+
+use super::{Shared, calls::Call, dev, wire::Reply};
+use crate::doubles::{
+    door::{BODY_BYTES_MAX, Door, House as _, Link},
+    faults::Fault,
 };
-
-use super::{Shared, calls::Call, dev, faults::Fault, wire::Reply};
-
-/// Largest body the double reads, in bytes.
-pub const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
-
-/// Pause after a failed accept, which is a lack of file descriptors or memory.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 const HARNESS_ERROR: HeaderName = HeaderName::from_static("x-harness-error");
 
 /// Serves until dropped.
 pub(super) async fn run(listener: TcpListener, shared: Arc<Shared>) -> io::Result<()> {
-    let door = Door { listener, shared: Arc::clone(&shared) };
+    let door = Door { listener, house: Arc::clone(&shared) };
     let app = Router::new().merge(dev::routes()).fallback(call).with_state(shared);
     axum::serve(door, app.into_make_service_with_connect_info::<Link>()).await
 }
@@ -102,106 +86,4 @@ pub(super) fn respond(reply: Reply) -> Response {
         response.headers_mut().insert(HARNESS_ERROR, HeaderValue::from_static(code));
     }
     response
-}
-
-// === connections that can be cut ===
-
-/// Accepts; while the manager is down, only to hang up.
-struct Door {
-    listener: TcpListener,
-    shared: Arc<Shared>,
-}
-
-impl Listener for Door {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        loop {
-            match self.listener.accept().await {
-                // Keeping the port open keeps it ours. To a client, hanging up at once is as good as refusing.
-                Ok((stream, _)) if self.shared.is_down() => {
-                    drop(stream);
-                    self.shared.hung_up();
-                }
-                Ok((stream, peer)) => {
-                    // Small answers must not wait for the peer's acknowledgement of the last one.
-                    let _ = stream.set_nodelay(true);
-                    return (Connection { stream, link: Link::default() }, peer);
-                }
-                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
-
-/// The handler's hold on the connection that its request came in on.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Link {
-    is_cut: Arc<AtomicBool>,
-}
-
-impl Link {
-    /// Cuts the connection. The response returned is never sent: writing it is what fails.
-    pub(super) fn cut(&self) -> Response {
-        self.is_cut.store(true, Ordering::Release);
-        Response::new(Body::empty())
-    }
-
-    fn check(&self) -> io::Result<()> {
-        match self.is_cut.load(Ordering::Acquire) {
-            true => Err(io::ErrorKind::ConnectionReset.into()),
-            false => Ok(()),
-        }
-    }
-}
-
-impl Connected<IncomingStream<'_, Door>> for Link {
-    fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
-        stream.io().link.clone()
-    }
-}
-
-struct Connection {
-    stream: TcpStream,
-    link: Link,
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.link.check()?;
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.link.check()?;
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.link.check()?;
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
 }

@@ -16,13 +16,21 @@ use uuid::Uuid;
 use super::{
     calls::Route,
     delegates::Delegates,
-    faults::{Fault, Faults, RegisterAnswer, Script},
-    options::{NewTask, OPEN_TASKS_MAX, Options, SubmitError, TASK_TIMEOUT_MAX, TimedOut},
-    record::{Arrival, At, Record, RunnerSpec, Spec},
+    faults::RegisterAnswer,
+    options::{NewTask, OPEN_TASKS_MAX, Options, SubmitError, TASK_TIMEOUT_MAX},
+    record::{Arrival, Record, RunnerSpec, Spec},
     tasks::State,
     wire::{Event, RunnerEvent, to_json},
 };
-use crate::upstreams::harness::token::AccountSecret;
+use crate::{
+    doubles::{
+        at::At,
+        door::House,
+        faults::{Fault, Faults, Script},
+        wait::{self, TimedOut},
+    },
+    upstreams::harness::token::AccountSecret,
+};
 
 /// What handlers and handles share.
 pub(super) struct Shared {
@@ -44,7 +52,7 @@ pub(super) struct Shared {
 /// What was ordered to happen.
 #[derive(Debug, Default)]
 pub(super) struct Scripted {
-    pub(super) faults: Faults,
+    pub(super) faults: Faults<{ Route::ALL.len() }>,
     pub(super) register: Script<RegisterAnswer>,
     pub(super) token_refusal: Option<&'static str>,
 }
@@ -84,10 +92,6 @@ impl Shared {
         self.script.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn is_down(&self) -> bool {
-        self.down.load(Ordering::Acquire)
-    }
-
     /// Counts a call, looks for the secret in it, and picks its fault.
     pub(super) fn arrived(&self, route: Route, query: &str, body: &[u8]) -> Option<Fault> {
         let holds_secret = self.secret_forms.iter().any(|form| contains(body, form) || query.contains(form.as_str()));
@@ -99,13 +103,7 @@ impl Shared {
         }
         drop(state);
         self.changed.notify_waiters();
-        self.script().faults.take(route)
-    }
-
-    /// Counts a connection or a call that is hung up on because the manager is down.
-    pub(super) fn hung_up(&self) {
-        self.lock().record.totals.hung_up += 1;
-        self.changed.notify_waiters();
+        self.script().faults.take(route as usize)
     }
 
     /// Counts a call that is for no route here.
@@ -194,17 +192,18 @@ impl Shared {
         mut predicate: impl FnMut(&Record) -> bool,
         timeout: Duration,
     ) -> Result<(), TimedOut> {
-        let deadline = tokio::time::Instant::now() + timeout;
-        loop {
-            // Listening begins before looking, so that no change falls between.
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if predicate(&self.lock().record) {
-                return Ok(());
-            }
-            tokio::time::timeout_at(deadline, changed).await.map_err(|_| TimedOut { waited: timeout })?;
-        }
+        wait::until(&self.changed, || predicate(&self.lock().record), timeout).await
+    }
+}
+
+impl House for Shared {
+    fn is_down(&self) -> bool {
+        self.down.load(Ordering::Acquire)
+    }
+
+    fn hung_up(&self) {
+        self.lock().record.totals.hung_up += 1;
+        self.changed.notify_waiters();
     }
 }
 

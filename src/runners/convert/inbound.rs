@@ -18,7 +18,9 @@ use crate::{
         id::{LeaseId, SlotClass},
         input::{Frame, Handler, Held, Hello},
         session::{STATE_BYTES_MAX, StateUpdate},
+        step::{STEPS_MAX, Step, StepState},
         task::{Blame, Error, Extension, Finish, Kind, OUTPUTS_MAX, Outcome, Output, OutputValue, Payload, Retry},
+        time::Wall,
     },
     proto::runner::v1 as proto,
     reason::Reason,
@@ -246,7 +248,8 @@ fn read_update(update: proto::TaskUpdate, ids: &Ids) -> Result<Frame, Broken> {
     let lease = ids.parse_lease(&update.lease_id);
     let number = update.number;
     if number == 0 && !matches!(update.update, Some(Update::Progress(_)) | None) {
-        return Err(broken("update.number", "started, outputs and session_state are numbered from 1 within the lease"));
+        let why = "started, outputs, session_state and steps are numbered from 1 within the lease";
+        return Err(broken("update.number", why));
     }
     match update.update {
         Some(Update::Started(_)) => Ok(Frame::Started { lease, number }),
@@ -258,8 +261,53 @@ fn read_update(update: proto::TaskUpdate, ids: &Ids) -> Result<Frame, Broken> {
             let update = Box::new(read_state("update.session_state", state)?);
             Ok(Frame::State { lease, number, update })
         }
+        Some(Update::StepPlan(plan)) => {
+            at_most("update.step_plan.steps", plan.steps.len(), STEPS_MAX)?;
+            let steps = plan.steps.into_iter().enumerate();
+            let steps = steps.map(|(n, step)| read_step(&format!("update.step_plan.steps[{n}]"), step));
+            Ok(Frame::Plan { lease, number, steps: steps.collect::<Result<_, _>>()? })
+        }
+        Some(Update::Step(step)) => Ok(Frame::Step { lease, number, step: Box::new(read_step("update.step", step)?) }),
         None => Err(broken("update.update", UNKNOWN)),
     }
+}
+
+fn read_step(field: &str, step: proto::Step) -> Result<Step, Broken> {
+    let at = |name: &str| format!("{field}.{name}");
+    id(&at("step_id"), &step.step_id)?;
+    name(&at("name"), &step.name)?;
+    if step.number == 0 {
+        return Err(broken(&at("number"), "counts from 1"));
+    }
+    at_most(&at("depends_on"), step.depends_on.len(), LIST_MAX)?;
+    Ok(Step {
+        state: match step.state() {
+            proto::StepState::Unspecified | proto::StepState::Pending => StepState::Pending,
+            proto::StepState::Running => StepState::Running,
+            proto::StepState::Succeeded => StepState::Succeeded,
+            proto::StepState::Failed => StepState::Failed,
+            proto::StepState::Errored => StepState::Errored,
+            proto::StepState::Cancelled => StepState::Cancelled,
+            proto::StepState::Skipped => StepState::Skipped,
+        },
+        id: step.step_id.into(),
+        number: step.number,
+        name: step.name.into(),
+        exit_code: step.exit_code,
+        error: cut(&step.error),
+        started: step.start_time.and_then(wall),
+        ended: step.end_time.and_then(wall),
+        image: cut(&step.image),
+        detached: step.detached,
+        ignore_error: step.ignore_error,
+        depends_on: step.depends_on.into_iter().map(Into::into).collect(),
+    })
+}
+
+/// None: a time before 1970, or beyond what is counted.
+fn wall(at: prost_types::Timestamp) -> Option<Wall> {
+    let micros = at.seconds.checked_mul(1_000_000)?.checked_add(i64::from(at.nanos / 1_000))?;
+    (micros > 0).then_some(Wall(micros))
 }
 
 fn read_progress(progress: &proto::Progress) -> Arc<str> {

@@ -43,6 +43,12 @@ impl Engine {
         self.admit_updates();
     }
 
+    /// A plan or a step of a running handler; answered as outputs are.
+    pub fn steps(&mut self, lease_id: &LeaseId, ticket: u64, update: Update) {
+        self.waiting.push_back(Waiting { ticket, lease_id: lease_id.clone(), update, base: 0 });
+        self.admit_updates();
+    }
+
     /// A session's state from a running handler; answered by [`Effect::Taken`] once it is durable, or refused.
     pub fn set_state(&mut self, lease_id: &LeaseId, ticket: u64, change: StateChange) {
         let StateChange { base, update, .. } = change;

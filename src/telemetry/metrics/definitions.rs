@@ -151,7 +151,7 @@ table! {
     UPSTREAM_STATE: Gauge, Count, "dlite_upstream_state", [UPSTREAM, STATE],
         "1 for the state that the upstream is in, 0 for all others; `dlite status` shows the same word.";
     UPSTREAM_CALL: Histogram(CALLS), Seconds, "dlite_upstream_call_seconds", [UPSTREAM, CALL],
-        "One call to an upstream, failed ones included: register, heartbeat, poll, acquire, report.";
+        "One call to an upstream, failed ones included: register, heartbeat, poll, acquire, report, tell.";
     UPSTREAM_ERRORS: Counter, Count, "dlite_upstream_errors_total", [UPSTREAM, CALL, CLASS],
         "Calls that failed, by class: denied (it refuses this delegate), deleted, failed (no answer or none that makes sense), \
          refused (of an acquire: another has the task; of a report: it does not take the body), unassigned, unanswered, fault, gone, \

@@ -92,6 +92,7 @@ pub(super) fn call(call: &Call) -> &'static str {
         Call::Poll { .. } => "poll",
         Call::Acquire { .. } => "acquire",
         Call::Report { .. } => "report",
+        Call::Tell { .. } => "tell",
     }
 }
 
@@ -108,7 +109,7 @@ pub(super) fn class(answer: &Answer) -> Option<&'static str> {
             AcquireError::Unassigned => "unassigned",
             AcquireError::Unanswered(_) => "unanswered",
         }),
-        Answer::Report { result: Err(error), .. } => Some(match error {
+        Answer::Report { result: Err(error), .. } | Answer::Tell { result: Err(error), .. } => Some(match error {
             ReportError::Refused(_) => "refused",
             ReportError::Fault(_) => "fault",
             ReportError::Gone(_) => "gone",
@@ -120,6 +121,7 @@ pub(super) fn class(answer: &Answer) -> Option<&'static str> {
         | Answer::Heartbeat(Ok(_))
         | Answer::Poll(Ok(_))
         | Answer::Acquire { result: Ok(_), .. }
-        | Answer::Report { result: Ok(()), .. } => None,
+        | Answer::Report { result: Ok(()), .. }
+        | Answer::Tell { result: Ok(_), .. } => None,
     }
 }

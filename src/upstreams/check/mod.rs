@@ -19,10 +19,11 @@ use reqwest::Url;
 use self::connection::Way;
 pub use self::stage::{Report, STAGES, Stage, Step, Trouble, Verdict};
 use super::{
+    drone::{self, Drone},
     harness::{self, Harness},
     transport::{Failure, Http, Probe, parse_endpoint},
 };
-use crate::config;
+use crate::config::{self, UpstreamKind};
 
 /// Longest time for one stage, if it is below the upstream's `request_timeout`.
 pub const STAGE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,19 +35,37 @@ pub const CLOCK_SKEW_TOLD: Duration = Duration::from_secs(5);
 
 const HALF_A_SECOND: Duration = Duration::from_millis(500);
 
+/// Why nothing can be checked.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// What speaks to the upstream once the way is clear.
+enum Adapter {
+    Harness(Box<Harness>),
+    Drone(Box<Drone>),
+}
+
 /// Walks all stages.
 ///
 /// # Errors
 /// If no client can be made from what is configured.
-pub async fn check(upstream: &config::Upstream) -> Result<Report, harness::Error> {
-    let options = harness::Options::from_config(upstream)?;
-    let endpoint = parse_endpoint(&options.endpoint)?;
-    let timeout = STAGE_TIMEOUT.min(options.request_timeout);
-    let http = Http::new(&endpoint, &options.network)?;
-    let uses_tls = options.network.uses_tls(&endpoint);
-    let tls = options.network.tls.client_config(uses_tls).map_err(crate::upstreams::transport::Error::from)?;
+pub async fn check(upstream: &config::Upstream) -> Result<Report, Error> {
+    let (adapter, network) = match upstream.kind {
+        UpstreamKind::Harness => {
+            let options = harness::Options::from_config(upstream)?;
+            let network = options.network.clone();
+            (Adapter::Harness(Box::new(Harness::new(options)?)), network)
+        }
+        UpstreamKind::Drone => {
+            let options = drone::Options::from_config(upstream)?;
+            let network = options.network.clone();
+            (Adapter::Drone(Box::new(Drone::new(options)?)), network)
+        }
+    };
+    let endpoint = parse_endpoint(&upstream.endpoint)?;
+    let timeout = STAGE_TIMEOUT.min(upstream.request_timeout);
+    let http = Http::new(&endpoint, &network)?;
+    let tls = network.tls.client_config(network.uses_tls(&endpoint))?;
     let way = Way { endpoint: endpoint.clone(), proxy: upstream.way().cloned(), tls };
-    let harness = Harness::new(options)?;
     let mut report = Report {
         upstream: upstream.name.clone(),
         endpoint: upstream.endpoint.clone(),
@@ -54,7 +73,7 @@ pub async fn check(upstream: &config::Upstream) -> Result<Report, harness::Error
         steps: Vec::new(),
     };
     // Who stops on the way has told why.
-    let _ = walk(&mut report, &way, upstream, &http, &harness, timeout).await;
+    let _ = walk(&mut report, &way, upstream, &http, &adapter, timeout).await;
     report.close();
     Ok(report)
 }
@@ -65,7 +84,7 @@ async fn walk(
     way: &Way,
     upstream: &config::Upstream,
     http: &Http,
-    harness: &Harness,
+    adapter: &Adapter,
     timeout: Duration,
 ) -> Option<()> {
     let addresses = report.step(Stage::Dns, timeout, way.resolve()).await?;
@@ -97,6 +116,14 @@ async fn walk(
     let skew = probe.date.map(|date| Skew::between(date + HALF_A_SECOND, ours));
 
     let began = Instant::now();
+    let harness = match adapter {
+        Adapter::Harness(harness) => harness,
+        Adapter::Drone(drone) => {
+            report.record(Stage::Auth, began.elapsed(), drone.check_secret().await)?;
+            report.skip(Stage::Poll, "a poll is held until there is a stage");
+            return Some(());
+        }
+    };
     let asked = harness.ask_for_nothing(timeout).await;
     let auth = harness.judge_auth(&asked).and_then(|()| judge_clock(skew));
     report.record(Stage::Auth, began.elapsed(), auth)?;

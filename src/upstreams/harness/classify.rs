@@ -124,7 +124,7 @@ pub(super) fn poll(request: &Request, outcome: &Outcome) -> Result<Listing, Call
             wire::EVENT_TASK | "" if !event.task_type.is_empty() => {
                 let kind = kind_of(&event.task_type);
                 let task_type = event.task_type.into();
-                listing.tasks.push(Listed { external_id, task_type, kind, unsupported: false });
+                listing.tasks.push(Listed { external_id, task_type, kind, labels: None, unsupported: false });
             }
             wire::EVENT_TASK | "" => tracing::debug!(task = %external_id, "left out a task event without a type"),
             other => {

@@ -28,7 +28,7 @@ use crate::{
     core::{
         effect::{Answerable, Call},
         id::{ExternalId, TaskType},
-        input::{AcquireError, Answer, CallError, Listing, Registered, ReportError, Standing},
+        input::{AcquireError, Answer, CallError, Listing, Registered, ReportError, Standing, Told},
         record::Host,
         task::{Identity, Kind, Spec},
     },
@@ -340,10 +340,12 @@ impl Upstream for Harness {
                 Call::Heartbeat { delegate_id, host, running } => {
                     Answer::Heartbeat(self.heartbeat(&delegate_id, &host, &running).await)
                 }
-                Call::Poll { delegate_id } => Answer::Poll(self.poll(&delegate_id).await),
+                Call::Poll { delegate_id, .. } => Answer::Poll(self.poll(&delegate_id).await),
                 Call::Acquire { task, external_id, identity } => {
                     Answer::Acquire { task, result: self.acquire(&external_id, &identity).await }
                 }
+                // A manager knows no steps.
+                Call::Tell { task, .. } => Answer::Tell { task, result: Ok(Told::default()) },
                 Call::Report { task, report } => Answer::Report { task, result: self.report(&report).await },
             }
         })

@@ -10,6 +10,7 @@ use crate::{
         id::LeaseId,
         input::Frame,
         session::StateUpdate,
+        step::{Step, StepState},
         task::{Blame, CancelReason, Error, Finish, Outcome, Output, OutputValue, Payload, Retry},
     },
     hub::{Cue, Hub},
@@ -115,10 +116,15 @@ impl Runner {
         let number = work.numbered;
         let frame = if number == 1 {
             Frame::Started { lease, number }
+        } else if lease.0.is_multiple_of(2) && number == 2 {
+            Frame::Plan { lease, number, steps: vec![step(1, StepState::Pending), step(2, StepState::Pending)] }
         } else if let Some((_, etag)) = work.session.as_ref().filter(|_| hub.random.chance(500)) {
             let content = Bytes::from(format!("{lease}, {number}: {:x}", hub.random.next()));
             let update = change(etag, Payload { content_type: "text/plain".into(), content });
             Frame::State { lease, number, update }
+        } else if lease.0.is_multiple_of(2) {
+            let state = if number == 3 { StepState::Running } else { StepState::Succeeded };
+            Frame::Step { lease, number, step: Box::new(step(1, state)) }
         } else {
             let value = OutputValue::Text(format!("{number}").into());
             Frame::Outputs {
@@ -258,5 +264,22 @@ fn result_of(hub: &mut Hub, lease: LeaseId) -> Finish {
         payload: Some(Payload { content_type: "text/plain".into(), content }),
         outputs: Vec::new(),
         extensions: Vec::new(),
+    }
+}
+
+fn step(number: u32, state: StepState) -> Step {
+    Step {
+        id: number.to_string().into(),
+        number,
+        name: "step".into(),
+        state,
+        exit_code: None,
+        error: "".into(),
+        started: None,
+        ended: None,
+        image: "".into(),
+        detached: false,
+        ignore_error: false,
+        depends_on: Vec::new(),
     }
 }

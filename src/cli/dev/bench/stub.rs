@@ -18,7 +18,7 @@ use crate::{
     core::{
         effect::Call,
         id::{ExternalId, TaskType},
-        input::{Answer, Listed, Listing, Registered, Standing},
+        input::{Answer, Listed, Listing, Registered, Standing, Told},
         record::Host,
         task::{Kind, Payload, Priority, Spec},
     },
@@ -104,10 +104,11 @@ impl Stub {
                         external_id: id.clone(),
                         task_type: NOOP.into(),
                         kind: Kind::Standalone,
+                        labels: None,
                         unsupported: false,
                     })
                     .collect();
-                Answer::Poll(Ok(Listing { tasks, aborts: Vec::new() }))
+                Answer::Poll(Ok(Listing { tasks, ..Listing::default() }))
             }
             Call::Acquire { task, external_id, .. } => {
                 let mut state = self.state();
@@ -115,6 +116,7 @@ impl Stub {
                 state.acquired.insert(external_id, clock_nanos());
                 Answer::Acquire { task, result: Ok(Box::new(self.spec())) }
             }
+            Call::Tell { task, .. } => Answer::Tell { task, result: Ok(Told::default()) },
             Call::Report { task, report } => {
                 let mut state = self.state();
                 let started = report.finish.payload.as_ref().and_then(|payload| {

@@ -31,7 +31,8 @@ pub(in super::super) fn poll(request: &Request, outcome: &Outcome) -> Result<Lis
             let unsupported = is_unsupported(&event.task_type);
             let external_id = ExternalId::from(event.task_id);
             let kind = kind_of(&event.task_type);
-            listing.tasks.push(Listed { external_id, task_type: event.task_type.into(), kind, unsupported });
+            let task_type = event.task_type.into();
+            listing.tasks.push(Listed { external_id, task_type, kind, labels: None, unsupported });
         }
     }
     Ok(listing)

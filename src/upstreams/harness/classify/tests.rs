@@ -234,7 +234,7 @@ fn a_poll_lists_tasks_and_aborts_and_leaves_out_the_rest() {
     let tasks: Vec<_> = listing.tasks.iter().map(|l| (l.external_id.as_str(), l.task_type.as_str())).collect();
     assert_eq!(tasks, [("t-1", "X"), ("t-2", "Y")]);
     assert_eq!(listing.aborts, [ExternalId::from("t-5")]);
-    let nothing = "ok Listing { tasks: [], aborts: [] }";
+    let nothing = "ok Listing { tasks: [], aborts: [], quiet: false }";
     check(
         polled,
         &[

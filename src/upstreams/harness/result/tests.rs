@@ -3,7 +3,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::*;
-use crate::core::task::{self, Identity, Kind, Payload, Priority, Spec};
+use crate::core::{
+    task::{self, Identity, Kind, Payload, Priority, Spec},
+    time::Wall,
+};
 
 const ALL: [Outcome; 6] =
     [Outcome::Succeeded, Outcome::Failed, Outcome::Errored, Outcome::Cancelled, Outcome::TimedOut, Outcome::Skipped];
@@ -27,6 +30,10 @@ fn report(reply: Reply, finish: Finish) -> Answerable {
         trace_parent: None,
     };
     Answerable {
+        steps: std::sync::Arc::default(),
+        told: None,
+        started: None,
+        finished: Wall(0),
         external_id: "tsk-1".into(),
         identity: Arc::new(Identity { delegate_id: "dlg-1".into(), instance_id: "i-1".into() }),
         spec: Arc::new(spec),

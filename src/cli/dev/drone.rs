@@ -1,0 +1,107 @@
+//! `dlite dev --upstream drone`: a stage of four steps, from a Drone server's double to a runner and back.
+
+use std::{process::ExitCode, time::Duration};
+
+use super::{
+    scene::{Error, Place, start_runner},
+    stage::PLATFORM,
+};
+use crate::{
+    cli::chain,
+    core::effect::Note,
+    daemon,
+    doubles::drone::{Drone, NewBuild, NewStage, Options, Record, Submitted},
+    runners::ids::Ids,
+    telemetry, upstreams,
+};
+
+/// What the double and the delegate share.
+const SECRET: &str = "dev-shared-secret";
+/// Longest wait for the stage; a healthy machine needs a second.
+const PATIENCE: Duration = Duration::from_secs(60);
+const SLOTS: u32 = 2;
+
+/// Four steps: one runs beside the others, one fails and may.
+const PIPELINE: &str = r#"{"kind":"pipeline","type":"docker","name":"unit","steps":[
+{"name":"clone","image":"drone/git:latest","commands":["sleep 0.1"]},
+{"name":"database","image":"postgres:16","detach":true},
+{"name":"lint","image":"alpine:3.20","failure":"ignore","commands":["sleep 0.1","exit 3"]},
+{"name":"test","image":"alpine:3.20","commands":["sleep 0.2"]}]}"#;
+
+/// How each step must end.
+const DUE: [(&str, &str, i64); 4] =
+    [("clone", "success", 0), ("database", "success", 0), ("lint", "failure", 3), ("test", "success", 0)];
+
+pub async fn perform(port: u16) -> Result<ExitCode, String> {
+    let server = Drone::start(Options { port, ..Options::new(SECRET) })
+        .await
+        .map_err(|source| chain(&Error::Server { port, source }))?;
+    let upstream = format!(
+        "name = \"double\"\nkind = \"drone\"\nendpoint = \"{}\"\nsecret_file = \"secret\"\n",
+        server.endpoint()
+    );
+    let place = Place::make("", &upstream, &[("secret", SECRET)]).map_err(|error| chain(&error))?;
+    let adapters = upstreams::from_config(&place.config).map_err(|error| chain(&error))?;
+    let observer = |ids: &Ids, note: &Note| telemetry::notes::log(ids, note);
+    let daemon = daemon::start(&place.config, adapters, Box::new(observer)).await.map_err(|error| chain(&error))?;
+    let mut runner = start_runner(&daemon.runners_socket, SLOTS).map_err(|error| format!("no runner: {error}"))?;
+    println!(
+        "Drone server's double at {}; the delegate's runner, on the SDK, attaches over {}\n",
+        server.endpoint(),
+        daemon.runners_socket.display()
+    );
+    let stage = PLATFORM.iter().fold(NewStage::new("unit", "docker"), |stage, (key, value)| match *key {
+        "os" => NewStage { os: (*value).to_owned(), ..stage },
+        _ => NewStage { arch: (*value).to_owned(), ..stage },
+    });
+    let build = NewBuild { config: PIPELINE.to_owned(), ..NewBuild::new(vec![stage]) };
+    let submitted = server.submit(build).map_err(|error| chain(&error))?;
+    let id = submitted.stages[0];
+    let ended = server.wait_until(|record| record.effective(id).is_some(), PATIENCE).await;
+    let verdict = ended.map_err(|_| format!("the stage has not ended after {PATIENCE:?}"));
+    let verdict = verdict.and_then(|()| server.read(|record| judge(record, &submitted)));
+    let build = server.build_status(submitted.build).unwrap_or_default();
+    // The runner first: it hands in what it holds, then goes.
+    stop(&mut runner).await;
+    daemon.stop().await.map_err(|error| chain(&error))?;
+    println!("{}\n\nbuild {}: {build}", verdict?, submitted.build);
+    if build == "success" { Ok(ExitCode::SUCCESS) } else { Err(format!("the build has ended as {build:?}")) }
+}
+
+/// One line a step, if stage and steps are as they must be.
+fn judge(record: &Record, submitted: &Submitted) -> Result<String, String> {
+    let stage = submitted.stages[0];
+    let mut wrong: Vec<String> = record.violations.iter().cloned().collect();
+    let steps: Vec<_> = record.steps_of(stage).collect();
+    let rows: Vec<_> = steps.iter().map(|step| (&*step.row.name, &*step.row.status, step.row.exit_code)).collect();
+    if rows != DUE {
+        wrong.push(format!("steps {rows:?} instead of {DUE:?}"));
+    }
+    if record.status(stage) != Some("success") {
+        wrong.push(format!("the stage has ended as {:?}", record.status(stage)));
+    }
+    if record.totals.repeats + record.totals.conflicts > 0 {
+        wrong.push("the stage was ended twice".to_owned());
+    }
+    if record.token_seen.total() > 0 {
+        wrong.push("the secret stood in a body or a query".to_owned());
+    }
+    if !wrong.is_empty() {
+        return Err(format!("the show went wrong:\n  {}", wrong.join("\n  ")));
+    }
+    let line = |step: &&crate::doubles::drone::StepSeen| {
+        let row = &step.row;
+        let detached = if row.detached { ", detached" } else { "" };
+        let ignored = if row.errignore { ", may fail" } else { "" };
+        format!("step {} {:<10} {:<8} exit {}{detached}{ignored}", row.number, row.name, row.status, row.exit_code)
+    };
+    Ok(steps.iter().map(line).collect::<Vec<_>>().join("\n"))
+}
+
+async fn stop(runner: &mut tokio::process::Child) {
+    let pid = runner.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw);
+    if let Some(pid) = pid {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    }
+    let _ = tokio::time::timeout(Duration::from_secs(5), runner.wait()).await;
+}
