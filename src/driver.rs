@@ -281,6 +281,9 @@ impl Driver {
             Event::Ask(Question::Tasks(answer)) => drop(answer.send(self.core.task_list(now))),
             Event::Ask(Question::Sessions(answer)) => drop(answer.send(self.core.session_list())),
             Event::Ask(Question::Task(name, answer)) => drop(answer.send(self.core.find_task(now, &name))),
+            Event::Ask(Question::Reports(answer)) => drop(answer.send(self.core.report_list(now))),
+            Event::Ask(Question::Report(name, answer)) => drop(answer.send(self.core.find_report(now, &name))),
+            Event::Ask(Question::Audits(limit, answer)) => drop(answer.send(self.core.audit_list(limit))),
             Event::Order(command, answer) => {
                 self.requests += 1;
                 let request = RequestId(self.requests);

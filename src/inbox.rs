@@ -6,11 +6,13 @@ use tokio::sync::oneshot;
 
 use crate::{
     core::{
+        audit::Audit,
         command::{Command, Refusal},
         drain::Departure,
         id::{LeaseId, LinkId},
         input::{Hello, Input},
         status::{Holding, NotFound, SessionStatus, Status, TaskDetail, TaskName, TaskStatus},
+        unreported::{ReportDetail, ReportStatus},
     },
     runners::link::Orders,
 };
@@ -42,4 +44,8 @@ pub enum Question {
     Tasks(oneshot::Sender<Vec<TaskStatus>>),
     Sessions(oneshot::Sender<Vec<SessionStatus>>),
     Task(TaskName, oneshot::Sender<Result<TaskDetail, NotFound>>),
+    Reports(oneshot::Sender<Vec<ReportStatus>>),
+    Report(TaskName, oneshot::Sender<Result<ReportDetail, NotFound>>),
+    /// The newest so many deeds.
+    Audits(usize, oneshot::Sender<Vec<Arc<Audit>>>),
 }

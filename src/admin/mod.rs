@@ -13,6 +13,7 @@ use crate::{
     config::{Changes, Complaints},
     core::{
         admission::Refusal,
+        audit::{Actor, Deed},
         command::Command,
         status::{self, RunnerStatus},
         time::Wall,
@@ -25,9 +26,11 @@ use crate::{
     runners::{convert, ids::Ids},
 };
 
+mod audit;
 pub mod client;
 mod drain;
 mod logs;
+mod reports;
 mod sessions;
 mod tasks;
 
@@ -48,8 +51,13 @@ pub struct Service {
     pub logs: Desk,
 }
 
-/// An order to read the configuration anew, and where the answer goes.
-pub type Reload = oneshot::Sender<Result<Changes, Complaints>>;
+/// An order to read the configuration anew.
+pub struct Reload {
+    /// Who gives it.
+    pub by: Actor,
+    /// Where the answer goes.
+    pub answer: oneshot::Sender<Result<Changes, Complaints>>,
+}
 
 /// Binds the socket; only the delegate's own user may open it.
 ///
@@ -89,6 +97,11 @@ impl Service {
     async fn order(&self, command: Command) -> Result<(), Status> {
         let answer = self.tell(|answer| Event::Order(command, answer)).await?;
         answer.map_err(|refusal| refused(refusal.reason(), &refusal.to_string()))
+    }
+
+    /// The same by somebody: it goes on record with what came of it.
+    async fn order_by(&self, deed: Deed, command: Command) -> Result<(), Status> {
+        self.order(Command::Audited { deed, command: Box::new(command) }).await
     }
 
     async fn tell<T>(&self, event: impl FnOnce(oneshot::Sender<T>) -> Event) -> Result<T, Status> {
@@ -174,12 +187,13 @@ impl proto::admin_service_server::AdminService for Service {
         self.begin_drain(request).await
     }
 
-    async fn resume(&self, _: Request<proto::ResumeRequest>) -> Result<Response<proto::ResumeResponse>, Status> {
-        self.take_drain_back().await
+    async fn resume(&self, request: Request<proto::ResumeRequest>) -> Result<Response<proto::ResumeResponse>, Status> {
+        self.take_drain_back(&request).await
     }
 
-    async fn reload(&self, _: Request<proto::ReloadRequest>) -> Result<Response<proto::ReloadResponse>, Status> {
+    async fn reload(&self, request: Request<proto::ReloadRequest>) -> Result<Response<proto::ReloadResponse>, Status> {
         let (sender, answer) = oneshot::channel();
+        let sender = Reload { by: audit::deed(&request, "reload", "").actor, answer: sender };
         let under_way =
             |_| Status::unavailable("another reload is under way, or this delegate was not started from a file");
         self.reloads.try_send(sender).map_err(under_way)?;
@@ -213,6 +227,41 @@ impl proto::admin_service_server::AdminService for Service {
 
     async fn read_log(&self, request: Request<proto::ReadLogRequest>) -> Result<Response<logs::Entries>, Status> {
         self.one_log(request).await
+    }
+
+    async fn list_reports(
+        &self,
+        _: Request<proto::ListReportsRequest>,
+    ) -> Result<Response<proto::ListReportsResponse>, Status> {
+        self.all_reports().await
+    }
+
+    async fn get_report(
+        &self,
+        request: Request<proto::GetReportRequest>,
+    ) -> Result<Response<proto::GetReportResponse>, Status> {
+        self.one_report(request).await
+    }
+
+    async fn replay_report(
+        &self,
+        request: Request<proto::ReplayReportRequest>,
+    ) -> Result<Response<proto::ReplayReportResponse>, Status> {
+        self.send_report_again(request).await
+    }
+
+    async fn drop_report(
+        &self,
+        request: Request<proto::DropReportRequest>,
+    ) -> Result<Response<proto::DropReportResponse>, Status> {
+        self.forget_report(request).await
+    }
+
+    async fn list_audits(
+        &self,
+        request: Request<proto::ListAuditsRequest>,
+    ) -> Result<Response<proto::ListAuditsResponse>, Status> {
+        self.deeds(request).await
     }
 }
 

@@ -6,11 +6,14 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod audit;
 pub mod config;
+mod confirm;
 mod dev;
 mod doctor;
 mod drain;
 mod reload;
+mod reports;
 mod run;
 mod runner;
 mod sessions;
@@ -68,6 +71,12 @@ enum Command {
     /// Look at open sessions, and end one
     #[command(subcommand)]
     Sessions(sessions::Command),
+    /// Look at results that are not reported, send one again, or give one up
+    #[command(subcommand)]
+    Reports(reports::Command),
+    /// See who did what to the delegate
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Have the delegate read its configuration anew, as SIGHUP does; a file with mistakes changes nothing
     Reload(reload::Args),
     /// List upstreams, and check the way to one
@@ -111,6 +120,8 @@ impl Cli {
             Command::Resume(args) => drain::resume(&args),
             Command::Tasks(command) => tasks::run(&command),
             Command::Sessions(command) => sessions::run(&command),
+            Command::Reports(command) => reports::run(&command),
+            Command::Audit(command) => audit::run(&command),
             Command::Reload(args) => reload::run(&args),
             Command::Upstreams(Upstreams::Check(args)) => upstreams::check(&args),
             Command::Upstreams(Upstreams::List(args)) => upstreams::list(&args),

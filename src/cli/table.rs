@@ -34,6 +34,23 @@ pub fn ago(at: Option<prost_types::Timestamp>) -> String {
     }
 }
 
+/// How long it is to a time, short: `in 12 s`.
+pub fn until(at: prost_types::Timestamp) -> String {
+    let now = std::time::SystemTime::now();
+    let left = std::time::SystemTime::try_from(at).ok().and_then(|at| at.duration_since(now).ok());
+    left.map_or_else(|| "now".to_owned(), |left| format!("in {}", span(left)))
+}
+
+/// A dash for what is not there.
+pub fn dash(text: String) -> String {
+    if text.is_empty() { "-".to_owned() } else { text }
+}
+
+/// For scripts: RFC 3339, or nothing.
+pub fn time(at: &Option<prost_types::Timestamp>) -> Option<String> {
+    at.as_ref().map(ToString::to_string)
+}
+
 /// A span in the one or two units that matter.
 pub fn span(span: std::time::Duration) -> String {
     match span.as_secs() {

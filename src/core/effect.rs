@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{
     admission::{self, Turn},
+    audit::Audit,
     command::Refusal,
     drain::Mode,
     id::{ExternalId, LeaseId, LinkId, RequestId, RunnerId, SessionId, TaskId, TaskType, TraceId, UpstreamName},
@@ -386,6 +387,21 @@ pub enum Note {
     },
     /// A drain was taken back.
     Resumed,
+    /// The operator had a result sent at once, or a dead letter sent after all.
+    ReportReplayed {
+        task: TaskId,
+        upstream: UpstreamName,
+        external_id: ExternalId,
+    },
+    /// The operator gave a result up: its upstream is never told.
+    ReportDropped {
+        task: TaskId,
+        upstream: UpstreamName,
+        external_id: ExternalId,
+        reason: Arc<str>,
+    },
+    /// A deed is on record.
+    Audited(Arc<Audit>),
     /// A host became too full for some tasks, or is no more; `runner`: as this one says of its host, and for it alone.
     Admission {
         runner: Option<RunnerId>,

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    audit::Audit,
     id::{DelegateId, ExternalId, LeaseId, Lsn, RunnerId, SessionId, SlotClass, TaskId, TraceId, UpstreamName},
     session::{Phase, Variable},
     step::Step,
@@ -178,6 +179,18 @@ pub enum Record {
     UpstreamTold {
         note: Bytes,
     },
+    /// The scope is a deed of the operator's.
+    DeedDone {
+        audit: Arc<Audit>,
+    },
+    /// The upstream took the minimal failure; the original is kept, and never sent again.
+    MinimalReported {
+        reason: Arc<str>,
+    },
+    /// The operator has a dead letter sent after all.
+    ReportReplayed {
+        at: Wall,
+    },
 }
 
 /// A record on its way to the journal.
@@ -211,6 +224,7 @@ impl Record {
                 | Record::IntentionOpened { .. }
                 | Record::SessionOpened { .. }
                 | Record::CleanupSynthesized { .. }
+                | Record::DeedDone { .. }
         )
     }
 

@@ -397,7 +397,7 @@ impl Core {
                 };
                 ("running", text, task.cancel.as_ref().map_or(since, |cancel| cancel.at))
             }
-            State::Finished { report: Report::Dead { reason }, at, .. } => {
+            State::Finished { report: Report::Dead { reason, .. }, at, .. } => {
                 ("dead", format!("the operator: {reason}"), *at)
             }
             State::Finished { at, report: Report::Nowhere, .. } => ("finished", "nothing".to_owned(), *at),

@@ -131,6 +131,16 @@ pub fn log(ids: &Ids, note: &Note) {
         Note::Drained { cancelled, handed_back } => {
             info!(cancelled, handed_back, "drained: nothing is open and every result is reported");
         }
+        Note::ReportReplayed { task, upstream, external_id } => {
+            info!(task = ids.task(*task), %upstream, %external_id, "result is sent again, by the operator's order");
+        }
+        Note::ReportDropped { task, upstream, external_id, reason } => {
+            warn!(task = ids.task(*task), %upstream, %external_id, %reason, "result dropped, by the operator's order");
+        }
+        Note::Audited(audit) => {
+            let crate::core::audit::Deed { actor, action, arguments } = &audit.deed;
+            info!(%actor, action = &**action, arguments = &**arguments, outcome = &*audit.outcome, "deed on record");
+        }
         Note::Resumed => info!("the drain was taken back: work is taken again"),
     }
 }

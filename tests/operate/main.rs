@@ -1,5 +1,6 @@
 //! What operates a delegate: the command line against the running binary, and what it finds, tells and hands over.
 
+mod audit;
 mod doctor;
 #[allow(dead_code)] // The networks' target uses the rest of it.
 #[path = "../networks/front.rs"]
@@ -7,3 +8,5 @@ mod front;
 #[allow(dead_code)] // The processes' target uses the rest of it.
 #[path = "../process/lab.rs"]
 mod lab;
+mod reports;
+mod say;

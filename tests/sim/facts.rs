@@ -188,6 +188,9 @@ impl Facts {
             | Record::UpstreamTold { .. }
             | Record::CancelRequested { .. }
             | Record::ReportAbandoned { .. }
+            | Record::MinimalReported { .. }
+            | Record::ReportReplayed { .. }
+            | Record::DeedDone { .. }
             | Record::ScopeEnded => {}
         }
         Ok(())
