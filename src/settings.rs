@@ -8,7 +8,7 @@ use crate::{
     },
     daemon::Daemon,
     reason::Reason,
-    telemetry::LogFilter,
+    telemetry::level::LogFilter,
 };
 
 /// One snapshot at a time; parts of the process are handed what concerns them.

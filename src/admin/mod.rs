@@ -1,6 +1,12 @@
 //! The operator's service: readings of the core's state, on a Unix socket of its own that only the delegate's user can open.
 
-use std::{future::Future, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     net::UnixListener,
@@ -15,6 +21,7 @@ use crate::{
         admission::Refusal,
         audit::{Actor, Deed},
         command::Command,
+        id::UpstreamName,
         status::{self, RunnerStatus},
         time::Wall,
     },
@@ -24,15 +31,19 @@ use crate::{
     proto::admin::v1 as proto,
     reason::Reason,
     runners::{convert, ids::Ids},
+    telemetry::{events::Events, metrics::Metrics},
+    upstreams::certificate,
 };
 
 mod audit;
 pub mod client;
 mod drain;
 mod logs;
+mod process;
 mod reports;
 mod sessions;
 mod tasks;
+mod watch;
 
 /// How long an answer of the driver may take before the operator is told that it is stuck.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -45,10 +56,15 @@ pub struct Service {
     pub name: String,
     pub ids: Ids,
     /// Kind of each upstream.
-    pub kinds: std::collections::BTreeMap<crate::core::id::UpstreamName, &'static str>,
+    pub kinds: BTreeMap<UpstreamName, &'static str>,
     pub driver: mpsc::Sender<Event>,
     pub reloads: mpsc::Sender<Reload>,
     pub logs: Desk,
+    pub events: Events,
+    pub metrics: Metrics,
+    pub state_dir: PathBuf,
+    /// The certificates configured for each upstream.
+    pub certificates: BTreeMap<UpstreamName, Vec<PathBuf>>,
 }
 
 /// An order to read the configuration anew.
@@ -93,6 +109,12 @@ impl Service {
         self.tell(|answer| Event::Ask(question(answer))).await
     }
 
+    /// When the first of an upstream's certificates ends.
+    fn certificate_end(&self, upstream: &UpstreamName) -> Option<std::time::SystemTime> {
+        let files = self.certificates.get(upstream)?;
+        files.iter().filter_map(|path| certificate::end_of_file(path)).min()
+    }
+
     /// Gives an order; answered once it is durable.
     async fn order(&self, command: Command) -> Result<(), Status> {
         let answer = self.tell(|answer| Event::Order(command, answer)).await?;
@@ -128,6 +150,7 @@ impl proto::admin_service_server::AdminService for Service {
         let (state, state_reason) = (drain::state(&status).to_owned(), drain::state_reason(&status));
         let upstreams = status.upstreams.into_iter().map(|up| proto::Upstream {
             kind: self.kinds.get(&up.name).copied().unwrap_or_default().to_owned(),
+            certificate_end_time: self.certificate_end(&up.name).map(Into::into),
             name: up.name.to_string(),
             state: up.state.to_owned(),
             registered_id: up.registered_id.map(|id| id.to_string()).unwrap_or_default(),
@@ -159,6 +182,7 @@ impl proto::admin_service_server::AdminService for Service {
             dead_letter_count: count(status.dead_letters),
             open_session_count: count(status.sessions),
             admission: Some(admission(&status.admission)),
+            log_spool_bytes: (self.logs.spool().gauge())(),
         }))
     }
 
@@ -262,6 +286,36 @@ impl proto::admin_service_server::AdminService for Service {
         request: Request<proto::ListAuditsRequest>,
     ) -> Result<Response<proto::ListAuditsResponse>, Status> {
         self.deeds(request).await
+    }
+
+    type WatchEventsStream = watch::Watched;
+
+    async fn watch_events(
+        &self,
+        request: Request<proto::WatchEventsRequest>,
+    ) -> Result<Response<watch::Watched>, Status> {
+        self.watch(request)
+    }
+
+    async fn set_log_level(
+        &self,
+        request: Request<proto::SetLogLevelRequest>,
+    ) -> Result<Response<proto::SetLogLevelResponse>, Status> {
+        self.log_level(request).await
+    }
+
+    async fn get_resources(
+        &self,
+        _: Request<proto::GetResourcesRequest>,
+    ) -> Result<Response<proto::GetResourcesResponse>, Status> {
+        self.resources().await.map(Response::new)
+    }
+
+    async fn collect_telemetry(
+        &self,
+        request: Request<proto::CollectTelemetryRequest>,
+    ) -> Result<Response<proto::CollectTelemetryResponse>, Status> {
+        self.telemetry(request.get_ref()).map(Response::new)
     }
 }
 

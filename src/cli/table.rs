@@ -41,6 +41,15 @@ pub fn until(at: prost_types::Timestamp) -> String {
     left.map_or_else(|| "now".to_owned(), |left| format!("in {}", span(left)))
 }
 
+/// A size in the unit that matters.
+pub fn bytes(count: u64) -> String {
+    match count {
+        0..0x1_0000 => format!("{count} bytes"),
+        0x1_0000..0x400_0000 => format!("{} KiB", count >> 10),
+        _ => format!("{} MiB", count >> 20),
+    }
+}
+
 /// A dash for what is not there.
 pub fn dash(text: String) -> String {
     if text.is_empty() { "-".to_owned() } else { text }
@@ -57,7 +66,8 @@ pub fn span(span: std::time::Duration) -> String {
         0 => format!("{} ms", span.as_millis()),
         seconds @ 1..60 => format!("{seconds} s"),
         seconds @ 60..3_600 => format!("{} m {} s", seconds / 60, seconds % 60),
-        seconds => format!("{} h {} m", seconds / 3_600, seconds % 3_600 / 60),
+        seconds @ 3_600..172_800 => format!("{} h {} m", seconds / 3_600, seconds % 3_600 / 60),
+        seconds => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3_600),
     }
 }
 

@@ -223,6 +223,17 @@ pub enum Note {
         reason: &'static str,
         repeats: bool,
     },
+    /// A runner was given a task, and has not answered.
+    Assigned {
+        task: TaskId,
+        runner: RunnerId,
+        attempt: u32,
+    },
+    /// It accepted, and works on it.
+    Accepted {
+        task: TaskId,
+        runner: RunnerId,
+    },
     AssignmentEnded {
         task: TaskId,
         lease: LeaseId,

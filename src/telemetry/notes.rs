@@ -19,6 +19,8 @@ pub fn log(ids: &Ids, note: &Note) {
         Note::LeaseLost { task, lease, runner, reason, repeats } => {
             warn!(task = ids.task(*task), lease = ids.lease(*lease), %runner, %reason, repeats, "lease lost");
         }
+        Note::Assigned { task, runner, attempt } => debug!(task = ids.task(*task), %runner, attempt, "task assigned"),
+        Note::Accepted { task, runner } => debug!(task = ids.task(*task), %runner, "task accepted"),
         Note::AssignmentEnded { task, lease, runner, reason } => {
             info!(task = ids.task(*task), lease = ids.lease(*lease), %runner, %reason, "assignment ended before its accept");
         }

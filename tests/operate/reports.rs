@@ -22,16 +22,6 @@ async fn reports_replay_brings_a_refused_result_to_its_manager_after_all() {
     lab.start_delegate();
     lab.start_runner("r-1", 1);
     let id = dead_letter(&mut lab).await;
-    let listed = json(&lab, &["reports", "list"]).await;
-    assert_eq!(
-        (&listed[0]["external_id"], &listed[0]["state"], &listed[0]["replayable"]),
-        (&id.as_str().into(), &"dead".into(), &true.into()),
-        "{listed:#}"
-    );
-    assert!(listed[0]["reason"].as_str().unwrap().contains("RESULT_REFUSED"), "{listed:#}");
-    let table = text(&lab, &["reports", "list"]).await;
-    assert!(table.contains(&id) && table.contains("RESULT_REFUSED"), "{table}");
-
     assert!(lab.manager.read(|record| record.effective(&id).is_none()));
     let said = text(&lab, &["reports", "replay", &id]).await;
     assert!(said.contains("on its way"), "{said}");
@@ -74,4 +64,21 @@ async fn reports_drop_asks_first_and_gives_a_reason() {
     assert_eq!((&audits[0]["action"], &audits[0]["outcome"]), (&"reports drop".into(), &"ok".into()));
     assert!(audits[0]["arguments"].as_str().unwrap().contains("no one waits"), "{audits:#}");
     assert!(lab.manager.read(|record| record.effective(&id).is_none()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reports_list_has_the_reason_of_each_and_whether_it_can_be_replayed() {
+    let mut lab = Lab::new().await;
+    lab.start_delegate();
+    lab.start_runner("r-1", 1);
+    let id = dead_letter(&mut lab).await;
+    let listed = json(&lab, &["reports", "list"]).await;
+    assert_eq!(
+        (&listed[0]["external_id"], &listed[0]["state"], &listed[0]["replayable"]),
+        (&id.as_str().into(), &"dead".into(), &true.into()),
+        "{listed:#}"
+    );
+    assert!(listed[0]["reason"].as_str().unwrap().contains("RESULT_REFUSED"), "{listed:#}");
+    let table = text(&lab, &["reports", "list"]).await;
+    assert!(table.contains(&id) && table.contains("RESULT_REFUSED"), "{table}");
 }

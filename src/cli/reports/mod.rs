@@ -7,6 +7,8 @@ mod inspect;
 mod list;
 mod replay;
 
+pub(super) use self::list::json as list_json;
+
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// List results that are not reported, and dead letters, with the reason of each
