@@ -12,6 +12,7 @@ mod host;
 mod intake;
 mod leases;
 mod letters;
+mod logs;
 mod reports;
 mod restart;
 mod sessions;
