@@ -7,11 +7,13 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub mod config;
+mod confirm;
 mod dev;
 mod drain;
 mod reload;
 mod run;
 mod runner;
+mod runners;
 mod sessions;
 mod status;
 mod table;
@@ -20,6 +22,8 @@ mod upstreams;
 
 /// It did not work.
 pub const FAILED: u8 = 1;
+/// The command was not understood, or may not be followed as it was given; clap's own code.
+pub const USAGE: u8 = 2;
 /// Nobody answers at the admin socket.
 pub const UNREACHABLE: u8 = 3;
 
@@ -38,7 +42,8 @@ Start here:
   dlite config check            is my configuration right?
   dlite upstreams check NAME    does it lead to the manager?
   dlite run --config dlite.toml run the delegate
-  dlite tasks list              what runs, and what does each task wait for?"
+  dlite tasks list              what runs, and what does each task wait for?
+  dlite tasks explain TASK      why is it waiting, and what would end that?"
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -66,9 +71,12 @@ enum Command {
     Sessions(sessions::Command),
     /// Have the delegate read its configuration anew, as SIGHUP does; a file with mistakes changes nothing
     Reload(reload::Args),
-    /// List upstreams, and check the way to one
+    /// List upstreams, check the way to one, stop taking work from one
     #[command(subcommand)]
-    Upstreams(Upstreams),
+    Upstreams(upstreams::Command),
+    /// Look at the attached runners, and take one out for maintenance
+    #[command(subcommand)]
+    Runners(runners::Command),
     /// Run a built-in runner
     #[command(subcommand)]
     Runner(runner::Command),
@@ -82,14 +90,6 @@ enum Config {
     Check(config::CheckArgs),
     /// Print each value in force and where it came from; secrets masked
     Show(config::ShowArgs),
-}
-
-#[derive(Debug, Subcommand)]
-enum Upstreams {
-    /// Try the way to an upstream, stage by stage: DNS, TCP, proxy, TLS, HTTP, auth, poll
-    Check(upstreams::CheckArgs),
-    /// List the upstreams of the configuration
-    List(upstreams::ListArgs),
 }
 
 // === impl Cli ===
@@ -107,8 +107,8 @@ impl Cli {
             Command::Tasks(command) => tasks::run(&command),
             Command::Sessions(command) => sessions::run(&command),
             Command::Reload(args) => reload::run(&args),
-            Command::Upstreams(Upstreams::Check(args)) => upstreams::check(&args),
-            Command::Upstreams(Upstreams::List(args)) => upstreams::list(&args),
+            Command::Upstreams(command) => upstreams::run(&command),
+            Command::Runners(command) => runners::run(&command),
             Command::Runner(command) => runner::run(command),
             Command::Dev(args) => dev::run(args),
         }

@@ -14,7 +14,9 @@ use super::{
 use crate::{
     admin::client,
     config,
-    proto::admin::v1::{Admission, GetDelegateRequest, GetDelegateResponse, admin_service_client::AdminServiceClient},
+    proto::admin::v1::{
+        Admission, Aside, GetDelegateRequest, GetDelegateResponse, admin_service_client::AdminServiceClient,
+    },
 };
 
 #[derive(Debug, clap::Args)]
@@ -103,9 +105,15 @@ fn show(status: GetDelegateResponse, output: Output) -> String {
     let upstreams: Vec<_> = status
         .upstreams
         .into_iter()
-        .map(|up| vec![up.name, up.kind, up.state, up.registered_id, ago(up.last_success_time), up.last_error])
+        .map(|up| {
+            let note = match &up.pause {
+                Some(pause) => format!("paused {} ({}) {}", ago(pause.since_time), pause.reason, up.last_error),
+                None => up.last_error,
+            };
+            vec![up.name, up.kind, up.state, up.registered_id, ago(up.last_success_time), note]
+        })
         .collect();
-    text += &render(&["UPSTREAM", "KIND", "STATE", "REGISTERED AS", "LAST SUCCESS", "LAST ERROR"], &upstreams);
+    text += &render(&["UPSTREAM", "KIND", "STATE", "REGISTERED AS", "LAST SUCCESS", "NOTE"], &upstreams);
     text.push('\n');
     let runners: Vec<_> = status
         .runners
@@ -176,16 +184,17 @@ fn json(status: &GetDelegateResponse) -> serde_json::Value {
             "registered_id": up.registered_id,
             "last_success_time": time(&up.last_success_time),
             "last_error": up.last_error,
+            "pause": up.pause.as_ref().map(aside),
         })).collect::<Vec<_>>(),
-        "runners": status.runners.iter().map(|runner| serde_json::json!({
-            "runner_id": runner.runner_id,
-            "instance_id": runner.instance_id,
-            "state": runner.state,
-            "task_types": runner.task_types,
-            "slots_used": runner.slots_used,
-            "slots_total": runner.slots_total,
-            "sdk": runner.sdk,
-            "last_seen_time": time(&runner.last_seen_time),
-        })).collect::<Vec<_>>(),
+        "runners": status.runners.iter().map(super::runners::json).collect::<Vec<_>>(),
+    })
+}
+
+/// What the operator has taken out.
+pub(super) fn aside(aside: &Aside) -> serde_json::Value {
+    serde_json::json!({
+        "reason": aside.reason,
+        "since_time": aside.since_time.as_ref().map(ToString::to_string),
+        "end_time": aside.end_time.as_ref().map(ToString::to_string),
     })
 }

@@ -34,13 +34,20 @@ pub fn ago(at: Option<prost_types::Timestamp>) -> String {
     }
 }
 
+/// How long ago a time was; zero: it is to come.
+pub fn age(at: prost_types::Timestamp) -> std::time::Duration {
+    let at = std::time::SystemTime::try_from(at).ok();
+    at.and_then(|at| std::time::SystemTime::now().duration_since(at).ok()).unwrap_or_default()
+}
+
 /// A span in the one or two units that matter.
 pub fn span(span: std::time::Duration) -> String {
     match span.as_secs() {
         0 => format!("{} ms", span.as_millis()),
         seconds @ 1..60 => format!("{seconds} s"),
         seconds @ 60..3_600 => format!("{} m {} s", seconds / 60, seconds % 60),
-        seconds => format!("{} h {} m", seconds / 3_600, seconds % 3_600 / 60),
+        seconds @ 3_600..86_400 => format!("{} h {} m", seconds / 3_600, seconds % 3_600 / 60),
+        seconds => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3_600),
     }
 }
 

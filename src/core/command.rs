@@ -7,7 +7,7 @@ use super::{
     config::Config,
     drain::Mode,
     effect::Effect,
-    id::{RequestId, SessionId, TaskId},
+    id::{RequestId, RunnerId, SessionId, TaskId, UpstreamName},
     task::CancelReason,
     time::Now,
     timer::Timer,
@@ -18,19 +18,55 @@ use crate::reason::Reason;
 #[derive(Clone, Debug)]
 pub enum Command {
     /// Stops a task. `grace` absent: the configured one. `force`: answers the upstream at once, without waiting for the runner.
-    CancelTask { task: TaskId, message: Arc<str>, grace: Option<Duration>, force: bool },
+    CancelTask {
+        task: TaskId,
+        message: Arc<str>,
+        grace: Option<Duration>,
+        force: bool,
+    },
     /// Puts another configuration in force, with the same upstreams.
     Reconfigure(Box<Config>),
     /// Takes nothing new and finishes. `grace` absent: the configured one.
-    Drain { mode: Mode, grace: Option<Duration>, reason: Arc<str> },
+    Drain {
+        mode: Mode,
+        grace: Option<Duration>,
+        reason: Arc<str>,
+    },
     /// Takes back a drain.
     Resume,
     /// The process is to end after a drain with the configured grace; see [`Core::departure`].
-    Stop { mode: Mode, reason: Arc<str> },
+    Stop {
+        mode: Mode,
+        reason: Arc<str>,
+    },
     /// The process is to end and to wait for nobody.
-    Hurry { reason: Arc<str> },
+    Hurry {
+        reason: Arc<str>,
+    },
     /// Ends a session. `force`: forgets it, without a cleanup.
-    CloseSession { session: SessionId, reason: Arc<str>, force: bool },
+    CloseSession {
+        session: SessionId,
+        reason: Arc<str>,
+        force: bool,
+    },
+    /// Takes nothing new from one upstream, until it is resumed.
+    PauseUpstream {
+        upstream: UpstreamName,
+        reason: Arc<str>,
+    },
+    ResumeUpstream {
+        upstream: UpstreamName,
+    },
+    /// Gives one runner nothing new, until it is resumed; its sessions go on. `grace`: after it, what the runner still does is stopped;
+    /// absent: never.
+    DrainRunner {
+        runner: RunnerId,
+        grace: Option<Duration>,
+        reason: Arc<str>,
+    },
+    ResumeRunner {
+        runner: RunnerId,
+    },
 }
 
 /// Why an order is not followed; nothing has changed.
@@ -44,6 +80,14 @@ pub enum Refusal {
     Stopping,
     SessionUnknown,
     SessionClosing,
+    UpstreamUnknown,
+    UpstreamPaused,
+    UpstreamNotPaused,
+    RunnerUnknown,
+    RunnerDrained,
+    RunnerNotDrained,
+    /// So many runners are drained already that no more is remembered.
+    RunnersDrainedMax,
 }
 
 impl Core {
@@ -61,6 +105,10 @@ impl Core {
             Command::Stop { mode, reason } => self.stop_ordered(now, mode, reason),
             Command::Hurry { reason } => self.hurry_ordered(now, reason),
             Command::CloseSession { session, reason, force } => self.close_session(now, session, &reason, force),
+            Command::PauseUpstream { upstream, reason } => self.pause_ordered(now, upstream, reason),
+            Command::ResumeUpstream { upstream } => self.unpause_ordered(now, &upstream),
+            Command::DrainRunner { runner, grace, reason } => self.runner_drain_ordered(now, runner, grace, reason),
+            Command::ResumeRunner { runner } => self.runner_resume_ordered(now, &runner),
         };
         self.promise(Effect::Answer { request, answer });
     }
@@ -117,6 +165,13 @@ impl Refusal {
             Self::Stopping => Reason::Stopping,
             Self::SessionUnknown => Reason::SessionUnknown,
             Self::SessionClosing => Reason::SessionClosing,
+            Self::UpstreamUnknown => Reason::UpstreamUnknown,
+            Self::UpstreamPaused => Reason::UpstreamPaused,
+            Self::UpstreamNotPaused => Reason::UpstreamNotPaused,
+            Self::RunnerUnknown => Reason::RunnerUnknown,
+            Self::RunnerDrained => Reason::RunnerDrained,
+            Self::RunnerNotDrained => Reason::RunnerNotDrained,
+            Self::RunnersDrainedMax => Reason::RunnersDrainedMax,
         }
     }
 }
@@ -132,6 +187,13 @@ impl std::fmt::Display for Refusal {
                 "a drain is under way; `dlite resume` takes it back, and the next one may be shorter"
             }
             Self::NotDraining => "there is no drain to take back",
+            Self::UpstreamUnknown => "no upstream of this name is configured; `dlite upstreams list` has them",
+            Self::UpstreamPaused => "the upstream is paused already",
+            Self::UpstreamNotPaused => "the upstream is not paused",
+            Self::RunnerUnknown => "no runner of this id is attached or has work here; `dlite runners list` has them",
+            Self::RunnerDrained => "the runner is drained already; `dlite runners resume` takes that back",
+            Self::RunnerNotDrained => "the runner is not drained",
+            Self::RunnersDrainedMax => "too many runners are drained already; resume those that are gone for good",
             Self::Stopping => "the delegate was told to end, which can't be taken back",
         })
     }

@@ -178,6 +178,19 @@ pub enum Record {
     UpstreamTold {
         note: Bytes,
     },
+    /// The scope is the operator's word that nothing new is taken from an upstream.
+    UpstreamPaused {
+        upstream: UpstreamName,
+        reason: Arc<str>,
+        at: Wall,
+    },
+    /// The scope is the operator's word that a runner gets nothing new. `ends`: when what it still does is stopped; absent: never.
+    RunnerDrained {
+        runner: RunnerId,
+        reason: Arc<str>,
+        at: Wall,
+        ends: Option<Wall>,
+    },
 }
 
 /// A record on its way to the journal.
@@ -211,6 +224,8 @@ impl Record {
                 | Record::IntentionOpened { .. }
                 | Record::SessionOpened { .. }
                 | Record::CleanupSynthesized { .. }
+                | Record::UpstreamPaused { .. }
+                | Record::RunnerDrained { .. }
         )
     }
 

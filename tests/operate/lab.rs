@@ -1,0 +1,87 @@
+//! What these tests share: questions to a daemon in process, and commands to the real binary.
+
+use dlite::proto::admin::v1::{ExplainTaskRequest, Explanation, TaskView, Wait};
+
+use crate::{
+    process::{Lab, output},
+    support::{patiently, place::Running},
+};
+
+/// What a command of the operator came to.
+pub struct Said {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Runs a command of the operator against the lab's delegate.
+pub async fn operate(lab: &Lab, arguments: &[&str]) -> Said {
+    let config = lab.path("dlite.toml");
+    let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+    let done = tokio::task::spawn_blocking(move || {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        output(&arguments, &config)
+    });
+    let done = done.await.unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    Said { code: done.status.code(), stdout: text(done.stdout), stderr: text(done.stderr) }
+}
+
+/// The same of one that must succeed; what it printed.
+pub async fn ask(lab: &Lab, arguments: &[&str]) -> String {
+    let said = operate(lab, arguments).await;
+    assert_eq!(said.code, Some(0), "{arguments:?}: {}\n{}", said.stderr, lab.tail());
+    said.stdout
+}
+
+/// The same, read as JSON.
+pub async fn ask_json(lab: &Lab, arguments: &[&str]) -> serde_json::Value {
+    let arguments: Vec<&str> = arguments.iter().copied().chain(["-o", "json"]).collect();
+    serde_json::from_str(&ask(lab, &arguments).await).expect("a document")
+}
+
+/// All that the delegate says of a task by this name.
+pub async fn explain(daemon: &Running, name: &str) -> Result<Vec<Explanation>, tonic::Status> {
+    let mut admin = daemon.admin().await;
+    let answer = patiently(admin.explain_task(ExplainTaskRequest { task_id: name.to_owned() })).await?;
+    Ok(answer.into_inner().explanations)
+}
+
+/// One task that is explained: its sentence, its view, and its wait.
+pub struct Why {
+    pub sentence: String,
+    pub task: TaskView,
+    pub wait: Wait,
+}
+
+impl Why {
+    pub fn detail(&self, key: &str) -> &str {
+        self.wait.details.get(key).map_or("", String::as_str)
+    }
+
+    /// How many seconds from now the wait ends by itself.
+    pub fn seconds_left(&self) -> f64 {
+        let deadline = self.wait.deadline.unwrap_or_else(|| panic!("a deadline: {}", self.sentence));
+        let deadline = std::time::SystemTime::try_from(deadline).unwrap();
+        deadline.duration_since(std::time::SystemTime::now()).unwrap_or_default().as_secs_f64()
+    }
+}
+
+/// Asks until the one task of this name waits for what is called `wait`, which is announced nowhere.
+pub async fn waits(daemon: &Running, name: &str, wait: &str) -> Why {
+    let mut last = None;
+    let deadline = std::time::Instant::now() + crate::support::PATIENCE;
+    while std::time::Instant::now() < deadline {
+        let found = explain(daemon, name).await;
+        if let Ok([Explanation { sentence, task: Some(task) }]) = found.as_deref()
+            && let Some(found) = task.wait.clone().filter(|found| found.name == wait)
+        {
+            assert!(found.since_time.is_some() && !found.ends.is_empty() && !found.text.is_empty(), "{found:?}");
+            assert_eq!(task.waiting_for, found.text, "one wait, said in one way");
+            return Why { sentence: sentence.clone(), task: task.clone(), wait: found };
+        }
+        last = Some(found);
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    panic!("{name} does not wait for {wait}: {last:#?}");
+}
