@@ -8,7 +8,7 @@ use dlite::{
 };
 
 use crate::{
-    lab::{explain, waits},
+    operator::{explain, waits},
     support::place::Place,
 };
 

@@ -8,7 +8,7 @@ use dlite::{
 };
 
 use crate::{
-    lab::waits,
+    operator::waits,
     support::{
         peer::{Peer, hello},
         place::{Place, Running},

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dlite::proto::admin::v1::PauseUpstreamRequest;
 
-use crate::{lab::waits, support::place::Place};
+use crate::{operator::waits, support::place::Place};
 
 #[tokio::test]
 async fn an_upstream_that_does_not_answer_is_named_with_the_next_try() {

@@ -1,8 +1,8 @@
 //! The whole story of one task, and stopping one, with the real binary.
 
 use crate::{
-    lab::{ask, ask_json, operate},
-    process::{Lab, SOON},
+    operator::{ask, ask_json, operate},
+    lab::{Lab, SOON},
 };
 
 async fn running() -> (Lab, String) {

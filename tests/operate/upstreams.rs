@@ -8,7 +8,7 @@ use tonic::Code;
 
 use crate::{
     explain_stages::{SETUP, STEP, attach, staged},
-    lab::waits,
+    operator::waits,
     support::{
         patiently,
         place::{Place, Running},

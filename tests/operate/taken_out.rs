@@ -1,8 +1,8 @@
 //! Commands about runners, upstreams and sessions by name, against the running binary.
 
 use crate::{
-    lab::{ask, ask_json, operate},
-    process::{Lab, SOON, binary},
+    operator::{ask, ask_json, operate},
+    lab::{Lab, SOON, binary},
 };
 
 async fn lab() -> Lab {

@@ -3,7 +3,7 @@
 use dlite::proto::admin::v1::{ExplainTaskRequest, Explanation, TaskView, Wait};
 
 use crate::{
-    process::{Lab, output},
+    lab::{Lab, output},
     support::{patiently, place::Running},
 };
 
