@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 pub mod config;
 mod confirm;
 mod dev;
+mod doctor;
 mod drain;
 mod reload;
 mod run;
@@ -16,6 +17,7 @@ mod runner;
 mod runners;
 mod sessions;
 mod status;
+mod style;
 mod table;
 mod tasks;
 mod upstreams;
@@ -57,6 +59,8 @@ enum Command {
     /// Check or show the configuration
     #[command(subcommand)]
     Config(Config),
+    /// Find out what is wrong with this host: configuration, disk, sockets, runners, upstreams; with what to do next
+    Doctor(doctor::Args),
     /// Show the delegate at a glance: state, upstreams, runners, counts
     Status(status::Args),
     /// Empty the delegate: take nothing new, finish, report; it stays attached and takes nothing until `dlite resume`
@@ -101,6 +105,7 @@ impl Cli {
             Command::Run(args) => run::run(&args),
             Command::Config(Config::Check(args)) => config::check(&args),
             Command::Config(Config::Show(args)) => config::show(&args),
+            Command::Doctor(args) => doctor::run(&args),
             Command::Status(args) => status::run(&args),
             Command::Drain(args) => drain::run(&args),
             Command::Resume(args) => drain::resume(&args),

@@ -1,22 +1,25 @@
-//! What an operator does with a running delegate: asks why, takes something out and back in, stops one thing, and sees what became of it.
+//! What operates a delegate: the command line against the running binary, and what it finds, tells and hands over.
 
 // `clippy.toml` names what the core must not use; tests are there to use it.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
-mod commands;
+#[allow(dead_code)] // The metrics' target uses the rest of it.
+#[path = "../metrics/ask.rs"]
+mod ask;
+mod doctor;
 mod explain;
 mod explain_stages;
 mod explain_upstreams;
+#[allow(dead_code)] // The networks' target uses the rest of it.
+#[path = "../networks/front.rs"]
+mod front;
+#[allow(dead_code)] // The processes' target uses the rest of it.
+#[path = "../process/lab.rs"]
 mod lab;
+mod operator;
 mod runners;
 mod story;
-mod upstreams;
-
-#[path = "../metrics/ask.rs"]
-#[allow(dead_code, reason = "shared with the tests of metrics, which use all of it")]
-mod ask;
-#[path = "../process/lab.rs"]
-#[allow(dead_code, reason = "shared with the tests of whole processes, which use all of it")]
-mod process;
 #[path = "../support/mod.rs"]
 mod support;
+mod taken_out;
+mod upstreams;
