@@ -1,8 +1,8 @@
 //! The whole story of one task, and stopping one, with the real binary.
 
 use crate::{
-    operator::{ask, ask_json, operate},
     lab::{Lab, SOON},
+    operator::{ask, ask_json, operate},
 };
 
 async fn running() -> (Lab, String) {

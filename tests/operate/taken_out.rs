@@ -1,8 +1,8 @@
 //! Commands about runners, upstreams and sessions by name, against the running binary.
 
 use crate::{
-    operator::{ask, ask_json, operate},
     lab::{Lab, SOON, binary},
+    operator::{ask, ask_json, operate},
 };
 
 async fn lab() -> Lab {

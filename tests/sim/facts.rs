@@ -97,8 +97,8 @@ impl Facts {
             Record::LeaseCut { lease, runner, .. } => {
                 let kind = self.kinds.get(&task).copied().unwrap_or_default();
                 let stage = self.joined.get(&task).and_then(|session| self.sessions.get(session));
-                let is_its_own = kind != Kind::SessionSetup
-                    && stage.is_some_and(|stage| stage.bound.as_ref() == Some(&runner));
+                let is_its_own =
+                    kind != Kind::SessionSetup && stage.is_some_and(|stage| stage.bound.as_ref() == Some(&runner));
                 if self.drained.values().any(|drained| *drained == runner) && !is_its_own {
                     return Err("a drained runner gets nothing but the rest of its own stages");
                 }

@@ -51,7 +51,8 @@ impl World {
     pub fn take_back_a_pause(&mut self) {
         let Some(process) = &self.process else { return };
         let mut names = self.hub.plan.upstreams.keys();
-        if let Some(upstream) = names.find(|name| process.core.ledger().pause(name).is_some()).cloned() {
+        let paused = names.find(|name| process.core.ledger().pause(name).is_some()).cloned();
+        if let Some(upstream) = paused {
             self.order(Command::ResumeUpstream { upstream });
         }
     }
@@ -65,7 +66,8 @@ impl World {
 
     pub fn take_back_a_runner_drain(&mut self) {
         let Some(process) = &self.process else { return };
-        if let Some(runner) = process.core.ledger().drained_runners().next().cloned() {
+        let drained = process.core.ledger().drained_runners().next().cloned();
+        if let Some(runner) = drained {
             self.order(Command::ResumeRunner { runner });
         }
     }
