@@ -21,8 +21,10 @@ use crate::{
     core::{
         self, Core,
         admission::{Amount, Limits, Marks, Resource, Starts},
+        audit::{Actor, Deed, FOLLOWED},
         command::Command,
         drain::Departure,
+        effect::Note,
         id::{DelegateId, TaskType, UpstreamName},
         input::Input,
         task::Kind,
@@ -42,6 +44,7 @@ use crate::{
     runners::{convert, ids::Ids, link::Terms, server, service::Service},
     state_dir::{self, StateDir},
     telemetry::{
+        events::Events,
         metrics::{self, Metrics, Timed, definitions::SPOOL_BYTES},
         traces::Propagation,
     },
@@ -137,9 +140,15 @@ pub async fn start(
 pub async fn start_on<S: journal::Store + 'static>(
     config: &Config,
     upstreams: BTreeMap<UpstreamName, Arc<dyn Upstream>>,
-    observer: Observer,
+    mut observer: Observer,
     wrap: impl FnOnce(journal::Sqlite) -> S,
 ) -> Result<Daemon, Error> {
+    let events = Events::new();
+    let watched = events.clone();
+    let observer = Box::new(move |ids: &Ids, note: &Note| {
+        watched.note(ids, note);
+        observer(ids, note);
+    });
     let state = Arc::new(StateDir::lock(&config.state_dir)?);
     let bind = |what, path: String| move |source| Error::Bind { what, path, source };
     let vitals = Vitals::new();
@@ -224,6 +233,10 @@ pub async fn start_on<S: journal::Store + 'static>(
         driver: sender.clone(),
         reloads,
         logs: logs.clone(),
+        events: events.clone(),
+        metrics: metrics.clone(),
+        state_dir: config.state_dir.clone(),
+        certificates: config.upstreams.iter().map(certificates).collect(),
     };
     parts.spawn(transport(
         "the admin socket",
@@ -244,6 +257,18 @@ pub async fn start_on<S: journal::Store + 'static>(
         tokio::join!(logs.sweep(sweeping), uploads::run(logs.clone(), shipping));
         Ok(())
     });
+
+    for (name, changes) in upstreams.iter().filter_map(|(name, up)| Some((name.clone(), up.secret_changes()?))) {
+        let recording = record_secrets(name, changes, sender.clone());
+        let stopping = until(stopped.clone());
+        parts.spawn(async move {
+            tokio::select! {
+                () = recording => {}
+                () = stopping => {}
+            }
+            Ok(())
+        });
+    }
 
     let driver_inbox = sender.clone();
     let driver = Driver::new(driver::Parts {
@@ -399,6 +424,12 @@ fn core_upstream(upstream: &crate::config::Upstream) -> core::config::Upstream {
     }
 }
 
+/// The files whose certificates are shown to, or trusted of, an upstream.
+fn certificates(upstream: &crate::config::Upstream) -> (UpstreamName, Vec<PathBuf>) {
+    let client = upstream.tls.client.iter().map(|client| client.cert.clone());
+    (upstream.name.as_str().into(), client.chain(upstream.tls.ca_files.iter().cloned()).collect())
+}
+
 /// A high mark that nothing can pass needs no looking at.
 fn limits(admission: &crate::config::Admission) -> Limits {
     let percent = |percent: u32| u8::try_from(percent).unwrap_or(u8::MAX);
@@ -471,6 +502,17 @@ fn entropy() -> Result<u128, Error> {
     let mut bytes = [0; 16];
     ring::rand::SystemRandom::new().fill(&mut bytes).map_err(|_| Error::Random)?;
     Ok(u128::from_be_bytes(bytes))
+}
+
+/// Puts each change of an upstream's secret on record. Never comes back.
+async fn record_secrets(upstream: UpstreamName, mut changes: watch::Receiver<u64>, driver: mpsc::Sender<Event>) {
+    while changes.changed().await.is_ok() {
+        let deed = Deed::new(Actor::of("file"), "secret changed", format!("upstream {upstream}"));
+        let (answer, _) = oneshot::channel();
+        // A driver that is gone has nothing to record on.
+        let _ = driver.send(Event::Order(Command::PutOnRecord { deed, outcome: FOLLOWED.into() }, answer)).await;
+    }
+    std::future::pending().await
 }
 
 async fn until(mut stopped: watch::Receiver<bool>) {

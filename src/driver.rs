@@ -285,6 +285,9 @@ impl Driver {
                 let found = self.core.explain(now, &name);
                 drop(answer.send(Explanation { now, found, cut_off: self.core.cut_off_upstreams() }));
             }
+            Event::Ask(Question::Reports(answer)) => drop(answer.send(self.core.report_list(now))),
+            Event::Ask(Question::Report(name, answer)) => drop(answer.send(self.core.find_report(now, &name))),
+            Event::Ask(Question::Audits(limit, answer)) => drop(answer.send(self.core.audit_list(limit))),
             Event::Order(command, answer) => {
                 self.requests += 1;
                 let request = RequestId(self.requests);

@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     core::{
+        audit::Audit,
         command::{Command, Refusal},
         drain::Departure,
         explain::Explained,
@@ -13,6 +14,7 @@ use crate::{
         input::{Hello, Input},
         status::{Holding, NotFound, SessionStatus, Status, TaskDetail, TaskName, TaskStatus},
         time::Now,
+        unreported::{ReportDetail, ReportStatus},
     },
     runners::link::Orders,
 };
@@ -54,4 +56,8 @@ pub enum Question {
     Sessions(oneshot::Sender<Vec<SessionStatus>>),
     Task(TaskName, oneshot::Sender<Result<TaskDetail, NotFound>>),
     Explain(TaskName, oneshot::Sender<Explanation>),
+    Reports(oneshot::Sender<Vec<ReportStatus>>),
+    Report(TaskName, oneshot::Sender<Result<ReportDetail, NotFound>>),
+    /// The newest so many deeds.
+    Audits(usize, oneshot::Sender<Vec<Arc<Audit>>>),
 }

@@ -297,7 +297,20 @@ reasons! {
     /// the task's own timeout.
     HandBackUnanswered = "HAND_BACK_UNANSWERED", Report, Unavailable, Upstream, Never;
 
+    /// The operator gave the result up (`dlite reports drop`). The upstream finds out by the task's own timeout.
+    ReportDropped = "REPORT_DROPPED", Report, Cancelled, Delegate, Never;
+
     // === operators' orders ===
+    /// The task runs or waits, so there is no result to send or to drop. `dlite tasks cancel` stops it.
+    NoResult = "NO_RESULT", Order, FailedPrecondition, Delegate, Never;
+    /// The task is on its way back to its upstream, which is done once whatever becomes of it.
+    HandedBack = "HANDED_BACK", Order, FailedPrecondition, Delegate, Never;
+    /// The upstream took a minimal failure in place of this result. Two results of one task are never sent.
+    AlreadyReported = "ALREADY_REPORTED", Order, FailedPrecondition, Upstream, Never;
+    /// The upstream has given the task out again; what that try brings is its result. Drop the old one.
+    ReportSuperseded = "REPORT_SUPERSEDED", Order, FailedPrecondition, Upstream, Never;
+    /// The result belongs to an upstream that is not configured any more. Configure it again under the same name, or drop the result.
+    ReportOrphaned = "REPORT_ORPHANED", Order, FailedPrecondition, Delegate, Never;
     /// No open task has this id; it may be reported already.
     TaskUnknown = "TASK_UNKNOWN", Order, NotFound, Delegate, Never;
     /// The task's result is decided; what is left is its way to the upstream.

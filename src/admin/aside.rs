@@ -2,9 +2,9 @@
 
 use tonic::{Request, Response, Status};
 
-use super::{Service, short_text, span, timestamp};
+use super::{Service, audit::deed, short_text, span, timestamp};
 use crate::{
-    core::{command::Command, ledger::Aside, status::RunnerStatus},
+    core::{audit::Deed, command::Command, ledger::Aside, status::RunnerStatus},
     proto::admin::v1 as proto,
 };
 
@@ -13,10 +13,12 @@ impl Service {
         &self,
         request: Request<proto::PauseUpstreamRequest>,
     ) -> Result<Response<proto::PauseUpstreamResponse>, Status> {
+        let by = deed(&request, "upstreams pause", "");
         let proto::PauseUpstreamRequest { upstream, reason } = request.into_inner();
         let reason = short_text("reason", reason, "paused by the operator")?;
-        let upstream = needed("upstream", upstream)?.into();
-        self.order(Command::PauseUpstream { upstream, reason }).await?;
+        let upstream = needed("upstream", upstream)?;
+        let by = Deed { arguments: format!("{upstream} --reason {reason:?}").into(), ..by };
+        self.order_by(by, Command::PauseUpstream { upstream: upstream.into(), reason }).await?;
         Ok(Response::new(proto::PauseUpstreamResponse {}))
     }
 
@@ -24,8 +26,9 @@ impl Service {
         &self,
         request: Request<proto::ResumeUpstreamRequest>,
     ) -> Result<Response<proto::ResumeUpstreamResponse>, Status> {
+        let by = deed(&request, "upstreams resume", request.get_ref().upstream.as_str());
         let upstream = needed("upstream", request.into_inner().upstream)?.into();
-        self.order(Command::ResumeUpstream { upstream }).await?;
+        self.order_by(by, Command::ResumeUpstream { upstream }).await?;
         Ok(Response::new(proto::ResumeUpstreamResponse {}))
     }
 
@@ -33,11 +36,14 @@ impl Service {
         &self,
         request: Request<proto::DrainRunnerRequest>,
     ) -> Result<Response<proto::DrainRunnerResponse>, Status> {
+        let by = deed(&request, "runners drain", "");
         let proto::DrainRunnerRequest { runner_id, grace_period, reason } = request.into_inner();
         let reason = short_text("reason", reason, "drained by the operator")?;
         let grace = span("grace_period", grace_period)?;
-        let runner = needed("runner_id", runner_id)?.into();
-        self.order(Command::DrainRunner { runner, grace, reason }).await?;
+        let runner = needed("runner_id", runner_id)?;
+        let within = grace.map(|grace| format!(" --grace {grace:?}")).unwrap_or_default();
+        let by = Deed { arguments: format!("{runner}{within} --reason {reason:?}").into(), ..by };
+        self.order_by(by, Command::DrainRunner { runner: runner.into(), grace, reason }).await?;
         Ok(Response::new(proto::DrainRunnerResponse {}))
     }
 
@@ -45,8 +51,9 @@ impl Service {
         &self,
         request: Request<proto::ResumeRunnerRequest>,
     ) -> Result<Response<proto::ResumeRunnerResponse>, Status> {
+        let by = deed(&request, "runners resume", request.get_ref().runner_id.as_str());
         let runner = needed("runner_id", request.into_inner().runner_id)?.into();
-        self.order(Command::ResumeRunner { runner }).await?;
+        self.order_by(by, Command::ResumeRunner { runner }).await?;
         Ok(Response::new(proto::ResumeRunnerResponse {}))
     }
 

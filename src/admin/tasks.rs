@@ -2,9 +2,10 @@
 
 use tonic::{Request, Response, Status};
 
-use super::{Service, explain, refused, short_text, span, timestamp};
+use super::{Service, audit::deed, explain, refused, short_text, span, timestamp};
 use crate::{
     core::{
+        audit::Deed,
         command::Command,
         id::{ExternalId, TaskId},
         status::{self, NotFound, TaskDetail, TaskName, TaskStatus},
@@ -72,11 +73,14 @@ impl Service {
         &self,
         request: Request<proto::CancelTaskRequest>,
     ) -> Result<Response<proto::CancelTaskResponse>, Status> {
+        let by = deed(&request, "tasks cancel", "");
         let proto::CancelTaskRequest { task_id, reason, grace_period, force } = request.into_inner();
         let message = short_text("reason", reason, "cancelled by the operator")?;
         let grace = span("grace_period", grace_period)?;
         let task = self.find_id(&task_id).await?;
-        self.order(Command::CancelTask { task, message, grace, force }).await?;
+        let arguments = format!("{} --reason {message:?}{}", self.ids.task(task), if force { " --force" } else { "" });
+        let deed = Deed { arguments: arguments.into(), ..by };
+        self.order_by(deed, Command::CancelTask { task, message, grace, force }).await?;
         Ok(Response::new(proto::CancelTaskResponse {}))
     }
 
@@ -130,7 +134,7 @@ impl Service {
     }
 }
 
-fn error_text(finish: &Finish) -> String {
+pub(super) fn error_text(finish: &Finish) -> String {
     match &finish.error {
         Some(error) if error.reason.is_empty() => error.message.to_string(),
         Some(error) => format!("{}: {}", error.reason, error.message),

@@ -18,25 +18,25 @@ pub struct Confirm {
 // === impl Confirm ===
 
 impl Confirm {
-    /// Asks on the terminal; `what` is a sentence without its end, such as "cancel task t-1".
+    /// Asks on the terminal.
     ///
     /// # Errors
     /// The code to exit with: 1 if the answer is no, 2 if there is nobody to ask.
-    pub fn ask(&self, what: &str) -> Result<(), ExitCode> {
+    pub fn ask(&self, question: &str) -> Result<(), ExitCode> {
         if self.yes {
             return Ok(());
         }
         if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-            eprintln!("dlite: {what}? There is no terminal to ask on: say --yes");
+            eprintln!("dlite: {question} There is no terminal to ask at: say --yes");
             return Err(ExitCode::from(USAGE));
         }
-        eprint!("{what}? [y/N] ");
+        eprint!("{question} [y/N] ");
         // A terminal that can't be written to gives no answer either.
         let _ = io::stderr().flush();
         if said_yes(&mut io::stdin().lock()) {
             return Ok(());
         }
-        eprintln!("dlite: nothing is done");
+        eprintln!("dlite: nothing was done");
         Err(ExitCode::from(FAILED))
     }
 }

@@ -58,7 +58,7 @@ pub struct ResumeArgs {
 pub fn run(args: &Args) -> ExitCode {
     // The other modes are taken back by a resume before they end anything.
     if args.cancel
-        && let Err(code) = args.confirm.ask("cancel every task that runs here")
+        && let Err(code) = args.confirm.ask("cancel every task that runs here?")
     {
         return code;
     }

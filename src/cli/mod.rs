@@ -4,20 +4,30 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{FromArgMatches as _, Parser, Subcommand};
 
+pub use self::help::command;
+
+mod audit;
+mod completions;
 pub mod config;
 mod confirm;
 mod dev;
 mod doctor;
 mod drain;
+mod events;
+mod help;
+mod init;
+mod log;
 mod reload;
+mod reports;
 mod run;
 mod runner;
 mod runners;
 mod sessions;
 mod status;
 mod style;
+mod support;
 mod table;
 mod tasks;
 mod upstreams;
@@ -44,8 +54,11 @@ Start here:
   dlite config check            is my configuration right?
   dlite upstreams check NAME    does it lead to the manager?
   dlite run --config dlite.toml run the delegate
+  dlite doctor                  what is wrong with this host, and what to do about it
   dlite tasks list              what runs, and what does each task wait for?
-  dlite tasks explain TASK      why is it waiting, and what would end that?"
+  dlite tasks explain TASK      why is it waiting, and what would end that?
+
+Exit codes of every command: 0 ok, 1 failed, 2 usage, 3 the delegate is unreachable, 4 a check failed, 5 a drain left something behind."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -73,6 +86,20 @@ enum Command {
     /// Look at open sessions, and end one
     #[command(subcommand)]
     Sessions(sessions::Command),
+    /// Look at results that are not reported, send one again, or give one up
+    #[command(subcommand)]
+    Reports(reports::Command),
+    /// See who did what to the delegate
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// Watch what happens, as it happens
+    Events(events::Args),
+    /// See or change, for a while, what the delegate's log tells
+    #[command(subcommand)]
+    Log(log::Command),
+    /// Collect what whoever helps you needs
+    #[command(subcommand)]
+    Support(support::Command),
     /// Have the delegate read its configuration anew, as SIGHUP does; a file with mistakes changes nothing
     Reload(reload::Args),
     /// List upstreams, check the way to one, stop taking work from one
@@ -84,12 +111,18 @@ enum Command {
     /// Run a built-in runner
     #[command(subcommand)]
     Runner(runner::Command),
+    /// Print a script that completes commands and options in your shell
+    Completions(completions::Args),
+    /// Write the manual: a page for each command
+    Man(completions::ManArgs),
     /// Try it without an upstream, submit tasks by hand, measure
     Dev(dev::Args),
 }
 
 #[derive(Debug, Subcommand)]
 enum Config {
+    /// Write a first configuration from what you know: URL, account, token
+    Init(init::Args),
     /// Report every mistake of the configuration at once
     Check(config::CheckArgs),
     /// Print each value in force and where it came from; secrets masked
@@ -99,10 +132,17 @@ enum Config {
 // === impl Cli ===
 
 impl Cli {
+    /// The command that this process was started with. What is none ends it with exit code 2, and help with 0.
+    pub fn of_process() -> Self {
+        let matches = command().get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
     /// Runs the command to its end.
     pub fn run(self) -> ExitCode {
         match self.command {
             Command::Run(args) => run::run(&args),
+            Command::Config(Config::Init(args)) => init::run(&args),
             Command::Config(Config::Check(args)) => config::check(&args),
             Command::Config(Config::Show(args)) => config::show(&args),
             Command::Doctor(args) => doctor::run(&args),
@@ -111,6 +151,13 @@ impl Cli {
             Command::Resume(args) => drain::resume(&args),
             Command::Tasks(command) => tasks::run(&command),
             Command::Sessions(command) => sessions::run(&command),
+            Command::Reports(command) => reports::run(&command),
+            Command::Audit(command) => audit::run(&command),
+            Command::Events(args) => events::run(&args),
+            Command::Log(command) => log::run(&command),
+            Command::Support(command) => support::run(&command),
+            Command::Completions(args) => completions::run(&args),
+            Command::Man(args) => completions::man(&args),
             Command::Reload(args) => reload::run(&args),
             Command::Upstreams(command) => upstreams::run(&command),
             Command::Runners(command) => runners::run(&command),

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Core,
+    audit::{self, Deed},
     config::Config,
     drain::Mode,
     effect::Effect,
@@ -49,6 +50,25 @@ pub enum Command {
         reason: Arc<str>,
         force: bool,
     },
+    /// Sends a result now, one that was given up too.
+    ReplayReport {
+        task: TaskId,
+    },
+    /// Forgets a result that is not reported.
+    DropReport {
+        task: TaskId,
+        reason: Arc<str>,
+    },
+    /// An order, and who gave it: put on record with what came of it, in the same turn.
+    Audited {
+        deed: Deed,
+        command: Box<Command>,
+    },
+    /// A deed that happened outside of the core; `outcome` as in [`Audit`](super::audit::Audit).
+    PutOnRecord {
+        deed: Deed,
+        outcome: Arc<str>,
+    },
     /// Takes nothing new from one upstream, until it is resumed.
     PauseUpstream {
         upstream: UpstreamName,
@@ -80,6 +100,16 @@ pub enum Refusal {
     Stopping,
     SessionUnknown,
     SessionClosing,
+    /// The task runs or waits.
+    NoResult,
+    /// It is on its way back, which is done once.
+    HandedBack,
+    /// The upstream has an answer for this task.
+    AlreadyReported,
+    /// The upstream has given the same task out again.
+    ReportSuperseded,
+    /// Its upstream is not configured any more.
+    ReportOrphaned,
     UpstreamUnknown,
     UpstreamPaused,
     UpstreamNotPaused,
@@ -92,7 +122,12 @@ pub enum Refusal {
 
 impl Core {
     pub(super) fn commanded(&mut self, now: Now, request: RequestId, command: Command) {
-        let answer = match command {
+        let answer = self.follow(now, command);
+        self.promise(Effect::Answer { request, answer });
+    }
+
+    fn follow(&mut self, now: Now, command: Command) -> Result<(), Refusal> {
+        match command {
             Command::CancelTask { task, message, grace, force } => {
                 self.cancel_ordered(now, task, &message, grace, force)
             }
@@ -109,8 +144,18 @@ impl Core {
             Command::ResumeUpstream { upstream } => self.unpause_ordered(now, &upstream),
             Command::DrainRunner { runner, grace, reason } => self.runner_drain_ordered(now, runner, grace, reason),
             Command::ResumeRunner { runner } => self.runner_resume_ordered(now, &runner),
-        };
-        self.promise(Effect::Answer { request, answer });
+            Command::ReplayReport { task } => self.replay_ordered(now, task),
+            Command::DropReport { task, reason } => self.drop_ordered(now, task, reason),
+            Command::Audited { deed, command } => {
+                let answer = self.follow(now, *command);
+                self.audit(now, deed, audit::outcome(&answer));
+                answer
+            }
+            Command::PutOnRecord { deed, outcome } => {
+                self.audit(now, deed, &outcome);
+                Ok(())
+            }
+        }
     }
 
     /// Waits that have begun keep their length; what begins from here on follows the new values.
@@ -165,6 +210,11 @@ impl Refusal {
             Self::Stopping => Reason::Stopping,
             Self::SessionUnknown => Reason::SessionUnknown,
             Self::SessionClosing => Reason::SessionClosing,
+            Self::NoResult => Reason::NoResult,
+            Self::HandedBack => Reason::HandedBack,
+            Self::AlreadyReported => Reason::AlreadyReported,
+            Self::ReportSuperseded => Reason::ReportSuperseded,
+            Self::ReportOrphaned => Reason::ReportOrphaned,
             Self::UpstreamUnknown => Reason::UpstreamUnknown,
             Self::UpstreamPaused => Reason::UpstreamPaused,
             Self::UpstreamNotPaused => Reason::UpstreamNotPaused,
@@ -187,6 +237,11 @@ impl std::fmt::Display for Refusal {
                 "a drain is under way; `dlite resume` takes it back, and the next one may be shorter"
             }
             Self::NotDraining => "there is no drain to take back",
+            Self::NoResult => "the task has no result yet; `dlite tasks cancel` stops it",
+            Self::HandedBack => "the task is on its way back to its upstream, which is done once",
+            Self::AlreadyReported => "the upstream has an answer for this task; two results of one task are never sent",
+            Self::ReportSuperseded => "the upstream has given the task out again, and the result of that try counts",
+            Self::ReportOrphaned => "its upstream is not configured any more; configure it again, or drop the result",
             Self::UpstreamUnknown => "no upstream of this name is configured; `dlite upstreams list` has them",
             Self::UpstreamPaused => "the upstream is paused already",
             Self::UpstreamNotPaused => "the upstream is not paused",

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{
     admission::{self, Turn},
+    audit::Audit,
     command::Refusal,
     drain::Mode,
     id::{ExternalId, LeaseId, LinkId, RequestId, RunnerId, SessionId, TaskId, TaskType, TraceId, UpstreamName},
@@ -222,6 +223,17 @@ pub enum Note {
         reason: &'static str,
         repeats: bool,
     },
+    /// A runner was given a task, and has not answered.
+    Assigned {
+        task: TaskId,
+        runner: RunnerId,
+        attempt: u32,
+    },
+    /// It accepted, and works on it.
+    Accepted {
+        task: TaskId,
+        runner: RunnerId,
+    },
     AssignmentEnded {
         task: TaskId,
         lease: LeaseId,
@@ -386,6 +398,21 @@ pub enum Note {
     },
     /// A drain was taken back.
     Resumed,
+    /// The operator had a result sent at once, or a dead letter sent after all.
+    ReportReplayed {
+        task: TaskId,
+        upstream: UpstreamName,
+        external_id: ExternalId,
+    },
+    /// The operator gave a result up: its upstream is never told.
+    ReportDropped {
+        task: TaskId,
+        upstream: UpstreamName,
+        external_id: ExternalId,
+        reason: Arc<str>,
+    },
+    /// A deed is on record.
+    Audited(Arc<Audit>),
     /// The operator takes nothing new from an upstream, or does again.
     UpstreamPaused {
         upstream: UpstreamName,

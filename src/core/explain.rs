@@ -242,7 +242,7 @@ impl Core {
     fn report_cause(&self, now: Now, task: &Task) -> (Cause, Option<Wall>) {
         let upstream = task.upstream.clone();
         let report = match &task.state {
-            State::Finished { report: Report::Dead { reason }, .. } => {
+            State::Finished { report: Report::Dead { reason, .. }, .. } => {
                 return (Cause::DeadLetter { reason: reason.clone() }, None);
             }
             State::Finished { report: Report::Nowhere, .. } => return (Cause::Nothing, None),

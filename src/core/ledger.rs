@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    audit::Audit,
     id::{DelegateId, ExternalId, LeaseId, RunnerId, SessionId, TaskId, TraceId, UpstreamName},
     record::{Host, Record},
     session::Session,
@@ -33,6 +34,8 @@ pub struct Ledger {
     intentions: BTreeSet<TaskId>,
     dead: BTreeSet<TaskId>,
     sessions: BTreeMap<SessionKey, SessionId>,
+    /// By scope, and so by age. Apart from the rest, which is gone through often.
+    audits: BTreeMap<u64, Arc<Audit>>,
     /// Tasks without a result, by the session they have joined.
     members: BTreeMap<SessionId, BTreeSet<TaskId>>,
     /// Upstreams and runners that the operator has taken out, by the scope that says so.
@@ -98,7 +101,7 @@ impl Ledger {
     /// If the record can't follow what the scope holds; the ledger is unchanged then.
     pub fn apply(&mut self, scope: u64, record: &Record) -> Result<(), Misfit> {
         let misfit = |what| Misfit { scope, what };
-        if record.opens_scope() && self.scopes.contains_key(&scope) {
+        if record.opens_scope() && (self.scopes.contains_key(&scope) || self.audits.contains_key(&scope)) {
             return Err(misfit("a scope that is open already"));
         }
         match record {
@@ -202,6 +205,9 @@ impl Ledger {
                 Arc::make_mut(session).apply(record).map_err(misfit)?;
                 held.rows += 1;
             }
+            Record::DeedDone { audit } => {
+                self.audits.insert(scope, audit.clone());
+            }
             Record::ScopeEnded => self.close_scope(scope).ok_or(misfit("the end of nothing"))?,
             Record::LeaseCut { .. }
             | Record::AssignmentEnded { .. }
@@ -219,7 +225,9 @@ impl Ledger {
             | Record::StateUpdated { .. }
             | Record::StepsPlanned { .. }
             | Record::StepChanged { .. }
-            | Record::UpstreamTold { .. } => {
+            | Record::UpstreamTold { .. }
+            | Record::MinimalReported { .. }
+            | Record::ReportReplayed { .. } => {
                 let held = self.scopes.get_mut(&scope).ok_or(misfit("news of an unknown task"))?;
                 let Content::Task(task) = &mut held.content else {
                     return Err(misfit("news of a task that was not taken"));
@@ -239,13 +247,20 @@ impl Ledger {
                     (Record::TaskFinished { .. }, Some(session)) => leave(&mut self.members, session, TaskId(scope)),
                     _ => {}
                 }
-                if matches!(record, Record::ReportAbandoned { .. }) {
-                    self.dead.insert(TaskId(scope));
-                    // A dead letter does not stand in the way of the same upstream task, live or in replay.
-                    let key = (task.upstream.clone(), task.external_id.clone());
-                    if self.open.get(&key) == Some(&TaskId(scope)) {
-                        self.open.remove(&key);
+                let key = || (task.upstream.clone(), task.external_id.clone());
+                match record {
+                    Record::ReportAbandoned { .. } | Record::MinimalReported { .. } => {
+                        self.dead.insert(TaskId(scope));
+                        // A dead letter does not stand in the way of the same upstream task, live or in replay.
+                        if self.open.get(&key()) == Some(&TaskId(scope)) {
+                            self.open.remove(&key());
+                        }
                     }
+                    Record::ReportReplayed { .. } => {
+                        self.dead.remove(&TaskId(scope));
+                        self.open.insert(key(), TaskId(scope));
+                    }
+                    _ => {}
                 }
             }
         }
@@ -257,6 +272,9 @@ impl Ledger {
     }
 
     fn close_scope(&mut self, scope: u64) -> Option<()> {
+        if self.audits.remove(&scope).is_some() {
+            return Some(());
+        }
         match self.scopes.remove(&scope)?.content {
             // A newer reservation took the place before this scope ended.
             Content::Delegate | Content::Reservation => {}
@@ -299,7 +317,8 @@ impl Ledger {
 
     /// How many rows `scope` has: the number of its next one.
     pub fn rows(&self, scope: u64) -> u32 {
-        self.scopes.get(&scope).map_or(0, |scope| scope.rows)
+        let audits = u32::from(self.audits.contains_key(&scope));
+        self.scopes.get(&scope).map_or(audits, |scope| scope.rows)
     }
 
     /// The first number that no process has reserved.
@@ -443,6 +462,20 @@ impl Ledger {
         !self.leases.is_empty()
     }
 
+    /// The operator's deeds, the oldest first.
+    pub fn audits(&self) -> impl DoubleEndedIterator<Item = &Arc<Audit>> {
+        self.audits.values()
+    }
+
+    pub fn audit_count(&self) -> usize {
+        self.audits.len()
+    }
+
+    /// Scope of the oldest deed.
+    pub fn oldest_audit(&self) -> Option<u64> {
+        self.audits.keys().next().copied()
+    }
+
     /// Results that are not sent any more, the oldest first.
     pub fn dead_letters(&self) -> &BTreeSet<TaskId> {
         &self.dead
@@ -471,6 +504,7 @@ fn taken(id: TaskId, intention: &Intention, spec: Arc<Spec>, trace_id: TraceId, 
         runner: None,
         session: None,
         own: false,
+        replayed: None,
     }
 }
 
@@ -573,7 +607,17 @@ fn apply_to_task(task: &mut Task, record: &Record) -> Result<(), &'static str> {
             *report = Report::Owed;
         }
         (Record::ReportAbandoned { reason }, State::Finished { report, .. }) => {
-            *report = Report::Dead { reason: reason.clone() };
+            *report = Report::Dead { reason: reason.clone(), answered: false };
+        }
+        (Record::MinimalReported { reason }, State::Finished { report, .. }) => {
+            *report = Report::Dead { reason: reason.clone(), answered: true };
+        }
+        (
+            Record::ReportReplayed { at },
+            State::Finished { report: report @ Report::Dead { answered: false, .. }, .. },
+        ) => {
+            *report = Report::Owed;
+            task.replayed = Some(*at);
         }
         _ => return Err("news that does not fit the task's state"),
     }

@@ -398,6 +398,9 @@ impl Core {
                     link.set_undecided(lease, false);
                 }
                 self.record(scope_of(task), Record::LeaseAccepted { lease, at: now.wall });
+                if let Some(runner) = runner {
+                    self.note(Note::Accepted { task, runner });
+                }
                 let handler = self.ledger.task(task).and_then(|task| self.roster.get(id)?.handler_for(task));
                 let any_runner = handler.is_some_and(|handler| handler.any_runner);
                 self.session_task_accepted(task, any_runner);

@@ -16,6 +16,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod admission;
+pub mod audit;
 pub mod command;
 pub mod config;
 pub mod drain;
@@ -55,6 +56,7 @@ mod share;
 mod standing;
 mod tell;
 mod timer;
+pub mod unreported;
 mod upstream;
 mod waiting;
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    audit::Audit,
     id::{DelegateId, ExternalId, LeaseId, Lsn, RunnerId, SessionId, SlotClass, TaskId, TraceId, UpstreamName},
     session::{Phase, Variable},
     step::Step,
@@ -178,6 +179,18 @@ pub enum Record {
     UpstreamTold {
         note: Bytes,
     },
+    /// The scope is a deed of the operator's.
+    DeedDone {
+        audit: Arc<Audit>,
+    },
+    /// The upstream took the minimal failure; the original is kept, and never sent again.
+    MinimalReported {
+        reason: Arc<str>,
+    },
+    /// The operator has a dead letter sent after all.
+    ReportReplayed {
+        at: Wall,
+    },
     /// The scope is the operator's word that nothing new is taken from an upstream.
     UpstreamPaused {
         upstream: UpstreamName,
@@ -224,6 +237,7 @@ impl Record {
                 | Record::IntentionOpened { .. }
                 | Record::SessionOpened { .. }
                 | Record::CleanupSynthesized { .. }
+                | Record::DeedDone { .. }
                 | Record::UpstreamPaused { .. }
                 | Record::RunnerDrained { .. }
         )

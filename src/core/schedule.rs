@@ -119,6 +119,8 @@ impl Core {
         let Some(held) = self.roster.get_mut(link) else { return };
         held.hold(lease, Use { task: id, seat, undecided: true });
         let runner = held.runner.clone();
+        let attempt = self.ledger.task(id).map_or(1, |task| task.attempt);
+        self.note(Note::Assigned { task: id, runner: runner.clone(), attempt });
         self.record(scope_of(id), Record::LeaseCut { lease, runner, class, idempotent, at: now.wall });
         self.timers.clear(&Timer::RunnerExpiry(id));
         self.timers.clear(&Timer::Retry(id));

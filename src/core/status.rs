@@ -539,7 +539,7 @@ fn events(task: &Task, waits: &[Waited]) -> Vec<TaskEvent> {
         let lease = lease.map(|past| (past.lease, &past.runner));
         let reason = finish.error.as_ref().map(|error| format!(" ({})", error.reason)).unwrap_or_default();
         push(*at, "finished", task.attempt, lease, format!("{}{reason}", finish.outcome.word()));
-        if let Report::Dead { reason } = report {
+        if let Report::Dead { reason, .. } = report {
             push(*at, "dead_letter", task.attempt, None, reason.to_string());
         }
     }

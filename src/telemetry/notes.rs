@@ -19,6 +19,8 @@ pub fn log(ids: &Ids, note: &Note) {
         Note::LeaseLost { task, lease, runner, reason, repeats } => {
             warn!(task = ids.task(*task), lease = ids.lease(*lease), %runner, %reason, repeats, "lease lost");
         }
+        Note::Assigned { task, runner, attempt } => debug!(task = ids.task(*task), %runner, attempt, "task assigned"),
+        Note::Accepted { task, runner } => debug!(task = ids.task(*task), %runner, "task accepted"),
         Note::AssignmentEnded { task, lease, runner, reason } => {
             info!(task = ids.task(*task), lease = ids.lease(*lease), %runner, %reason, "assignment ended before its accept");
         }
@@ -130,6 +132,16 @@ pub fn log(ids: &Ids, note: &Note) {
         Note::DrainGraceOver { open } => info!(open, "the drain waits no longer: what still runs is cancelled"),
         Note::Drained { cancelled, handed_back } => {
             info!(cancelled, handed_back, "drained: nothing is open and every result is reported");
+        }
+        Note::ReportReplayed { task, upstream, external_id } => {
+            info!(task = ids.task(*task), %upstream, %external_id, "result is sent again, by the operator's order");
+        }
+        Note::ReportDropped { task, upstream, external_id, reason } => {
+            warn!(task = ids.task(*task), %upstream, %external_id, %reason, "result dropped, by the operator's order");
+        }
+        Note::Audited(audit) => {
+            let crate::core::audit::Deed { actor, action, arguments } = &audit.deed;
+            info!(%actor, action = &**action, arguments = &**arguments, outcome = &*audit.outcome, "deed on record");
         }
         Note::Resumed => info!("the drain was taken back: work is taken again"),
         Note::UpstreamPaused { upstream, reason } => {

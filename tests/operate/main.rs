@@ -6,7 +6,11 @@
 #[allow(dead_code)] // The metrics' target uses the rest of it.
 #[path = "../metrics/ask.rs"]
 mod ask;
+mod audit;
+mod bundle;
+mod commands;
 mod doctor;
+mod events;
 mod explain;
 mod explain_stages;
 mod explain_upstreams;
@@ -16,8 +20,11 @@ mod front;
 #[allow(dead_code)] // The processes' target uses the rest of it.
 #[path = "../process/lab.rs"]
 mod lab;
+mod log;
 mod operator;
+mod reports;
 mod runners;
+mod say;
 mod story;
 #[path = "../support/mod.rs"]
 mod support;

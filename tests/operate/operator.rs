@@ -1,44 +1,8 @@
-//! What these tests share: questions to a daemon in process, and commands to the real binary.
+//! Questions to a daemon in process.
 
 use dlite::proto::admin::v1::{ExplainTaskRequest, Explanation, TaskView, Wait};
 
-use crate::{
-    lab::{Lab, output},
-    support::{patiently, place::Running},
-};
-
-/// What a command of the operator came to.
-pub struct Said {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
-}
-
-/// Runs a command of the operator against the lab's delegate.
-pub async fn operate(lab: &Lab, arguments: &[&str]) -> Said {
-    let config = lab.path("dlite.toml");
-    let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-    let done = tokio::task::spawn_blocking(move || {
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        output(&arguments, &config)
-    });
-    let done = done.await.unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-    Said { code: done.status.code(), stdout: text(done.stdout), stderr: text(done.stderr) }
-}
-
-/// The same of one that must succeed; what it printed.
-pub async fn ask(lab: &Lab, arguments: &[&str]) -> String {
-    let said = operate(lab, arguments).await;
-    assert_eq!(said.code, Some(0), "{arguments:?}: {}\n{}", said.stderr, lab.tail());
-    said.stdout
-}
-
-/// The same, read as JSON.
-pub async fn ask_json(lab: &Lab, arguments: &[&str]) -> serde_json::Value {
-    let arguments: Vec<&str> = arguments.iter().copied().chain(["-o", "json"]).collect();
-    serde_json::from_str(&ask(lab, &arguments).await).expect("a document")
-}
+use crate::support::{patiently, place::Running};
 
 /// All that the delegate says of a task by this name.
 pub async fn explain(daemon: &Running, name: &str) -> Result<Vec<Explanation>, tonic::Status> {

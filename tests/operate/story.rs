@@ -2,7 +2,7 @@
 
 use crate::{
     lab::{Lab, SOON},
-    operator::{ask, ask_json, operate},
+    say::{json, say, text},
 };
 
 async fn running() -> (Lab, String) {
@@ -15,30 +15,30 @@ async fn running() -> (Lab, String) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stuck_task_is_found_explained_and_stopped_in_three_commands() {
+async fn tasks_explain_says_why_a_task_is_stuck_and_it_is_stopped_in_three_commands() {
     let (lab, id) = running().await;
     let second = lab.submit("DEV_WORK", 1);
-    let listed = |record: &dlite::doubles::manager::Record| record.task(&second).is_some_and(|task| task.listed >= 2);
+    let listed = |record: &dlite::doubles::manager::Record| record.ttext(&second).is_some_and(|task| task.listed >= 2);
     lab.manager_when("it is listed", listed, SOON).await;
 
-    let oldest = ask(&lab, &["tasks", "list", "--state", "running,assigned", "--sort", "age"]).await;
+    let oldest = text(&lab, &["tasks", "list", "--state", "running,assigned", "--sort", "age"]).await;
     assert!(oldest.contains(&id) && !oldest.contains(&second), "{oldest}");
-    let queued = ask_json(&lab, &["tasks", "list", "--state", "queued", "--sort=-age"]).await;
+    let queued = json(&lab, &["tasks", "list", "--state", "queued", "--sort=-age"]).await;
     let names: Vec<&str> = queued.as_array().unwrap().iter().filter_map(|task| task["wait"]["name"].as_str()).collect();
     assert!(names.contains(&"slot"), "{queued:#}");
 
-    let sentence = ask(&lab, &["tasks", "explain", &second]).await;
+    let sentence = text(&lab, &["tasks", "explain", &second]).await;
     assert!(sentence.contains("all slots of class default are in use (1/1)"), "{sentence}");
-    let explained = ask_json(&lab, &["tasks", "explain", &id]).await;
+    let explained = json(&lab, &["tasks", "explain", &id]).await;
     assert_eq!(explained[0]["task"]["wait"]["details"]["runner"], "r-1", "{explained:#}");
 
     // Nobody can answer here, so nothing is stopped without a word for it.
-    let said = operate(&lab, &["tasks", "cancel", &id]).await;
-    assert_eq!(said.code, Some(2), "{}", said.stderr);
-    assert!(said.stderr.contains("say --yes"), "{}", said.stderr);
-    ask(&lab, &["tasks", "cancel", &id, "--yes", "--force", "--reason", "it hangs"]).await;
+    let said = say(&lab, &["tasks", "cancel", &id]).await;
+    assert_eq!(said.code, Some(2), "{}", said.err);
+    assert!(said.err.contains("say --yes"), "{}", said.err);
+    text(&lab, &["tasks", "cancel", &id, "--yes", "--force", "--reason", "it hangs"]).await;
     lab.manager_when("its result", |record| record.effective(&id).is_some(), SOON).await;
-    let gone = ask(&lab, &["tasks", "explain", &id]).await;
+    let gone = text(&lab, &["tasks", "explain", &id]).await;
     assert!(gone.contains("is not here any more") && gone.contains("cancelled"), "{gone}");
 }
 
@@ -50,7 +50,7 @@ async fn the_story_of_a_task_has_its_tries_leases_and_waits_in_order() {
     lab.start_runner("r-1", 1);
     let id = lab.submit("DEV_WORK", 600_000);
     lab.status_when("it has a runner", |status| status.runners.iter().any(|runner| runner.slots_used == 1)).await;
-    let get = async || ask_json(&lab, &["tasks", "get", &id]).await;
+    let get = async || json(&lab, &["tasks", "get", &id]).await;
     let first = loop {
         let story = get().await;
         if story["events"].as_array().unwrap().iter().any(|event| event["what"] == "started") {
@@ -66,7 +66,7 @@ async fn the_story_of_a_task_has_its_tries_leases_and_waits_in_order() {
     assert!(lease["lease_id"].as_str().unwrap().starts_with("l-") && lease["attempt"] == 1, "{lease}");
     assert_eq!(first["trace_id"].as_str().unwrap().len(), 32);
 
-    let text = ask(&lab, &["tasks", "get", &id, "--events"]).await;
+    let text = text(&lab, &["tasks", "get", &id, "--events"]).await;
     assert!(text.contains("EVENT") && text.contains("acquire_intended") && text.contains(" ago"), "{text}");
     assert!(text.contains("until") && text.contains("the handler has ended"), "{text}");
 }

@@ -1,8 +1,8 @@
-//! Commands about runners, upstreams and sessions by name, against the running binary.
+//! Commands that take one upstream or one runner out and back in, by name, and those that ask before they end somebody's work.
 
 use crate::{
-    lab::{Lab, SOON, binary},
-    operator::{ask, ask_json, operate},
+    lab::{Lab, SOON},
+    say::{json, say, text},
 };
 
 async fn lab() -> Lab {
@@ -14,88 +14,89 @@ async fn lab() -> Lab {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn runners_are_listed_shown_drained_and_resumed() {
+async fn runners_list_shows_who_is_attached_and_what_each_can_do() {
     let lab = lab().await;
-    let table = ask(&lab, &["runners", "list"]).await;
-    assert!(table.contains("RUNNER") && table.contains("r-1") && table.contains("attached"), "{table}");
-    let shown = ask(&lab, &["runners", "get", "r-1"]).await;
-    assert!(shown.contains("slots        default 0/2") && shown.contains("handler      DEV_WORK"), "{shown}");
-    let unknown = operate(&lab, &["runners", "get", "r-9"]).await;
-    assert!(unknown.code == Some(1) && unknown.stderr.contains("there are r-1"), "{}", unknown.stderr);
-
-    let ended = operate(&lab, &["runners", "drain", "r-1", "--grace", "20m"]).await;
-    assert!(ended.code == Some(2) && ended.stderr.contains("say --yes"), "{}", ended.stderr);
-    ask(&lab, &["runners", "drain", "r-1", "--grace", "20m", "--yes", "--reason", "a new disk"]).await;
-    let list = ask_json(&lab, &["runners", "list"]).await;
-    assert_eq!((&list[0]["state"], &list[0]["drain"]["reason"]), (&"drained".into(), &"a new disk".into()), "{list:#}");
-    assert!(list[0]["drain"]["end_time"].is_string(), "{list:#}");
-    let shown = ask(&lab, &["runners", "get", "r-1"]).await;
-    assert!(shown.contains("r-1 (drained)") && shown.contains("(a new disk), grace until "), "{shown}");
-    ask(&lab, &["runners", "resume", "r-1"]).await;
-    assert_eq!(ask_json(&lab, &["runners", "get", "r-1"]).await["state"], "attached");
+    let table = text(&lab, &["runners", "list"]).await;
+    assert!(table.contains("RUNNER") && table.contains("r-1") && table.contains("DEV_WORK"), "{table}");
+    let list = json(&lab, &["runners", "list"]).await;
+    assert_eq!((&list[0]["runner_id"], &list[0]["state"]), (&"r-1".into(), &"attached".into()), "{list:#}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn upstreams_are_listed_with_their_state_paused_and_resumed() {
+async fn runners_get_shows_one_whole_and_names_the_others_for_an_unknown_one() {
+    let lab = lab().await;
+    let shown = text(&lab, &["runners", "get", "r-1"]).await;
+    assert!(shown.contains("slots        default 0/2") && shown.contains("handler      DEV_WORK"), "{shown}");
+    let unknown = say(&lab, &["runners", "get", "r-9"]).await;
+    assert!(unknown.code == Some(1) && unknown.err.contains("there are r-1"), "{}", unknown.err);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn runners_drain_takes_one_out_and_asks_before_it_ends_its_work() {
+    let lab = lab().await;
+    let unasked = say(&lab, &["runners", "drain", "r-1", "--grace", "20m"]).await;
+    assert!(unasked.code == Some(2) && unasked.err.contains("say --yes"), "{}", unasked.err);
+    text(&lab, &["runners", "drain", "r-1", "--grace", "20m", "--yes", "--reason", "a new disk"]).await;
+    let list = json(&lab, &["runners", "list"]).await;
+    assert_eq!((&list[0]["state"], &list[0]["drain"]["reason"]), (&"drained".into(), &"a new disk".into()), "{list:#}");
+    assert!(list[0]["drain"]["end_time"].is_string(), "{list:#}");
+    let shown = text(&lab, &["runners", "get", "r-1"]).await;
+    assert!(shown.contains("r-1 (drained)") && shown.contains("(a new disk), grace until "), "{shown}");
+    let deeds = text(&lab, &["audit", "list"]).await;
+    assert!(deeds.contains("runners drain") && deeds.contains("a new disk"), "{deeds}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn runners_resume_gives_a_drained_one_work_again() {
+    let lab = lab().await;
+    text(&lab, &["runners", "drain", "r-1"]).await;
+    let id = lab.submit("DEV_ONCE", 1);
+    lab.manager_when("two listings", |record| record.task(&id).is_some_and(|task| task.listed >= 2), SOON).await;
+    assert_eq!(lab.manager.read(|record| record.task(&id).unwrap().acquires.total()), 0);
+    text(&lab, &["runners", "resume", "r-1"]).await;
+    lab.manager_when("its result", |record| record.effective(&id).is_some(), SOON).await;
+    assert_eq!(json(&lab, &["runners", "get", "r-1"]).await["state"], "attached");
+    let again = say(&lab, &["runners", "resume", "r-1"]).await;
+    assert!(again.code == Some(1) && again.err.contains("is not drained"), "{}", again.err);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn upstreams_pause_shows_in_list_and_status_and_nothing_new_is_taken() {
     let mut lab = lab().await;
-    let table = ask(&lab, &["upstreams", "list"]).await;
-    assert!(table.contains("STATE") && table.contains("registered"), "{table}");
-    ask(&lab, &["upstreams", "pause", "m", "--reason", "a move"]).await;
-    let list = ask_json(&lab, &["upstreams", "list"]).await;
+    text(&lab, &["upstreams", "pause", "m", "--reason", "a move"]).await;
+    let list = json(&lab, &["upstreams", "list"]).await;
     assert_eq!((&list[0]["state"], &list[0]["pause"]["reason"]), (&"paused".into(), &"a move".into()), "{list:#}");
-    let status = ask(&lab, &["status"]).await;
+    let status = text(&lab, &["status"]).await;
     assert!(status.contains("paused") && status.contains("(a move)"), "{status}");
     let id = lab.submit("DEV_ONCE", 1);
     lab.manager_when("two listings", |record| record.task(&id).is_some_and(|task| task.listed >= 2), SOON).await;
     assert_eq!(lab.manager.read(|record| record.task(&id).unwrap().acquires.total()), 0);
-    ask(&lab, &["upstreams", "resume", "m"]).await;
-    lab.manager_when("its result", |record| record.effective(&id).is_some(), SOON).await;
     lab.stop_delegate();
-    let list = ask(&lab, &["upstreams", "list"]).await;
+    let list = text(&lab, &["upstreams", "list"]).await;
     assert!(list.contains("no delegate runs that could tell"), "{list}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sessions_are_listed_by_age_and_closed_only_on_purpose() {
+async fn upstreams_resume_takes_what_is_on_offer_at_once() {
     let lab = lab().await;
-    assert_eq!(ask(&lab, &["sessions", "list", "--older-than", "6h"]).await, "no open session\n");
-    let refused = operate(&lab, &["sessions", "close", "stage-1", "--force"]).await;
-    assert!(refused.code == Some(2) && refused.stderr.contains("forget session stage-1?"), "{}", refused.stderr);
-    let unknown = operate(&lab, &["sessions", "close", "stage-1", "--yes"]).await;
-    assert!(unknown.code == Some(1) && unknown.stderr.contains("no open session stage-1"), "{}", unknown.stderr);
+    text(&lab, &["upstreams", "pause", "m"]).await;
+    let id = lab.submit("DEV_ONCE", 1);
+    lab.manager_when("two listings", |record| record.task(&id).is_some_and(|task| task.listed >= 2), SOON).await;
+    text(&lab, &["upstreams", "resume", "m"]).await;
+    lab.manager_when("its result", |record| record.effective(&id).is_some(), SOON).await;
+    let table = text(&lab, &["upstreams", "list"]).await;
+    assert!(table.contains("STATE") && table.contains("registered"), "{table}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_drain_that_cancels_is_not_done_without_a_word_for_it() {
+async fn a_session_is_closed_and_a_drain_cancels_only_on_purpose() {
     let lab = lab().await;
-    let refused = operate(&lab, &["drain", "--cancel"]).await;
-    assert!(refused.code == Some(2) && refused.stderr.contains("say --yes"), "{}", refused.stderr);
+    assert_eq!(text(&lab, &["sessions", "list", "--older-than", "6h"]).await, "no open session\n");
+    let unasked = say(&lab, &["sessions", "close", "stage-1", "--force"]).await;
+    assert!(unasked.code == Some(2) && unasked.err.contains("forget session stage-1?"), "{}", unasked.err);
+    let unasked = say(&lab, &["drain", "--cancel"]).await;
+    assert!(unasked.code == Some(2) && unasked.err.contains("say --yes"), "{}", unasked.err);
     assert_eq!(lab.status().await.state, "serving");
-    ask(&lab, &["drain", "--cancel", "--yes"]).await;
+    text(&lab, &["drain", "--cancel", "--yes"]).await;
     lab.status_when("it is drained", |status| status.state == "drained").await;
-}
-
-#[test]
-fn help_teaches_each_of_these_commands() {
-    for command in [
-        &["runners"][..],
-        &["runners", "list"],
-        &["runners", "get"],
-        &["runners", "drain"],
-        &["runners", "resume"],
-        &["upstreams"],
-        &["upstreams", "list"],
-        &["upstreams", "pause"],
-        &["upstreams", "resume"],
-        &["tasks", "explain"],
-        &["tasks", "cancel"],
-        &["tasks", "get"],
-        &["tasks", "list"],
-        &["sessions", "list"],
-        &["sessions", "close"],
-    ] {
-        let done = binary().args(command).arg("--help").stdout(std::process::Stdio::piped()).output().unwrap();
-        let said = String::from_utf8_lossy(&done.stdout).into_owned();
-        assert!(done.status.success() && said.contains("Usage: dlite ") && said.len() > 300, "{command:?}: {said}");
-    }
 }

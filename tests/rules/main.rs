@@ -12,6 +12,7 @@ mod hand_back;
 mod host;
 mod intake;
 mod leases;
+mod letters;
 mod reports;
 mod restart;
 mod sessions;

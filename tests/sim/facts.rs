@@ -214,6 +214,9 @@ impl Facts {
             | Record::UpstreamTold { .. }
             | Record::CancelRequested { .. }
             | Record::ReportAbandoned { .. }
+            | Record::MinimalReported { .. }
+            | Record::ReportReplayed { .. }
+            | Record::DeedDone { .. }
             | Record::ScopeEnded => {}
         }
         Ok(())

@@ -34,7 +34,7 @@ pub struct ResumeArgs {
 pub fn run(args: &Args) -> ExitCode {
     // Without a grace it ends nobody's work.
     if let Some(grace) = args.grace
-        && let Err(code) = args.confirm.ask(&format!("stop what runner {} still does after {grace:?}", args.runner))
+        && let Err(code) = args.confirm.ask(&format!("stop what runner {} still does after {grace:?}?", args.runner))
     {
         return code;
     }

@@ -25,7 +25,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> ExitCode {
     let how = if args.force { "forget session" } else { "end session" };
-    if let Err(code) = args.confirm.ask(&format!("{how} {}", args.session)) {
+    if let Err(code) = args.confirm.ask(&format!("{how} {}?", args.session)) {
         return code;
     }
     ask(&args.config, async |mut client| {

@@ -63,7 +63,7 @@ fn row(session: SessionView) -> Vec<String> {
     ]
 }
 
-fn json(session: &SessionView) -> serde_json::Value {
+pub(in crate::cli) fn json(session: &SessionView) -> serde_json::Value {
     let time = |at: &Option<prost_types::Timestamp>| at.as_ref().map(ToString::to_string);
     serde_json::json!({
         "session_id": session.session_id,

@@ -28,7 +28,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> ExitCode {
     let how = if args.force { " without waiting for its runner" } else { "" };
-    if let Err(code) = args.confirm.ask(&format!("stop task {}{how}", args.task)) {
+    if let Err(code) = args.confirm.ask(&format!("stop task {}{how}?", args.task)) {
         return code;
     }
     ask(&args.config, async |mut client| {

@@ -105,7 +105,7 @@ fn row(task: TaskView) -> Vec<String> {
     ]
 }
 
-pub(super) fn json(task: &TaskView) -> serde_json::Value {
+pub(in crate::cli) fn json(task: &TaskView) -> serde_json::Value {
     let time = |at: &Option<prost_types::Timestamp>| at.as_ref().map(ToString::to_string);
     serde_json::json!({
         "task_id": task.task_id,

@@ -8,6 +8,8 @@ mod get;
 mod list;
 mod logs;
 
+pub(super) use self::list::json as list_json;
+
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// List every open task with what it waits for and since when

@@ -174,6 +174,10 @@ impl Upstream for Drone {
         "drone"
     }
 
+    fn secret_changes(&self) -> Option<tokio::sync::watch::Receiver<u64>> {
+        Some(self.client.token.changes())
+    }
+
     fn perform(&self, call: Call) -> Pin<Box<dyn Future<Output = Answer> + Send + '_>> {
         Box::pin(async move {
             match call {
