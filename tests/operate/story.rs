@@ -18,7 +18,7 @@ async fn running() -> (Lab, String) {
 async fn tasks_explain_says_why_a_task_is_stuck_and_it_is_stopped_in_three_commands() {
     let (lab, id) = running().await;
     let second = lab.submit("DEV_WORK", 1);
-    let listed = |record: &dlite::doubles::manager::Record| record.ttext(&second).is_some_and(|task| task.listed >= 2);
+    let listed = |record: &dlite::doubles::manager::Record| record.task(&second).is_some_and(|task| task.listed >= 2);
     lab.manager_when("it is listed", listed, SOON).await;
 
     let oldest = text(&lab, &["tasks", "list", "--state", "running,assigned", "--sort", "age"]).await;
