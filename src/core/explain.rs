@@ -249,6 +249,9 @@ impl Core {
             State::Finished { report, .. } => report,
             _ => return (Cause::Nothing, None),
         };
+        if let Some(at) = self.wall_of(now, &Timer::LogWait(task.id)) {
+            return (Cause::Logs, Some(at));
+        }
         let up = self.upstreams.get(&task.upstream);
         let Some(clock) = up.and_then(|up| up.reports.get(&task.id)) else {
             return (Cause::UpstreamUnconfigured { upstream }, None);

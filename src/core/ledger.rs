@@ -226,6 +226,7 @@ impl Ledger {
             | Record::StepsPlanned { .. }
             | Record::StepChanged { .. }
             | Record::UpstreamTold { .. }
+            | Record::LogClosed { .. }
             | Record::MinimalReported { .. }
             | Record::ReportReplayed { .. } => {
                 let held = self.scopes.get_mut(&scope).ok_or(misfit("news of an unknown task"))?;
@@ -498,6 +499,7 @@ fn taken(id: TaskId, intention: &Intention, spec: Arc<Spec>, trace_id: TraceId, 
         outputs: Vec::new(),
         plan: None,
         told: None,
+        logs: Vec::new(),
         state: State::Waiting { since: at },
         times: Times { acquired: at, assigned: None, started: None, queued: at },
         leases: Vec::new(),
@@ -574,6 +576,7 @@ fn apply_to_task(task: &mut Task, record: &Record) -> Result<(), &'static str> {
                 plan.change(step);
             }
         }
+        (Record::LogClosed { log }, _) => task.logs.push((**log).clone()),
         (Record::UpstreamTold { note }, _) => task.told = Some(note.clone()),
         (Record::SessionJoined { session }, State::Waiting { .. }) if task.session.is_none() => {
             task.session = Some(*session);

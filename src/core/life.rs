@@ -15,6 +15,7 @@ use super::{
     effect::{Effect, Note},
     explain::Waited,
     id::{ExternalId, LeaseId, RunnerId, SessionId, TaskId, TaskType, TraceId, UpstreamName},
+    logs::LogReceipt,
     task::{Kind, Outcome, Spec, State, Task},
     time::Wall,
     trace::{TraceParent, TraceScope},
@@ -92,6 +93,8 @@ pub struct Life {
     pub began: Wall,
     /// In order.
     pub stages: Vec<Stage>,
+    /// What its closed logs came to; told with its end.
+    pub logs: Vec<LogReceipt>,
     pub end: Option<End>,
 }
 
@@ -128,6 +131,7 @@ impl Life {
             session: task.session,
             began: task.offer.polled,
             stages,
+            logs: if end.is_some() { task.logs.clone() } else { Vec::new() },
             end,
         }
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     audit::Audit,
     id::{DelegateId, ExternalId, LeaseId, Lsn, RunnerId, SessionId, SlotClass, TaskId, TraceId, UpstreamName},
+    logs::LogReceipt,
     session::{Phase, Variable},
     step::Step,
     task::{Cancel, Finish, Identity, Offer, Output, Payload, Spec},
@@ -178,6 +179,10 @@ pub enum Record {
     /// The upstream knows more of the steps; the adapter's note says what.
     UpstreamTold {
         note: Bytes,
+    },
+    /// A log of the task is closed, and this is what it came to.
+    LogClosed {
+        log: Box<LogReceipt>,
     },
     /// The scope is a deed of the operator's.
     DeedDone {

@@ -12,6 +12,7 @@ use super::{
     explain::Waited,
     id::{DelegateId, ExternalId, LeaseId, RunnerId, SessionId, SlotClass, TaskId, TaskType, TraceId, UpstreamName},
     ledger::Aside,
+    logs::LogReceipt,
     session::Session,
     task::{Cancel, Finish, Kind, Report, Spec, State, Task},
     time::{Now, Wall},
@@ -181,6 +182,8 @@ pub struct TaskDetail {
     pub finish: Option<Arc<Finish>>,
     pub report_tries: u32,
     pub report_error: Option<Arc<str>>,
+    /// What its closed logs came to, as far as it is in the journal.
+    pub logs: Vec<LogReceipt>,
     /// In order.
     pub events: Vec<TaskEvent>,
 }
@@ -280,6 +283,7 @@ impl Core {
             report_tries: clock.map_or(0, |clock| clock.tries),
             report_error: clock.and_then(|clock| clock.last_error.clone()),
             events: events(task, self.waits(task.id)),
+            logs: task.logs.clone(),
         }
     }
 

@@ -64,6 +64,8 @@ pub enum Cause {
     LeaseEnding { runner: RunnerId, repeats: bool },
     /// It was told to stop, and its handler has a grace.
     CancelGrace { runner: RunnerId, message: Arc<str> },
+    /// Its logs are on their way to the disk, and the result does not leave before them.
+    Logs,
     /// Its result is on the way.
     Report { upstream: UpstreamName },
     /// Its result was sent `tries` times and not taken.
@@ -144,6 +146,7 @@ names! {
     LeaseEnding = "lease_ending",
     CancelGrace = "cancel_grace",
     // on the way back
+    Logs = "logs",
     Report = "report",
     ReportRetry = "report_retry",
     HandBack = "hand_back",
@@ -203,6 +206,7 @@ impl Wait {
                 format!("runner {runner} to come back (lease ends in {} s)", left.as_secs())
             }
             Cause::CancelGrace { runner, message } => format!("runner {runner} to stop it ({message})"),
+            Cause::Logs => format!("its logs to be closed (at most {} ms more)", left.as_millis()),
             Cause::Report { upstream } => format!("upstream {upstream} to answer the report"),
             Cause::ReportRetry { upstream, tries, error } => format!(
                 "upstream {upstream} to take the result (try {} in {} ms; last: {error})",
@@ -262,6 +266,7 @@ impl Wait {
                     "the handler has stopped, or its grace is over in {left} and the upstream is answered without it"
                 )
             }
+            Cause::Logs => format!("its logs are closed, or {left} have passed"),
             Cause::Report { upstream } | Cause::HandBack { upstream } => format!("upstream {upstream} answers"),
             Cause::ReportRetry { upstream, .. } => {
                 format!("upstream {upstream} takes the result; the next try is in {left}")
@@ -341,7 +346,7 @@ impl Wait {
                 put("runner", runner);
                 put("message", message);
             }
-            Cause::Turn | Cause::Retry | Cause::Nothing => {}
+            Cause::Turn | Cause::Retry | Cause::Logs | Cause::Nothing => {}
         }
         details
     }
@@ -371,6 +376,7 @@ impl Cause {
             Self::RunnerSilent { .. } => Name::RunnerSilent,
             Self::LeaseEnding { .. } => Name::LeaseEnding,
             Self::CancelGrace { .. } => Name::CancelGrace,
+            Self::Logs => Name::Logs,
             Self::Report { .. } => Name::Report,
             Self::ReportRetry { .. } => Name::ReportRetry,
             Self::HandBack { .. } => Name::HandBack,

@@ -13,6 +13,7 @@ mod host;
 mod intake;
 mod leases;
 mod letters;
+mod logs;
 mod reports;
 mod restart;
 mod sessions;
