@@ -23,7 +23,7 @@ use crate::{
         time::{Mono, Now, Wall},
     },
     health::{PULSE_INTERVAL, Vitals},
-    inbox::{Event, Question},
+    inbox::{Event, Explanation, Question},
     journal::{self, Batch, Change, Writer},
     runners::{ids::Ids, link::Orders},
     telemetry::metrics::Metrics,
@@ -281,6 +281,10 @@ impl Driver {
             Event::Ask(Question::Tasks(answer)) => drop(answer.send(self.core.task_list(now))),
             Event::Ask(Question::Sessions(answer)) => drop(answer.send(self.core.session_list())),
             Event::Ask(Question::Task(name, answer)) => drop(answer.send(self.core.find_task(now, &name))),
+            Event::Ask(Question::Explain(name, answer)) => {
+                let found = self.core.explain(now, &name);
+                drop(answer.send(Explanation { now, found, cut_off: self.core.cut_off_upstreams() }));
+            }
             Event::Ask(Question::Reports(answer)) => drop(answer.send(self.core.report_list(now))),
             Event::Ask(Question::Report(name, answer)) => drop(answer.send(self.core.find_report(now, &name))),
             Event::Ask(Question::Audits(limit, answer)) => drop(answer.send(self.core.audit_list(limit))),

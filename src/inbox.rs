@@ -9,9 +9,11 @@ use crate::{
         audit::Audit,
         command::{Command, Refusal},
         drain::Departure,
-        id::{LeaseId, LinkId},
+        explain::Explained,
+        id::{LeaseId, LinkId, UpstreamName},
         input::{Hello, Input},
         status::{Holding, NotFound, SessionStatus, Status, TaskDetail, TaskName, TaskStatus},
+        time::Now,
         unreported::{ReportDetail, ReportStatus},
     },
     runners::link::Orders,
@@ -34,6 +36,15 @@ pub enum Event {
     Order(Command, oneshot::Sender<Result<(), Refusal>>),
 }
 
+/// Why a task is where it is, and which upstreams may have tasks that can't be seen from here.
+pub struct Explanation {
+    /// When it was so.
+    pub now: Now,
+    pub found: Vec<Explained>,
+    /// Upstreams that are not well: name, state, last error.
+    pub cut_off: Vec<(UpstreamName, &'static str, Option<Arc<str>>)>,
+}
+
 /// A reading of the state, for the operator.
 pub enum Question {
     /// What the process would leave if it ended now.
@@ -44,6 +55,7 @@ pub enum Question {
     Tasks(oneshot::Sender<Vec<TaskStatus>>),
     Sessions(oneshot::Sender<Vec<SessionStatus>>),
     Task(TaskName, oneshot::Sender<Result<TaskDetail, NotFound>>),
+    Explain(TaskName, oneshot::Sender<Explanation>),
     Reports(oneshot::Sender<Vec<ReportStatus>>),
     Report(TaskName, oneshot::Sender<Result<ReportDetail, NotFound>>),
     /// The newest so many deeds.

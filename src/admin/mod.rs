@@ -22,7 +22,7 @@ use crate::{
         audit::{Actor, Deed},
         command::Command,
         id::UpstreamName,
-        status::{self, RunnerStatus},
+        status,
         time::Wall,
     },
     health::grpc::Health,
@@ -35,9 +35,11 @@ use crate::{
     upstreams::certificate,
 };
 
+mod aside;
 mod audit;
 pub mod client;
 mod drain;
+mod explain;
 mod logs;
 mod process;
 mod reports;
@@ -156,17 +158,9 @@ impl proto::admin_service_server::AdminService for Service {
             registered_id: up.registered_id.map(|id| id.to_string()).unwrap_or_default(),
             last_success_time: up.last_success.map(timestamp),
             last_error: up.last_error.map(|error| error.to_string()).unwrap_or_default(),
+            pause: up.paused.map(aside::view),
         });
-        let runners = status.runners.into_iter().map(|runner| proto::Runner {
-            runner_id: runner.runner.to_string(),
-            instance_id: runner.instance.to_string(),
-            state: runner_state(&runner).to_owned(),
-            task_types: runner.task_types.iter().map(ToString::to_string).collect(),
-            slots_used: runner.slots_used,
-            slots_total: runner.slots_total,
-            sdk: runner.sdk.to_string(),
-            last_seen_time: runner.last_seen.map(timestamp),
-        });
+        let runners = status.runners.into_iter().map(|runner| self.runner_view(runner));
         Ok(Response::new(proto::GetDelegateResponse {
             name: self.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -247,6 +241,41 @@ impl proto::admin_service_server::AdminService for Service {
         self.end_session(request).await
     }
 
+    async fn explain_task(
+        &self,
+        request: Request<proto::ExplainTaskRequest>,
+    ) -> Result<Response<proto::ExplainTaskResponse>, Status> {
+        self.explain(request).await
+    }
+
+    async fn pause_upstream(
+        &self,
+        request: Request<proto::PauseUpstreamRequest>,
+    ) -> Result<Response<proto::PauseUpstreamResponse>, Status> {
+        self.begin_pause(request).await
+    }
+
+    async fn resume_upstream(
+        &self,
+        request: Request<proto::ResumeUpstreamRequest>,
+    ) -> Result<Response<proto::ResumeUpstreamResponse>, Status> {
+        self.end_pause(request).await
+    }
+
+    async fn drain_runner(
+        &self,
+        request: Request<proto::DrainRunnerRequest>,
+    ) -> Result<Response<proto::DrainRunnerResponse>, Status> {
+        self.begin_runner_drain(request).await
+    }
+
+    async fn resume_runner(
+        &self,
+        request: Request<proto::ResumeRunnerRequest>,
+    ) -> Result<Response<proto::ResumeRunnerResponse>, Status> {
+        self.end_runner_drain(request).await
+    }
+
     type ReadLogStream = logs::Entries;
 
     async fn read_log(&self, request: Request<proto::ReadLogRequest>) -> Result<Response<logs::Entries>, Status> {
@@ -316,14 +345,6 @@ impl proto::admin_service_server::AdminService for Service {
         request: Request<proto::CollectTelemetryRequest>,
     ) -> Result<Response<proto::CollectTelemetryResponse>, Status> {
         self.telemetry(request.get_ref()).map(Response::new)
-    }
-}
-
-fn runner_state(runner: &RunnerStatus) -> &'static str {
-    match (runner.attached, runner.draining) {
-        (false, _) => "detached",
-        (true, true) => "draining",
-        (true, false) => "attached",
     }
 }
 

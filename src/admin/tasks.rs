@@ -2,7 +2,7 @@
 
 use tonic::{Request, Response, Status};
 
-use super::{Service, audit::deed, refused, short_text, span, timestamp};
+use super::{Service, audit::deed, explain, refused, short_text, span, timestamp};
 use crate::{
     core::{
         audit::Deed,
@@ -40,6 +40,18 @@ impl Service {
                 .moments
                 .iter()
                 .map(|(phase, at)| proto::TaskMoment { phase: (*phase).to_owned(), time: Some(timestamp(*at)) })
+                .collect(),
+            events: detail
+                .events
+                .iter()
+                .map(|event| proto::TaskEvent {
+                    time: Some(timestamp(event.at)),
+                    what: event.what.to_owned(),
+                    attempt: event.attempt,
+                    lease_id: event.lease.map(|lease| self.ids.lease(lease)).unwrap_or_default(),
+                    runner_id: event.runner.as_ref().map(ToString::to_string).unwrap_or_default(),
+                    text: event.text.clone(),
+                })
                 .collect(),
             labels: detail.labels.clone(),
             outputs: detail.outputs.iter().map(ToString::to_string).collect(),
@@ -89,7 +101,8 @@ impl Service {
             Ok(detail) => Ok(detail),
             Err(NotFound::Unknown) => {
                 let text = format!(
-                    "no open task {name}: it may be reported already; `dlite tasks list` shows those that are open"
+                    "no open task {name}: it may be reported already, or only on offer; `dlite tasks list` shows those that are open, \
+                     `dlite tasks explain {name}` says what became of it"
                 );
                 Err(refused(Reason::TaskUnknown, &text))
             }
@@ -102,15 +115,16 @@ impl Service {
         }
     }
 
-    fn view(&self, now: Wall, task: TaskStatus) -> proto::TaskView {
+    pub(super) fn view(&self, now: Wall, task: TaskStatus) -> proto::TaskView {
         proto::TaskView {
             task_id: task.task.map(|id| self.ids.task(id)).unwrap_or_default(),
             upstream: task.upstream.to_string(),
             external_id: task.external_id.to_string(),
             task_type: task.task_type.map(|task_type| task_type.to_string()).unwrap_or_default(),
             state: task.state.to_owned(),
+            waiting_since: Some(timestamp(task.wait.since)),
+            wait: Some(explain::wait(now, &task.wait)),
             waiting_for: task.waiting_for,
-            waiting_since: Some(timestamp(task.since)),
             runner_id: task.runner.map(|runner| runner.to_string()).unwrap_or_default(),
             attempt: task.attempt,
             deadline: task.deadline.map(timestamp),

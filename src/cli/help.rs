@@ -60,6 +60,48 @@ const TEXTS: &[(&str, &str)] = &[
          delegate is unreachable.\n\nExample:\n  dlite tasks get t-1f2e3d4c-7",
     ),
     (
+        "tasks explain",
+        "One sentence or two for each task of that name: what it waits for, since when, and what would end that. It answers for tasks \
+         on offer that are not taken, too, and for a while for those that are gone. docs/waits.md has the names that -o json \
+         tells.\n\nExit codes: 0 ok, 1 no upstream has listed such a task or it failed, 2 usage, 3 the delegate is \
+         unreachable.\n\nExample:\n  dlite tasks explain 5f2kQxYzTq\n  dlite tasks explain t-1f2e3d4c-7 -o json | jq -r \
+         '.[].task.wait.name'",
+    ),
+    (
+        "runners list",
+        "States: attached; drained by the operator; draining (it wants to go); unhealthy by its own word; detached, with work left \
+         behind or drained.\n\nExit codes: 0 ok, 1 failed, 2 usage, 3 the delegate is unreachable.\n\nExample:\n  dlite runners list\n  \
+         dlite runners list -o json | jq '.[] | select(.state != \"attached\")'",
+    ),
+    (
+        "runners get",
+        "With its handlers, its slots by class, and the ids of its tasks and sessions.\n\nExit codes: 0 ok, 1 no such runner or failed, 2 \
+         usage, 3 the delegate is unreachable.\n\nExample:\n  dlite runners get vm-1",
+    ),
+    (
+        "runners drain",
+        "It gets no new task and no new session; what it has ends there, the steps and cleanups of its sessions included. Other runners \
+         go on. It holds over restarts, of the runner's and the delegate's, until it is resumed. With --grace what is left is cancelled \
+         after it and sessions are cleaned up; that asks first.\n\nExit codes: 0 it is drained, 1 refused, failed or not confirmed, 2 \
+         usage or nobody to ask, 3 the delegate is unreachable.\n\nExample:\n  dlite runners drain vm-1 --grace 20m --reason 'a new disk'",
+    ),
+    (
+        "runners resume",
+        "Exit codes: 0 it gets work again, 1 refused or failed, 2 usage, 3 the delegate is unreachable.\n\nExample:\n  dlite runners \
+         resume vm-1",
+    ),
+    (
+        "upstreams pause",
+        "What is here is finished and reported, aborts come, and stages that are open go on. It holds over restarts until it is \
+         resumed.\n\nExit codes: 0 it is paused, 1 refused or failed, 2 usage, 3 the delegate is unreachable.\n\nExample:\n  dlite \
+         upstreams pause drone-eu --reason 'its server moves'",
+    ),
+    (
+        "upstreams resume",
+        "Exit codes: 0 work is taken from it again, 1 refused or failed, 2 usage, 3 the delegate is unreachable.\n\nExample:\n  dlite \
+         upstreams resume drone-eu",
+    ),
+    (
         "tasks cancel",
         "The runner is asked first. Once the grace is over, or at once with --force, the delegate takes the task from it and answers \
          the upstream by itself. The first result counts.\n\nExit codes: 0 it is to stop, 1 refused (such as finished already) or failed, \

@@ -23,6 +23,7 @@ mod reload;
 mod reports;
 mod run;
 mod runner;
+mod runners;
 mod sessions;
 mod status;
 mod style;
@@ -33,6 +34,8 @@ mod upstreams;
 
 /// It did not work.
 pub const FAILED: u8 = 1;
+/// The command was not understood, or may not be followed as it was given; clap's own code.
+pub const USAGE: u8 = 2;
 /// Nobody answers at the admin socket.
 pub const UNREACHABLE: u8 = 3;
 
@@ -53,6 +56,7 @@ Start here:
   dlite run --config dlite.toml run the delegate
   dlite doctor                  what is wrong with this host, and what to do about it
   dlite tasks list              what runs, and what does each task wait for?
+  dlite tasks explain TASK      why is it waiting, and what would end that?
 
 Exit codes of every command: 0 ok, 1 failed, 2 usage, 3 the delegate is unreachable, 4 a check failed, 5 a drain left something behind."
 )]
@@ -98,9 +102,12 @@ enum Command {
     Support(support::Command),
     /// Have the delegate read its configuration anew, as SIGHUP does; a file with mistakes changes nothing
     Reload(reload::Args),
-    /// List upstreams, and check the way to one
+    /// List upstreams, check the way to one, stop taking work from one
     #[command(subcommand)]
-    Upstreams(Upstreams),
+    Upstreams(upstreams::Command),
+    /// Look at the attached runners, and take one out for maintenance
+    #[command(subcommand)]
+    Runners(runners::Command),
     /// Run a built-in runner
     #[command(subcommand)]
     Runner(runner::Command),
@@ -120,14 +127,6 @@ enum Config {
     Check(config::CheckArgs),
     /// Print each value in force and where it came from; secrets masked
     Show(config::ShowArgs),
-}
-
-#[derive(Debug, Subcommand)]
-enum Upstreams {
-    /// Try the way to an upstream, stage by stage: DNS, TCP, proxy, TLS, HTTP, auth, poll
-    Check(upstreams::CheckArgs),
-    /// List the upstreams of the configuration
-    List(upstreams::ListArgs),
 }
 
 // === impl Cli ===
@@ -160,8 +159,8 @@ impl Cli {
             Command::Completions(args) => completions::run(&args),
             Command::Man(args) => completions::man(&args),
             Command::Reload(args) => reload::run(&args),
-            Command::Upstreams(Upstreams::Check(args)) => upstreams::check(&args),
-            Command::Upstreams(Upstreams::List(args)) => upstreams::list(&args),
+            Command::Upstreams(command) => upstreams::run(&command),
+            Command::Runners(command) => runners::run(&command),
             Command::Runner(command) => runner::run(command),
             Command::Dev(args) => dev::run(args),
         }

@@ -16,7 +16,7 @@ use crate::{
     admin::client,
     config,
     proto::admin::v1::{
-        Admission, GetDelegateRequest, GetDelegateResponse, GetResourcesRequest, GetResourcesResponse,
+        Admission, Aside, GetDelegateRequest, GetDelegateResponse, GetResourcesRequest, GetResourcesResponse,
         admin_service_client::AdminServiceClient,
     },
 };
@@ -124,11 +124,15 @@ fn show(status: GetDelegateResponse, resources: Option<&GetResourcesResponse>, o
         .upstreams
         .into_iter()
         .map(|up| {
+            let note = match &up.pause {
+                Some(pause) => format!("paused {} ({}) {}", ago(pause.since_time), pause.reason, up.last_error),
+                None => up.last_error,
+            };
             let end = up.certificate_end_time.map_or_else(|| "-".to_owned(), until);
-            vec![up.name, up.kind, up.state, up.registered_id, ago(up.last_success_time), end, up.last_error]
+            vec![up.name, up.kind, up.state, up.registered_id, ago(up.last_success_time), end, note]
         })
         .collect();
-    let heads = ["UPSTREAM", "KIND", "STATE", "REGISTERED AS", "LAST SUCCESS", "CERTIFICATE ENDS", "LAST ERROR"];
+    let heads = ["UPSTREAM", "KIND", "STATE", "REGISTERED AS", "LAST SUCCESS", "CERTIFICATE ENDS", "NOTE"];
     text += &render(&heads, &upstreams);
     text.push('\n');
     let runners: Vec<_> = status
@@ -231,16 +235,17 @@ pub(super) fn json(status: &GetDelegateResponse) -> serde_json::Value {
             "last_success_time": time(&up.last_success_time),
             "certificate_end_time": time(&up.certificate_end_time),
             "last_error": up.last_error,
+            "pause": up.pause.as_ref().map(aside),
         })).collect::<Vec<_>>(),
-        "runners": status.runners.iter().map(|runner| serde_json::json!({
-            "runner_id": runner.runner_id,
-            "instance_id": runner.instance_id,
-            "state": runner.state,
-            "task_types": runner.task_types,
-            "slots_used": runner.slots_used,
-            "slots_total": runner.slots_total,
-            "sdk": runner.sdk,
-            "last_seen_time": time(&runner.last_seen_time),
-        })).collect::<Vec<_>>(),
+        "runners": status.runners.iter().map(super::runners::json).collect::<Vec<_>>(),
+    })
+}
+
+/// What the operator has taken out.
+pub(super) fn aside(aside: &Aside) -> serde_json::Value {
+    serde_json::json!({
+        "reason": aside.reason,
+        "since_time": aside.since_time.as_ref().map(ToString::to_string),
+        "end_time": aside.end_time.as_ref().map(ToString::to_string),
     })
 }

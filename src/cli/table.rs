@@ -34,6 +34,12 @@ pub fn ago(at: Option<prost_types::Timestamp>) -> String {
     }
 }
 
+/// How long ago a time was; zero: it is to come.
+pub fn age(at: prost_types::Timestamp) -> std::time::Duration {
+    let at = std::time::SystemTime::try_from(at).ok();
+    at.and_then(|at| std::time::SystemTime::now().duration_since(at).ok()).unwrap_or_default()
+}
+
 /// How long it is to a time, short: `in 12 s`.
 pub fn until(at: prost_types::Timestamp) -> String {
     let now = std::time::SystemTime::now();

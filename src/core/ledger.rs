@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     audit::Audit,
-    id::{DelegateId, ExternalId, LeaseId, SessionId, TaskId, TraceId, UpstreamName},
+    id::{DelegateId, ExternalId, LeaseId, RunnerId, SessionId, TaskId, TraceId, UpstreamName},
     record::{Host, Record},
     session::Session,
     step::Plan,
@@ -38,6 +38,9 @@ pub struct Ledger {
     audits: BTreeMap<u64, Arc<Audit>>,
     /// Tasks without a result, by the session they have joined.
     members: BTreeMap<SessionId, BTreeSet<TaskId>>,
+    /// Upstreams and runners that the operator has taken out, by the scope that says so.
+    paused: BTreeMap<UpstreamName, u64>,
+    drained: BTreeMap<RunnerId, u64>,
 }
 
 /// Upstream, tenant and the upstream's name for the stage: the same name of another tenant is another session.
@@ -59,6 +62,17 @@ enum Content {
     Intention(Intention),
     Task(Box<Task>),
     Session(Arc<Session>),
+    Pause { upstream: UpstreamName, aside: Aside },
+    RunnerDrain { runner: RunnerId, aside: Aside },
+}
+
+/// An upstream or a runner that the operator has taken out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Aside {
+    pub reason: Arc<str>,
+    pub since: Wall,
+    /// When what a runner still does is stopped; absent: never.
+    pub ends: Option<Wall>,
 }
 
 /// An acquire that has left or is about to, and has no answer in the journal.
@@ -167,6 +181,16 @@ impl Ledger {
                 self.members.entry(*session).or_default().insert(id);
                 self.open_scope(scope, Content::Task(Box::new(task)));
             }
+            Record::UpstreamPaused { upstream, reason, at } => {
+                self.paused.insert(upstream.clone(), scope);
+                let aside = Aside { reason: reason.clone(), since: *at, ends: None };
+                self.open_scope(scope, Content::Pause { upstream: upstream.clone(), aside });
+            }
+            Record::RunnerDrained { runner, reason, at, ends } => {
+                self.drained.insert(runner.clone(), scope);
+                let aside = Aside { reason: reason.clone(), since: *at, ends: *ends };
+                self.open_scope(scope, Content::RunnerDrain { runner: runner.clone(), aside });
+            }
             Record::SessionStarted { .. }
             | Record::SessionReady
             | Record::SessionExtended { .. }
@@ -268,6 +292,8 @@ impl Ledger {
                 self.open.remove(&(intention.upstream, intention.external_id));
                 self.intentions.remove(&TaskId(scope));
             }
+            Content::Pause { upstream, .. } => drop(self.paused.remove(&upstream)),
+            Content::RunnerDrain { runner, .. } => drop(self.drained.remove(&runner)),
             Content::Session(session) => {
                 let key = (session.upstream.clone(), session.tenant.clone(), session.external_id.clone());
                 self.sessions.remove(&key);
@@ -394,6 +420,29 @@ impl Ledger {
         let mut ids: Vec<SessionId> = self.sessions.values().copied().collect();
         ids.sort_unstable();
         ids.into_iter().filter_map(|id| self.session(id))
+    }
+
+    /// What the operator said when this upstream was paused, and the scope that says so; absent: it is not.
+    pub fn pause(&self, upstream: &UpstreamName) -> Option<(u64, &Aside)> {
+        let scope = *self.paused.get(upstream)?;
+        match &self.scopes.get(&scope)?.content {
+            Content::Pause { aside, .. } => Some((scope, aside)),
+            _ => None,
+        }
+    }
+
+    /// What the operator said when this runner was drained, and the scope that says so; absent: it is not.
+    pub fn runner_drain(&self, runner: &RunnerId) -> Option<(u64, &Aside)> {
+        let scope = *self.drained.get(runner)?;
+        match &self.scopes.get(&scope)?.content {
+            Content::RunnerDrain { aside, .. } => Some((scope, aside)),
+            _ => None,
+        }
+    }
+
+    /// Runners that the operator has drained, by name.
+    pub fn drained_runners(&self) -> impl Iterator<Item = &RunnerId> {
+        self.drained.keys()
     }
 
     pub fn session_count(&self) -> usize {

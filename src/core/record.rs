@@ -196,6 +196,19 @@ pub enum Record {
     ReportReplayed {
         at: Wall,
     },
+    /// The scope is the operator's word that nothing new is taken from an upstream.
+    UpstreamPaused {
+        upstream: UpstreamName,
+        reason: Arc<str>,
+        at: Wall,
+    },
+    /// The scope is the operator's word that a runner gets nothing new. `ends`: when what it still does is stopped; absent: never.
+    RunnerDrained {
+        runner: RunnerId,
+        reason: Arc<str>,
+        at: Wall,
+        ends: Option<Wall>,
+    },
 }
 
 /// A record on its way to the journal.
@@ -230,6 +243,8 @@ impl Record {
                 | Record::SessionOpened { .. }
                 | Record::CleanupSynthesized { .. }
                 | Record::DeedDone { .. }
+                | Record::UpstreamPaused { .. }
+                | Record::RunnerDrained { .. }
         )
     }
 

@@ -15,6 +15,7 @@ use super::{
     effect::{Answerable, Call, Effect, Note, Summary},
     id::{TaskId, UpstreamName},
     input::ReportError,
+    past::{End, Past},
     planted::planted,
     record::{Record, scope_of},
     task::{Finish, Outcome, Report, State},
@@ -150,6 +151,7 @@ impl Core {
                     self.bury(now, id, Reason::ReportAgeMax, &text);
                 } else {
                     self.timers.set(Timer::Report(id), now.mono + pause);
+                    self.note_wait(now, id);
                 }
             }
         }
@@ -216,6 +218,14 @@ impl Core {
             reported: now.wall,
         };
         self.tell_life(id, now.wall, minimal.then_some(Reason::ResultRefused.word()), None);
+        self.pasts.push(Past {
+            upstream: summary.upstream.clone(),
+            external_id: summary.external_id.clone(),
+            task: Some(id),
+            task_type: Some(summary.task_type.clone()),
+            end: End::Reported(outcome),
+            at: now.wall,
+        });
         if minimal {
             let reason = format!("{}: a minimal failure was reported in its place", Reason::ResultRefused);
             self.keep_dead(now, id, Record::MinimalReported { reason: reason.as_str().into() }, reason);

@@ -150,5 +150,16 @@ pub fn log(ids: &Ids, note: &Note) {
             info!(%actor, action = &**action, arguments = &**arguments, outcome = &*audit.outcome, "deed on record");
         }
         Note::Resumed => info!("the drain was taken back: work is taken again"),
+        Note::UpstreamPaused { upstream, reason } => {
+            info!(%upstream, %reason, "upstream paused: nothing new is taken from it");
+        }
+        Note::UpstreamResumed { upstream } => info!(%upstream, "upstream resumed: work is taken from it again"),
+        Note::RunnerDrained { runner, grace, reason } => {
+            info!(%runner, ?grace, %reason, "runner drained: it gets nothing new, its sessions go on");
+        }
+        Note::RunnerGraceOver { runner, open } => {
+            info!(%runner, open, "the drained runner's grace is over: what it still does is cancelled");
+        }
+        Note::RunnerResumed { runner } => info!(%runner, "runner resumed: it gets work again"),
     }
 }

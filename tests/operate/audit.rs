@@ -13,7 +13,7 @@ async fn audit_list_names_user_process_deed_and_outcome_and_survives_a_kill() {
     let id = lab.submit("DEV_WORK", 60_000);
     lab.status_when("a task is open", |status| status.open_task_count == 1).await;
     assert_eq!(text(&lab, &["audit", "list"]).await, "nothing was done yet\n");
-    text(&lab, &["tasks", "cancel", &id, "--reason", "wrong branch", "--force"]).await;
+    text(&lab, &["tasks", "cancel", &id, "--reason", "wrong branch", "--force", "--yes"]).await;
     text(&lab, &["drain"]).await;
     assert_eq!(say(&lab, &["drain"]).await.code, Some(1));
     text(&lab, &["resume"]).await;

@@ -297,7 +297,7 @@ async fn tasks_get_shows_one_by_either_id_and_no_payload() {
 async fn tasks_cancel_ends_it_at_its_manager() {
     let mut lab = Lab::new().await;
     let id = at_work(&mut lab).await;
-    text(&lab, &["tasks", "cancel", &id, "--force"]).await;
+    text(&lab, &["tasks", "cancel", &id, "--force", "--yes"]).await;
     lab.manager_when("an answer", |record| record.effective(&id).is_some(), SOON).await;
 }
 
@@ -325,7 +325,7 @@ async fn sessions_close_names_one_that_is_not_there() {
     let mut lab = Lab::new().await;
     lab.start_delegate();
     lab.status().await;
-    let said = say(&lab, &["sessions", "close", "s-nobody", "--force"]).await;
+    let said = say(&lab, &["sessions", "close", "s-nobody", "--force", "--yes"]).await;
     assert!(said.code == Some(1) && said.err.contains("s-nobody"), "{:?} {}", said.code, said.err);
 }
 

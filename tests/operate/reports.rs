@@ -56,7 +56,7 @@ async fn reports_drop_asks_first_and_gives_a_reason() {
     lab.start_runner("r-1", 1);
     let id = dead_letter(&mut lab).await;
     let unasked = say(&lab, &["reports", "drop", &id, "--reason", "no one waits"]).await;
-    assert!(unasked.code == Some(1) && unasked.err.contains("--yes"), "{}", unasked.err);
+    assert!(unasked.code == Some(2) && unasked.err.contains("--yes"), "{}", unasked.err);
     assert_eq!(say(&lab, &["reports", "drop", &id, "--yes"]).await.code, Some(2), "a reason is needed");
     text(&lab, &["reports", "drop", &id, "--reason", "no one waits", "--yes"]).await;
     lab.status_when("it is gone", |status| status.dead_letter_count == 0).await;

@@ -1,6 +1,7 @@
 //! The core's rules: input in, exact effects out, no mocks.
 
 mod admission;
+mod aside;
 mod attach;
 mod cancel;
 mod denials;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::{
-    cli::{config::ConfigArgs, confirm::confirmed, status::ask},
+    cli::{config::ConfigArgs, confirm::Confirm, status::ask},
     proto::admin::v1::DropReportRequest,
 };
 
@@ -12,7 +12,7 @@ use crate::{
 The result is forgotten. If it is a dead letter, nothing more happens; if it was still on its way, its upstream is never told, and finds
 out by the task's own timeout. There is no way back. It asks before it does so, unless --yes is given; without a terminal --yes is needed.
 
-Exit codes: 0 it is gone, 1 refused, failed or not confirmed, 2 usage, 3 the delegate is unreachable.
+Exit codes: 0 it is gone, 1 refused, failed or not confirmed, 2 usage or nobody to ask, 3 the delegate is unreachable.
 
 Example:
   dlite reports drop t-1f2e3d4c-7 --reason 'the pipeline was deleted'")]
@@ -23,15 +23,14 @@ pub struct Args {
     /// Why, for the record
     #[arg(long)]
     reason: String,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    confirm: Confirm,
     #[command(flatten)]
     config: ConfigArgs,
 }
 
 pub fn run(args: &Args) -> ExitCode {
-    if let Err(code) = confirmed(&format!("Drop the result of {} for good?", args.task), args.yes) {
+    if let Err(code) = args.confirm.ask(&format!("drop the result of {} for good?", args.task)) {
         return code;
     }
     ask(&args.config, async |mut client| {

@@ -52,6 +52,7 @@ pub mod label {
     pub const TASK_TYPE: &str = "task_type";
     pub const UPSTREAM: &str = "upstream";
     pub const VERSION: &str = "version";
+    pub const WAIT: &str = "wait";
 }
 
 macro_rules! table {
@@ -96,6 +97,9 @@ table! {
         "Tasks by where they stand: listed (on offer, not acquired), acquiring (no clear answer yet), waiting (for a runner), \
          assigned (not accepted yet), running, reporting (the upstream has not confirmed the result), dead (the result is kept as a \
          dead letter).";
+    TASKS_WAITING: Gauge, Count, "dlite_tasks_waiting", [WAIT],
+        "Open tasks by the one thing they wait for, those on offer included; `dlite tasks explain` says the same of one task, and \
+         docs/waits.md has the names.";
     QUEUE_AGE: Gauge, Seconds, "dlite_queue_age_seconds", [],
         "How long the task that has waited longest has waited for a runner; 0 if none waits.";
     TASKS_ACQUIRED: Counter, Count, "dlite_tasks_acquired_total", [UPSTREAM],

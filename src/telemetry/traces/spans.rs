@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use opentelemetry::{
     InstrumentationScope, KeyValue,
-    trace::{Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState},
+    trace::{Event, Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState},
 };
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
@@ -117,6 +117,10 @@ impl Maker<'_> {
             stage.error.as_deref(),
         );
         span.parent_span_id = id(span_id(&self.task_id, "", ROOT).0);
+        let waits = stage.waits.iter().map(|waited| {
+            Event::new("dlite.wait", time(waited.at), vec![KeyValue::new("dlite.wait.name", waited.name.word())], 0)
+        });
+        span.events.events.extend(waits);
         if let Some(earlier) = stage.after {
             let run = span_id(&self.task_id, &self.ids.lease(earlier), Phase::Run.name());
             span.links.links.push(Link::new(
@@ -241,6 +245,7 @@ mod tests {
             after: None,
             error: None,
             told: phase == Phase::Poll,
+            waits: Vec::new(),
         };
         Life {
             task: TaskId(task),
