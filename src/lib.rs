@@ -12,6 +12,7 @@ pub mod health;
 pub mod inbox;
 pub mod journal;
 pub mod logs;
+pub mod pipeline;
 pub mod pressure;
 pub mod proto;
 pub mod reason;
