@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 pub mod config;
 mod dev;
 mod drain;
+mod pipeline;
 mod reload;
 mod run;
 mod runner;

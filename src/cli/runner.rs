@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{block_on, chain, config::EXIT_CHECK_FAILED, fail};
+use super::{block_on, chain, config::EXIT_CHECK_FAILED, fail, pipeline};
 use crate::{
     config::{Log, LogFormat},
     exec, telemetry,
@@ -17,6 +17,9 @@ pub enum Command {
     ///
     /// SIGTERM or SIGINT: take no more work and finish what runs; once more: kill it.
     Exec(ExecArgs),
+    /// Execute pipelines of a Drone server
+    #[command(subcommand)]
+    Pipeline(pipeline::Command),
     /// Keep one script (started by `exec`)
     #[command(hide = true)]
     Keep { room: PathBuf },
@@ -41,6 +44,7 @@ pub struct ExecArgs {
 pub fn run(command: Command) -> ExitCode {
     match command {
         Command::Exec(args) => exec(&args),
+        Command::Pipeline(command) => pipeline::run(command),
         Command::Keep { room } => exec::keep(&room),
     }
 }

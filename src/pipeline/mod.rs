@@ -10,5 +10,9 @@
 //! and names document, step and line of what it refuses.
 
 pub mod condition;
+pub mod expand;
+pub mod glob;
+mod graph;
+pub mod lint;
 pub mod plan;
 pub mod yaml;
