@@ -11,6 +11,7 @@ pub mod exec;
 pub mod health;
 pub mod inbox;
 pub mod journal;
+mod kit;
 pub mod logs;
 pub mod pressure;
 pub mod proto;

@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{block_on, chain, config::EXIT_CHECK_FAILED, fail};
 use crate::{
     config::{Log, LogFormat},
-    exec, telemetry,
+    exec, kit, telemetry,
     telemetry::traces::runner::Tracer,
 };
 
@@ -41,7 +41,7 @@ pub struct ExecArgs {
 pub fn run(command: Command) -> ExitCode {
     match command {
         Command::Exec(args) => exec(&args),
-        Command::Keep { room } => exec::keep(&room),
+        Command::Keep { room } => kit::keeper::keep(&room),
     }
 }
 

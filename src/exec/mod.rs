@@ -16,35 +16,24 @@
 //!
 //! What is not: a script runs with the runner's rights. Who needs walls runs the runner as a user of its own, or in a container.
 
-mod cgroup;
 pub mod config;
 mod environment;
 mod events;
-mod keeper;
-mod lines;
 mod log;
-mod mask;
 mod outputs;
-mod process;
-mod record;
 mod result;
 mod room;
 mod session;
 mod task;
 mod verdict;
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{fs, io, path::PathBuf, sync::Arc};
 
 use tracing::warn;
 
-use self::cgroup::Parent;
 pub use self::config::{Config, Limits, Route};
 use crate::{
+    kit::keeper::{self, Parent},
     sdk::{Connection, Handler, RunError, Runner, Token},
     state_dir::{self, StateDir},
 };
@@ -89,7 +78,7 @@ impl Host {
         let unusable = |source| Error::Rooms { path: rooms.clone(), source };
         fs::create_dir_all(&rooms).map_err(unusable)?;
         let rooms = fs::canonicalize(&rooms).map_err(unusable)?;
-        record::sweep(&rooms).map_err(unusable)?;
+        keeper::sweep(&rooms).map_err(unusable)?;
         let limited: Vec<&Limits> =
             config.routes.iter().map(|route| &route.limits).filter(|limits| !limits.is_empty()).collect();
         let cgroups = if limited.is_empty() { None } else { find_cgroups(&limited, is_alone) };
@@ -125,11 +114,6 @@ pub fn connection(config: &Config, host: &Arc<Host>) -> Connection {
 pub async fn run(config: &Config, keeper: PathBuf, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     let host = Host::prepare(config, keeper, true)?;
     Ok(connection(config, &host).run(shutdown).await?)
-}
-
-/// The keeper of the task in `room`: what `dlite runner keep` is.
-pub fn keep(room: &Path) -> ExitCode {
-    keeper::run(room)
 }
 
 fn handler(route: &Route, host: &Arc<Host>) -> Handler {
@@ -169,15 +153,9 @@ fn find_cgroups(limited: &[&Limits], is_alone: bool) -> Option<Parent> {
         }
         Err(error) => {
             let names = unenforced(&Parent::none());
-            let why = crate::exec::chain(&error);
+            let why = crate::kit::chain(&error);
             warn!(limits = ?names, %why, memory, "cgroup v2 does not enforce these limits here");
             None
         }
     }
-}
-
-/// An error and its sources on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    std::iter::successors(error.source(), |error| error.source())
-        .fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }
