@@ -13,6 +13,7 @@ pub mod inbox;
 pub mod journal;
 mod kit;
 pub mod logs;
+pub mod pipeline;
 pub mod pressure;
 pub mod proto;
 pub mod reason;

@@ -1,0 +1,14 @@
+//! Pipelines of kind `pipeline` and type `exec`, as a Drone server hands them out: from text to what runs on this host.
+//!
+//! ```text
+//! text ─► expand ─► yaml ─► select(stage) ─► plan(event) ─► steps in order or as a graph
+//!         ${VAR}    model   one pipeline     when, clone,
+//!                                            services
+//! ```
+//!
+//! Everything above is a function of its inputs: no file, process, clock or network. It accepts what a Drone runner of type `exec` accepts,
+//! and names document, step and line of what it refuses.
+
+pub mod condition;
+pub mod plan;
+pub mod yaml;
