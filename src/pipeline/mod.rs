@@ -10,5 +10,7 @@
 //! and names document, step and line of what it refuses.
 
 pub mod condition;
+pub mod expand;
 pub mod plan;
+pub mod runner;
 pub mod yaml;

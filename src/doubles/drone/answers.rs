@@ -200,7 +200,7 @@ impl Tables {
             "repository": repository(repo),
             "config": { "Data": STANDARD.encode(&build.config), "Hash": null },
             "netrc": { "machine": "git.example.test", "login": "x-token", "password": "tok-git-example" },
-            "secrets": secrets(repo),
+            "secrets": secrets(repo, &build.build.event),
             "system": {
                 "proto": "https", "host": "ci.example.test", "link": "https://ci.example.test", "version": "2.24.0",
             },
@@ -265,8 +265,8 @@ fn repository(repo: &Repo) -> Value {
     let link = format!("https://git.example.test/{slug}");
     json!({
         "id": repo.id, "uid": format!("forge-{}", repo.id), "user_id": 12, "namespace": namespace, "name": name, "slug": slug,
-        "scm": "", "git_http_url": format!("{link}.git"), "git_ssh_url": format!("git@git.example.test:{slug}.git"),
-        "link": link, "default_branch": "main", "private": true, "visibility": "private", "active": true,
+        "scm": "", "git_http_url": repo.spec.git_http_url.clone().unwrap_or_else(|| format!("{link}.git")), "git_ssh_url": format!("git@git.example.test:{slug}.git"),
+        "link": link, "default_branch": "main", "private": repo.spec.private, "visibility": if repo.spec.private { "private" } else { "public" }, "active": true,
         "config_path": ".drone.yml", "trusted": false, "protected": false, "ignore_forks": false,
         "ignore_pull_requests": false, "auto_cancel_pull_requests": false, "auto_cancel_pushes": false,
         "auto_cancel_running": false, "timeout": repo.spec.timeout, "counter": repo.counter, "synced": 1_738_000_000,
@@ -275,8 +275,9 @@ fn repository(repo: &Repo) -> Value {
     })
 }
 
-fn secrets(repo: &Repo) -> Value {
-    let all = (1..).zip(&repo.spec.secrets);
+/// None of them is meant for pull requests.
+fn secrets(repo: &Repo, event: &str) -> Value {
+    let all = (1..).zip(&repo.spec.secrets).filter(|_| event != "pull_request");
     let all: Vec<Value> =
         all.map(|(id, (name, data))| json!({ "id": id, "repo_id": repo.id, "name": name, "data": data })).collect();
     if all.is_empty() { Value::Null } else { Value::Array(all) }

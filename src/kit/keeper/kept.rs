@@ -92,7 +92,7 @@ impl Kept {
                     tell(&mut self.control, TERMINATE).await;
                 }
                 () = sleep_until(kill_at.unwrap_or_else(Instant::now)), if kill_at.is_some() => {
-                    debug!(room = self.room.name(), "the program is killed");
+                    debug!(room = self.room.name(), "the script is killed");
                     kill_at = None;
                     tell(&mut self.control, KILL).await;
                 }
@@ -115,10 +115,10 @@ impl Kept {
             }
         };
         if ended.strays > 0 {
-            warn!(room = name, processes = ended.strays, "the program left processes running, which were killed");
+            warn!(room = name, processes = ended.strays, "the script left processes running, which were killed");
         }
         if ended.survivors > 0 {
-            warn!(room = name, processes = ended.survivors, "processes of the program can't be killed");
+            warn!(room = name, processes = ended.survivors, "processes of the script can't be killed");
         }
         Some(ended)
     }

@@ -10,7 +10,8 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | `kept` | the runner's end |
+//! | `host` | the runner's place: its state directory and groups |
+//! | `kept` | the runner's end of one program |
 //! | `watch`, `start` | the keeper process |
 //! | `order` | what both tell each other |
 //! | `room` | the directory of one program |
@@ -20,6 +21,7 @@
 //! It is made for Linux.
 
 mod cgroup;
+mod host;
 mod kept;
 mod limits;
 mod order;
@@ -31,7 +33,10 @@ mod watch;
 
 use std::{path::Path, process::ExitCode};
 
-pub use self::limits::Limits;
+pub use self::{
+    host::{Host, HostError},
+    limits::Limits,
+};
 pub(crate) use self::{
     cgroup::Parent,
     kept::Kept,
