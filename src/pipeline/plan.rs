@@ -58,6 +58,3 @@ pub struct LeftOut {
     /// The build's value that it does not match.
     pub value: String,
 }
-// STUB
-#[derive(Default)] pub struct Build { pub action: String, pub branch: String, pub cron: String, pub event: String, pub instance: String, pub reference: String, pub repo: String, pub target: String }
-pub fn plan(_p: &super::yaml::Pipeline, _b: &Build) -> Result<Plan, String> { Err(String::new()) }
