@@ -1,6 +1,7 @@
 //! `dlite runner`: built-in runners, each a process of its own.
 
 mod exec;
+mod lint;
 mod pipeline;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -23,10 +24,10 @@ pub enum Command {
     ///
     /// SIGTERM or SIGINT: take no more work and finish what runs; once more: kill it.
     Exec(exec::Args),
-    /// Execute Drone pipelines of type exec, as processes of this host
+    /// Execute Drone pipelines of type exec, as processes of this host; `lint` says what would run
     ///
     /// SIGTERM or SIGINT: take no more stages and finish those that run; once more: kill them.
-    Pipeline(pipeline::Args),
+    Pipeline(Box<pipeline::Args>),
     /// Keep one script (started by the others)
     #[command(hide = true)]
     Keep { room: PathBuf },
@@ -46,7 +47,7 @@ struct LogArgs {
 pub fn run(command: Command) -> ExitCode {
     match command {
         Command::Exec(args) => exec::run(&args),
-        Command::Pipeline(args) => pipeline::run(&args),
+        Command::Pipeline(args) => pipeline::run(*args),
         Command::Keep { room } => kit::keeper::keep(&room),
     }
 }

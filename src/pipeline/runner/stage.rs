@@ -66,7 +66,7 @@ impl Stage {
         let text = expand(&text, &variables).map_err(|error| invalid(&error))?;
         let manifest = yaml::parse(&text).map_err(|error| invalid(&error))?;
         let pipeline = manifest.select(&details.stage.name).map_err(|error| invalid(&error))?;
-        let plan = plan::plan(pipeline, &build(&details)).map_err(|error| invalid(&error))?;
+        let plan = plan::plan(pipeline, &build(&details));
         let sources = Sources {
             details: &details,
             facts: &facts,
@@ -141,7 +141,7 @@ impl Stage {
         let places = places.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let own = match &step.work {
             Work::Clone(_) => Variables::new(),
-            Work::Script(script) => script.environment.iter().map(|(name, value)| self.valued(name, value)).collect(),
+            Work::Script(script) => script.environment().map(|(name, value)| self.valued(name, value)).collect(),
         };
         let mut environment = combined([
             self.host.clone(),
@@ -194,8 +194,8 @@ fn wanted(plan: &Plan) -> BTreeSet<&str> {
         Work::Script(script) => Some(script),
         Work::Clone(_) => None,
     });
-    let values = scripts.flat_map(|script| script.environment.values());
-    let named = values.filter_map(|value| match value {
+    let values = scripts.flat_map(|script| script.environment());
+    let named = values.filter_map(|(_, value)| match value {
         Value::FromSecret(name) => Some(name.as_str()),
         Value::Text(_) => None,
     });
