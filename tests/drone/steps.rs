@@ -32,6 +32,8 @@ pub fn step(number: u32, state: StepState) -> Step {
         detached: false,
         ignore_error: false,
         depends_on: if number > 1 { vec![format!("s{}", number - 1).as_str().into()] } else { Vec::new() },
+        card: None,
+        has_log: false,
     }
 }
 

@@ -28,7 +28,7 @@ impl Place {
     async fn new(servers: usize, slots: u32) -> Self {
         let directory = TempDir::new().unwrap();
         let mut text =
-            "state_dir = \"state\"\n[runners]\nsocket = \"r.sock\"\n[admin]\nsocket = \"a.sock\"\n".to_owned();
+            "state_dir = \"state\"\n[runners]\nsocket = \"r.sock\"\n[admin]\nsocket = \"a.sock\"\n[http]\nlisten = \"off\"\n".to_owned();
         let mut started = Vec::new();
         for nth in 0..servers {
             let options = Options { hold: Duration::from_secs(2), ..Options::new(TOKEN) };

@@ -27,6 +27,8 @@ fn step(number: u32, state: StepState) -> Step {
         detached: false,
         ignore_error: false,
         depends_on: Vec::new(),
+        card: None,
+        has_log: false,
     }
 }
 

@@ -284,6 +284,8 @@ mod tests {
             detached: false,
             ignore_error: false,
             depends_on: if number > 1 { vec![format!("s{}", number - 1).as_str().into()] } else { Vec::new() },
+            card: None,
+            has_log: false,
         }
     }
 
