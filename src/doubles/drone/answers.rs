@@ -241,6 +241,9 @@ impl Tables {
             return Reply::error("FOREIGN KEY constraint failed");
         };
         seen.uploads += 1;
+        if seen.row.status == "pending" {
+            self.record.violations.push(format!("step {id}: a log before it has run"));
+        }
         if seen.log.is_some() {
             return Reply::error("UNIQUE constraint failed: logs.log_id");
         }
