@@ -155,6 +155,7 @@ async fn thirty_kills_in_mid_stage_leave_each_stage_one_true_end() {
         assert!(succeeded > 0 && logged > 0);
     });
     assert!(!lab.log().contains(TOKEN), "the token is in the log");
+    assert!(!std::fs::read_to_string(lab.path("runner.log")).unwrap_or_default().contains(TOKEN));
 }
 
 /// The lines of each step that has ended by itself, between the commands that wait.

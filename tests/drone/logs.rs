@@ -19,10 +19,15 @@ use dlite::{
 };
 use tempfile::TempDir;
 
-use crate::steps::{Stage, step};
+use crate::{
+    steps::{Stage, step},
+    support::SOON,
+};
 
 /// How long a step's end waits for its log here.
 const LOG_WAIT: Duration = Duration::from_millis(300);
+/// How long for a server that does not take it: long enough for ten tries without a pause.
+const UPLOAD_WAIT: Duration = Duration::from_secs(2);
 /// The steps begin then.
 const STARTED: i64 = 1_738_660_006;
 
@@ -50,7 +55,7 @@ impl Place {
         let stage = Stage::planned_with(
             |server| server.cards = cards,
             |options| {
-                (options.pace.log_wait, options.pace.upload_wait_max) = (LOG_WAIT, Duration::from_secs(600));
+                (options.pace.log_wait, options.pace.upload_wait_max) = (LOG_WAIT, UPLOAD_WAIT);
             },
         )
         .await;
@@ -290,6 +295,27 @@ async fn a_server_that_is_away_gets_the_log_before_the_end_however_often_it_was_
 }
 
 #[tokio::test]
+async fn a_server_that_takes_no_log_for_too_long_hears_of_the_end_before_and_gets_it_later() {
+    let mut place = Place::new().await;
+    place.begin().await;
+    let mut written = place.open();
+    written.line(0, "hello").await;
+    let (log, mut delivery) = written.close(1).await;
+    place.stage.pair.server.fault(Route::Upload, Fault::Status(503, "away".into()), Calls::All);
+    let began = std::time::Instant::now();
+    while place.stage.tell(&ended()).await.is_err() {
+        assert!(began.elapsed() < SOON, "the log blocks the end for ever");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(began.elapsed() >= UPLOAD_WAIT, "{:?}", began.elapsed());
+    assert_eq!((place.seen().row.status.as_str(), place.seen().uploads), ("success", 0));
+    place.stage.report(&ended(), Outcome::Succeeded).await.unwrap();
+    place.stage.pair.server.clear_faults();
+    whole(&log, &mut *delivery).await.unwrap();
+    assert_eq!(place.seen().stored_lines().unwrap(), [line(0, "hello\n")]);
+}
+
+#[tokio::test]
 async fn steps_that_end_with_their_stage_have_their_logs_first() {
     let mut place = Place::new().await;
     let running = [Step { detached: true, ..step(1, StepState::Running) }, step(2, StepState::Running)];
@@ -312,6 +338,8 @@ async fn a_log_of_no_step_and_of_none_of_the_plan_goes_nowhere() {
     assert_eq!(place.sink.destination(&place.stage.spec, ""), None);
     let destination = place.sink.destination(&place.stage.spec, "s9").unwrap();
     let mut delivery = place.sink.deliver(&destination).unwrap();
+    assert!(matches!(delivery.live(&[]).await, Err(Failure::Early(_))), "a later plan may have it");
+    place.stage.report(&[step(1, StepState::Pending), step(2, StepState::Pending)], Outcome::Succeeded).await.unwrap();
     assert!(matches!(delivery.live(&[]).await, Err(Failure::Never(_))));
     assert!(place.sink.deliver(b"{}").is_err());
 }

@@ -23,7 +23,7 @@ pub struct Place {
     pub servers: Vec<Drone>,
     daemon: Option<Daemon>,
     stop_runner: Option<oneshot::Sender<()>>,
-    /// When steps were asked to stop.
+    /// When steps were asked to stop, and slow ones were over.
     pub stops: mpsc::UnboundedReceiver<Instant>,
     directory: TempDir,
 }
@@ -98,7 +98,20 @@ async fn stage(context: Context, stops: mpsc::UnboundedSender<Instant>) -> Resul
     match info.stage_name.as_str() {
         "good" => Ok(Payload::default()),
         "steps" => steps(context, Duration::ZERO).await,
-        "slow-steps" => steps(context, Duration::from_millis(300)).await,
+        "slow-steps" => {
+            let result = steps(context, Duration::from_millis(300)).await;
+            let _ = stops.send(Instant::now());
+            result
+        }
+        "secret" => {
+            let gone = |_| Failure::cancelled();
+            let step = Step::pending(1, "careless").running();
+            context.plan(vec![Step::pending(1, "careless")]).await.map_err(gone)?;
+            context.step(step.clone()).await.map_err(gone)?;
+            context.log("1").line(format!("the password is {SECRET}")).await;
+            context.step(step.ended(StepState::Succeeded, 0)).await.map_err(gone)?;
+            Ok(Payload::default())
+        }
         "bad" => Err(Failure::failed("two tests failed")),
         "step" => {
             let gone = |_| Failure::cancelled();
@@ -156,6 +169,9 @@ async fn steps(context: Context, pause: Duration) -> Result<Payload, Failure> {
     background.await.map_err(|_| Failure::errored("LOG", "the detached step panicked"))?;
     Ok(Payload::default())
 }
+
+/// Of the repository, and in a log.
+pub const SECRET: &str = "hunter2-and-more";
 
 /// Lines of each step.
 const LINES: usize = 20;

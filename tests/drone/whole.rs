@@ -1,11 +1,11 @@
 //! The whole delegate between servers and a runner of the SDK.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use dlite::doubles::drone::{Calls, Drone, Fault, Record, Route};
+use dlite::doubles::drone::{Calls, Drone, Fault, NewBuild, NewRepo, Record, Route};
 
 use crate::{
-    place::{Place, build, check_logs},
+    place::{Place, SECRET, build, check_logs},
     support::SOON,
 };
 
@@ -163,4 +163,38 @@ async fn a_delegate_that_is_replaced_in_mid_stage_goes_on_where_the_last_one_was
     assert_eq!(place.ended(0, stage).await, "success");
     assert_eq!(ends(&place.servers[0], stage), ends_due());
     check_logs(&place.servers[0], stage);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_in_an_outage_loses_no_state_of_a_step_and_no_log_line() {
+    let mut place = Place::new(1, 1).await;
+    let server = place.servers[0].clone();
+    let stage = server.submit(build("slow-steps")).unwrap().stages[0];
+    let running = |record: &Record| record.steps_of(stage).any(|step| step.row.status == "success");
+    server.wait_until(running, SOON).await.unwrap();
+    server.down();
+    place.stop().await;
+    place.start().await;
+    // The runner has done its part, unheard.
+    tokio::time::timeout(SOON, place.stops.recv()).await.expect("the stage goes on without its server");
+    assert_eq!(server.status(stage).as_deref(), Some("running"));
+    server.up();
+    assert_eq!(place.ended(0, stage).await, "success");
+    assert_eq!(ends(&server, stage), ends_due());
+    check_logs(&server, stage);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_of_the_repository_is_in_no_log_of_a_step() {
+    let place = Place::new(1, 1).await;
+    let server = &place.servers[0];
+    let secrets = BTreeMap::from([("pw".to_owned(), SECRET.to_owned())]);
+    let repo = server.add_repo(NewRepo { secrets, ..NewRepo::new("acme/lamp") });
+    let stage = server.submit(NewBuild { repo: Some(repo), ..build("secret") }).unwrap().stages[0];
+    assert_eq!(place.ended(0, stage).await, "success");
+    server.read(|record| {
+        let lines = record.steps_of(stage).next().unwrap().stored_lines().unwrap();
+        assert!(lines.len() == 1 && lines[0].out.starts_with("the password is "), "{lines:?}");
+        assert!(!lines[0].out.contains(SECRET), "{lines:?}");
+    });
 }

@@ -93,7 +93,7 @@ impl Drone {
         Ok(Self {
             polls: Polls::new(client.clone(), news.clone()),
             watches: Watches::new(client.clone(), news.clone()),
-            logs: StepLogs { client: client.clone(), shelf: Arc::default() },
+            logs: StepLogs::new(client.clone()),
             has_no_cards: AtomicBool::new(false),
             doubts: Mutex::default(),
             client,

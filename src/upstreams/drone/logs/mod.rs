@@ -20,7 +20,7 @@ mod shelf;
 use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 
 pub(super) use self::shelf::Shelf;
 use self::shelf::{OnServer, StillOpen, Upload, Way};
@@ -52,7 +52,9 @@ const BATCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Of an upload: a minute, and longer for what a slow line needs.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(60);
 const UPLOAD_BYTES_A_SECOND: u64 = 256 << 10;
-/// How long a call waits for the server to be told that the step runs.
+/// Whole logs under way to one server at once; each is in memory meanwhile.
+const UPLOADS_MAX: usize = 8;
+/// How long a batch waits for the server to be told that the step runs.
 const EARLY_WAIT: Duration = Duration::from_secs(1);
 /// How long a closed log waits for the core to tell of its stage: after a start that takes moments, and if the stage was reported by
 /// an earlier process it never does.
@@ -61,8 +63,10 @@ const UNKNOWN_MAX: Duration = Duration::from_secs(600);
 /// The logs of one server's steps.
 #[derive(Clone)]
 pub(super) struct StepLogs {
-    pub client: Arc<Client>,
+    client: Arc<Client>,
     pub shelf: Arc<Shelf>,
+    /// Of whole logs.
+    turns: Arc<Semaphore>,
 }
 
 /// A step, as it stands sealed in the spool.
@@ -83,6 +87,10 @@ struct StepLog {
 // === impl StepLogs ===
 
 impl StepLogs {
+    pub fn new(client: Arc<Client>) -> Self {
+        Self { client, shelf: Arc::default(), turns: Arc::new(Semaphore::new(UPLOADS_MAX)) }
+    }
+
     /// Brings the step's whole log to the server before its last PUT, or finds that the PUT waits no longer.
     ///
     /// # Errors
@@ -125,6 +133,8 @@ impl StepLogs {
 
     /// Sends the whole log; none: the step has no lines.
     async fn send(&self, server: OnServer, log: Option<&Log>, upload: &mut Upload) -> Result<(), ReportError> {
+        // It is never closed.
+        let _turn = self.turns.acquire().await;
         upload.tried_since.get_or_insert_with(Instant::now);
         let body = match log {
             None => body::EMPTY,
@@ -190,7 +200,8 @@ impl StepLog {
 
     async fn upload(&mut self, log: &Log) -> Result<(), Failure> {
         let Destination { stage, step } = &self.to;
-        let server = match self.logs.shelf.way_within(*stage, step, EARLY_WAIT).await {
+        // It takes the turn of other logs, so it does not wait.
+        let server = match self.logs.shelf.way(*stage, step) {
             Way::Open(server) => server,
             Way::Never(why) => return Err(Failure::Never(why.to_owned())),
             Way::Early => return Err(Failure::Early("the step does not run yet".to_owned())),
@@ -203,7 +214,7 @@ impl StepLog {
             }
         };
         let upload = self.logs.shelf.upload(*stage, step);
-        let mut upload = upload.lock().await;
+        let Ok(mut upload) = upload.try_lock() else { return Err(Failure::Early("it is on its way".to_owned())) };
         if upload.is_empty {
             return Err(Failure::Never("the step was told to have no log: set has_log before it ends".to_owned()));
         }

@@ -87,7 +87,7 @@ pub(super) enum Way {
     Open(OnServer),
     /// The server is not told yet that it runs.
     Early,
-    /// The core has not told of its stage.
+    /// The core has not told of its stage, or not of the step.
     Unknown,
     Never(&'static str),
 }
@@ -167,8 +167,9 @@ impl Shelf {
             _ if stage.is_lost => Way::Never("the answer that named the stage's steps is lost"),
             Some(server) if server.has_begun || stage.is_over => Way::Open(server),
             Some(_) => Way::Early,
-            None if stage.is_registered => Way::Never("the step is none of the stage's plan"),
-            None if stage.is_over => Way::Never("the stage has ended without steps"),
+            None if stage.is_over => Way::Never("the stage has ended without the step"),
+            // A step that is none of the plan, unless a later plan has it.
+            None if stage.is_registered => Way::Unknown,
             None if stage.is_claimed => Way::Early,
             None => Way::Unknown,
         }
