@@ -12,6 +12,7 @@ pub mod exec;
 pub mod health;
 pub mod inbox;
 pub mod journal;
+mod kit;
 pub mod logs;
 pub mod pipeline;
 pub mod pressure;

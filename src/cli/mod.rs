@@ -10,7 +10,6 @@ pub mod config;
 mod dev;
 mod doctor;
 mod drain;
-mod pipeline;
 mod reload;
 mod run;
 mod runner;

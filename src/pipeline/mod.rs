@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! text ─► expand ─► yaml ─► select(stage) ─► plan(event) ─► steps in order or as a graph
-//!         ${VAR}    model   one pipeline     when, clone,
+//!         ${VAR}    model   one pipeline     when, clone,      runner: processes
 //!                                            services
 //! ```
 //!
-//! Everything above is a function of its inputs: no file, process, clock or network. It accepts what a Drone runner of type `exec` accepts,
+//! All of it but `runner` is a function of its inputs: no file, process, clock or network. It accepts what a Drone runner of type `exec` accepts,
 //! and names document, step and line of what it refuses.
 
 pub mod condition;
@@ -15,4 +15,5 @@ pub mod glob;
 mod graph;
 pub mod lint;
 pub mod plan;
+pub mod runner;
 pub mod yaml;

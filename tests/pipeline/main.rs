@@ -1,7 +1,10 @@
 //! Pipelines of type exec, from text to a plan and from a plan to what ran.
 
+mod clone;
+mod ends;
 mod expand;
 mod hostile;
+mod lab;
 mod lint;
 mod memory;
 mod order;

@@ -23,14 +23,20 @@ const SLOTS: u32 = 2;
 
 /// Four steps: one runs beside the others, one fails and may.
 const PIPELINE: &str = r#"{"kind":"pipeline","type":"docker","name":"unit","steps":[
-{"name":"clone","image":"drone/git:latest","commands":["sleep 0.1"]},
-{"name":"database","image":"postgres:16","detach":true},
+{"name":"clone","image":"drone/git:latest","commands":["echo fetching","sleep 0.1"]},
+{"name":"database","image":"postgres:16","detach":true,"commands":["echo ready"]},
 {"name":"lint","image":"alpine:3.20","failure":"ignore","commands":["sleep 0.1","exit 3"]},
-{"name":"test","image":"alpine:3.20","commands":["sleep 0.2"]}]}"#;
+{"name":"test","image":"alpine:3.20","commands":["echo testing","sleep 2","echo 17 passed"],
+"card":{"schema":"https://cards.example.test/tests.json","data":{"passed":17}}}]}"#;
 
-/// How each step must end.
-const DUE: [(&str, &str, i64); 4] =
-    [("clone", "success", 0), ("database", "success", 0), ("lint", "failure", 3), ("test", "success", 0)];
+/// How each step must end, and its log.
+const DUE: [(&str, &str, i64, &[&str]); 4] = [
+    ("clone", "success", 0, &["+ echo fetching", "fetching", "+ sleep 0.1"]),
+    ("database", "success", 0, &["+ echo ready", "ready"]),
+    ("lint", "failure", 3, &["+ sleep 0.1", "+ exit 3"]),
+    ("test", "success", 0, &["+ echo testing", "testing", "+ sleep 2", "+ echo 17 passed", "17 passed"]),
+];
+const CARD: &str = r#"{"schema":"https://cards.example.test/tests.json","data":{"passed":17}}"#;
 
 pub async fn perform(port: u16) -> Result<ExitCode, String> {
     let server = Drone::start(Options { port, ..Options::new(SECRET) })
@@ -74,8 +80,29 @@ fn judge(record: &Record, submitted: &Submitted) -> Result<String, String> {
     let mut wrong: Vec<String> = record.violations.iter().cloned().collect();
     let steps: Vec<_> = record.steps_of(stage).collect();
     let rows: Vec<_> = steps.iter().map(|step| (&*step.row.name, &*step.row.status, step.row.exit_code)).collect();
-    if rows != DUE {
-        wrong.push(format!("steps {rows:?} instead of {DUE:?}"));
+    let due: Vec<_> = DUE.iter().map(|(name, status, code, _)| (*name, *status, *code)).collect();
+    if rows != due {
+        wrong.push(format!("steps {rows:?} instead of {due:?}"));
+    }
+    for (step, (name, .., due)) in steps.iter().zip(DUE) {
+        let stored = step.stored_lines().unwrap_or_default();
+        let whole: Vec<_> = (0..).zip(due).map(|(pos, text)| (pos, format!("{text}\n"))).collect();
+        if stored.iter().map(|line| (line.pos, line.out.clone())).collect::<Vec<_>>() != whole {
+            wrong.push(format!("step {name} has the log {stored:?} instead of {due:?}"));
+        }
+        if !step.live.iter().all(|line| stored.contains(line)) {
+            wrong.push(format!("step {name} has the live lines {:?}, which its log does not have", step.live));
+        }
+        if step.uploads != 1 {
+            wrong.push(format!("step {name} has its log by {} uploads", step.uploads));
+        }
+    }
+    if steps.last().and_then(|step| step.card.as_deref()) != Some(CARD.as_bytes()) {
+        wrong.push(format!("the last step has no card {CARD}"));
+    }
+    // It runs for longer than it takes a batch to come.
+    if steps.last().is_none_or(|step| step.live.is_empty()) {
+        wrong.push("nobody could have watched the last step's log".to_owned());
     }
     if record.status(stage) != Some("success") {
         wrong.push(format!("the stage has ended as {:?}", record.status(stage)));
@@ -93,7 +120,18 @@ fn judge(record: &Record, submitted: &Submitted) -> Result<String, String> {
         let row = &step.row;
         let detached = if row.detached { ", detached" } else { "" };
         let ignored = if row.errignore { ", may fail" } else { "" };
-        format!("step {} {:<10} {:<8} exit {}{detached}{ignored}", row.number, row.name, row.status, row.exit_code)
+        let log: String = step
+            .stored_lines()
+            .unwrap_or_default()
+            .iter()
+            .map(|line| format!("\n    {:>2}s  {}", line.time, line.out.trim_end()))
+            .collect();
+        let card = step.card.as_ref().map_or("", |_| ", with a card");
+        let live = step.live.len();
+        format!(
+            "step {} {:<10} {:<8} exit {}{detached}{ignored}{card}, {live} lines live{log}",
+            row.number, row.name, row.status, row.exit_code
+        )
     };
     Ok(steps.iter().map(line).collect::<Vec<_>>().join("\n"))
 }

@@ -49,6 +49,10 @@ impl Note {
         Some(Self { stage, trouble: None })
     }
 
+    pub fn stage_id(&self) -> Option<i64> {
+        self.stage.get("id").and_then(Value::as_i64)
+    }
+
     pub fn encode(&self) -> Bytes {
         serde_json::to_vec(self).expect("json always serializes").into()
     }

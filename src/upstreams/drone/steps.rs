@@ -18,7 +18,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::wire;
+use super::wire::{self, is_open};
 use crate::core::{
     step::{Step, StepState},
     task::Outcome,
@@ -46,9 +46,15 @@ pub(super) struct Known {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct KnownStep {
     pub number: u32,
+    /// 0: the answer that told it is lost.
     pub id: i64,
     pub version: i64,
     pub status: String,
+    /// As it was told last, for a step that no later plan has.
+    #[serde(default)]
+    pub name: String,
+    #[serde(default)]
+    pub started: i64,
 }
 
 /// A note of another version.
@@ -81,6 +87,8 @@ pub(super) struct StepBody {
     pub image: String,
     #[serde(skip_serializing_if = "is_false")]
     pub detached: bool,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub schema: String,
 }
 
 /// The answer to the registration, as far as it is read.
@@ -108,21 +116,49 @@ struct RegisteredStep {
 impl Known {
     /// From the server's answer to a registration of `steps`. None: it is no such answer.
     pub fn registered(answer: &[u8], steps: &[Step]) -> Option<Self> {
+        let mut known = Self::default();
+        let lost = !known.add(answer, steps)?;
+        Some(if lost { Self { lost, steps: Vec::new(), ..known } } else { known })
+    }
+
+    /// Takes in the server's answer to a registration of further steps; false: it does not name all of them.
+    pub fn add(&mut self, answer: &[u8], steps: &[Step]) -> Option<bool> {
         let answer: Registered = serde_json::from_slice(answer).ok()?;
+        (self.version, self.updated) = (answer.version, answer.updated);
         let named = answer.steps.unwrap_or_default();
-        let known: Vec<KnownStep> = named
-            .into_iter()
-            .filter(|step| step.id > 0)
-            .map(|step| KnownStep {
+        let mut are_all_named = true;
+        for step in steps {
+            let named = named.iter().find(|named| named.number == step.number && named.id > 0);
+            are_all_named &= named.is_some();
+            self.steps.push(KnownStep {
                 number: step.number,
-                id: step.id,
-                version: step.version,
+                id: named.map_or(0, |named| named.id),
+                version: named.map_or(0, |named| named.version),
                 status: wire::STATUS_PENDING.to_owned(),
-            })
-            .collect();
-        let lost = !steps.iter().all(|step| known.iter().any(|known| known.number == step.number));
-        let known = if lost { Vec::new() } else { known };
-        Some(Self { version: answer.version, updated: answer.updated, lost, steps: known })
+                name: step.name.to_string(),
+                started: 0,
+            });
+        }
+        Some(are_all_named)
+    }
+
+    /// The answer that named these steps is lost.
+    pub fn lose(&mut self, steps: &[Step]) {
+        let lost = steps.iter().map(|step| KnownStep {
+            number: step.number,
+            id: 0,
+            version: 0,
+            status: wire::STATUS_PENDING.to_owned(),
+            name: step.name.to_string(),
+            started: 0,
+        });
+        self.steps.extend(lost);
+    }
+
+    /// Steps of a later plan that were never registered.
+    pub fn unregistered(&self, steps: &[Step]) -> Vec<Step> {
+        let is_known = |step: &&Step| self.lost || self.steps.iter().any(|known| known.number == step.number);
+        steps.iter().filter(|step| !is_known(step)).cloned().collect()
     }
 
     pub fn encode(&self) -> Bytes {
@@ -136,7 +172,7 @@ impl Known {
     /// The next step that the server is to be told, and as what. Who ends is told to have run before.
     pub fn next(&self, steps: &[Step]) -> Option<(usize, &'static str)> {
         let mut behind = self.steps.iter().enumerate().filter_map(|(nth, known)| {
-            let step = steps.iter().find(|step| step.number == known.number)?;
+            let step = steps.iter().find(|step| step.number == known.number && known.id > 0)?;
             let want = status(step.state);
             let unstarted = known.status == wire::STATUS_PENDING && step.state.is_final();
             match want {
@@ -151,24 +187,34 @@ impl Known {
     }
 
     /// The server has taken a step's PUT.
-    pub fn told(&mut self, nth: usize, status: &str) {
-        if let Some(known) = self.steps.get_mut(nth) {
-            known.version += 1;
-            status.clone_into(&mut known.status);
+    pub fn told(&mut self, nth: usize, status: &str, steps: &[Step]) {
+        let Some(known) = self.steps.get_mut(nth) else { return };
+        known.version += 1;
+        status.clone_into(&mut known.status);
+        if let Some(step) = steps.iter().find(|step| step.number == known.number) {
+            known.name = step.name.to_string();
+            known.started = step.started.map_or(0, unix);
         }
+    }
+
+    /// Steps that the stage's last PUT ends, with their ids.
+    pub fn open<'a>(&'a self, steps: &'a [Step]) -> impl Iterator<Item = (i64, &'a Step)> {
+        let open = self.steps.iter().filter(|known| known.id > 0 && is_open(&known.status));
+        open.filter_map(|known| Some((known.id, steps.iter().find(|step| step.number == known.number)?)))
     }
 }
 
 // === bodies ===
 
 /// The steps of a registration.
-pub(super) fn planned(stage: i64, steps: &[Step]) -> Vec<StepBody> {
+/// `all` has the names of those before them.
+pub(super) fn planned(stage: i64, steps: &[Step], all: &[Step]) -> Vec<StepBody> {
     let bodies = steps.iter().map(|step| StepBody {
         started: 0,
         stopped: 0,
         exit_code: 0,
         error: String::new(),
-        ..body(stage, step, steps, wire::STATUS_PENDING)
+        ..body(stage, step, all, wire::STATUS_PENDING)
     });
     bodies.collect()
 }
@@ -185,9 +231,11 @@ pub(super) fn changed(stage: i64, known: &KnownStep, steps: &[Step], status: &'s
 
 /// All registered steps at the end of their stage.
 pub(super) fn ended(stage: i64, known: &Known, steps: &[Step], outcome: Outcome, at: Wall) -> Vec<StepBody> {
-    let bodies = known.steps.iter().filter_map(|known| {
-        let step = steps.iter().find(|step| step.number == known.number)?;
-        let (state, error) = at_end(step, outcome);
+    let bodies = known.steps.iter().filter(|known| known.id > 0).filter_map(|known| {
+        let Some(step) = steps.iter().find(|step| step.number == known.number) else {
+            return abandoned(stage, known, outcome, at);
+        };
+        let (state, error) = at_end(step.state, step.detached, outcome);
         let mut step = Step { state, ..step.clone() }.at(at);
         if !error.is_empty() {
             step.error = error.into();
@@ -197,12 +245,39 @@ pub(super) fn ended(stage: i64, known: &Known, steps: &[Step], outcome: Outcome,
     bodies.collect()
 }
 
+/// A step that no later plan of the stage has; none if it has ended.
+fn abandoned(stage: i64, known: &KnownStep, outcome: Outcome, at: Wall) -> Option<StepBody> {
+    let state = match &*known.status {
+        wire::STATUS_PENDING => StepState::Pending,
+        wire::STATUS_RUNNING => StepState::Running,
+        _ => return None,
+    };
+    let (state, error) = at_end(state, false, outcome);
+    Some(StepBody {
+        id: known.id,
+        step_id: stage,
+        number: known.number,
+        name: known.name.clone(),
+        status: status(state),
+        error: error.to_owned(),
+        errignore: false,
+        exit_code: exit_code(state),
+        started: known.started,
+        stopped: unix(at),
+        version: known.version,
+        depends_on: Vec::new(),
+        image: String::new(),
+        detached: false,
+        schema: String::new(),
+    })
+}
+
 /// How a step ends that its runner left open.
-fn at_end(step: &Step, outcome: Outcome) -> (StepState, &'static str) {
-    match (step.state, outcome) {
+fn at_end(state: StepState, detached: bool, outcome: Outcome) -> (StepState, &'static str) {
+    match (state, outcome) {
         (StepState::Pending, _) => (StepState::Skipped, ""),
         (StepState::Running, Outcome::Cancelled | Outcome::TimedOut) => (StepState::Cancelled, ""),
-        (StepState::Running, Outcome::Succeeded | Outcome::Failed | Outcome::Skipped) if step.detached => {
+        (StepState::Running, Outcome::Succeeded | Outcome::Failed | Outcome::Skipped) if detached => {
             (StepState::Succeeded, "")
         }
         (StepState::Running, _) => (StepState::Errored, UNSAID),
@@ -223,12 +298,19 @@ fn body(stage: i64, step: &Step, steps: &[Step], status: &'static str) -> StepBo
         error,
         errignore: step.ignore_error,
         exit_code: step.exit_code.map_or_else(|| exit_code(step.state), i64::from),
-        started: step.started.map_or(0, unix),
+        // One that never began has no length, rather than that since 1970.
+        started: step.started.or(step.ended).map_or(0, unix),
         stopped: step.ended.map_or(0, unix),
         version: 0,
         depends_on: step.depends_on.iter().filter_map(|id| name(id)).collect(),
         image: step.image.to_string(),
         detached: step.detached,
+        // Stored by whatever PUT names it, and zeroed by one that does not.
+        schema: step
+            .card
+            .as_ref()
+            .filter(|_| !is_open(status))
+            .map_or_else(String::new, |card| card.schema_uri.to_string()),
     }
 }
 
@@ -269,6 +351,7 @@ fn is_zero(number: &i64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::step::Card;
 
     fn step(number: u32, state: StepState) -> Step {
         Step {
@@ -284,6 +367,8 @@ mod tests {
             detached: false,
             ignore_error: false,
             depends_on: if number > 1 { vec![format!("s{}", number - 1).as_str().into()] } else { Vec::new() },
+            card: None,
+            has_log: false,
         }
     }
 
@@ -293,6 +378,8 @@ mod tests {
             id: 100 + i64::from(*number),
             version: 1,
             status: (*status).to_owned(),
+            name: format!("step-{number}"),
+            started: 1,
         });
         Known { version: 3, updated: 7, lost: false, steps: steps.collect() }
     }
@@ -317,7 +404,7 @@ mod tests {
         let mut told = Vec::new();
         while let Some((nth, status)) = known.next(&steps) {
             told.push((nth, status));
-            known.told(nth, status);
+            known.told(nth, status, &steps);
         }
         assert_eq!(told, [(0, "running"), (0, "failure"), (1, "skipped")]);
         assert_eq!((known.steps[0].version, known.steps[1].version), (3, 2));
@@ -337,6 +424,30 @@ mod tests {
     }
 
     #[test]
+    fn steps_that_no_later_plan_has_end_with_the_stage_too() {
+        let steps = [step(1, StepState::Succeeded)];
+        let known = known(&[(1, "success"), (2, "running"), (3, "pending"), (4, "failure")]);
+        let bodies = ended(9, &known, &steps, Outcome::Succeeded, Wall(5_000_000));
+        let bodies: Vec<_> = bodies.iter().map(|body| (body.number, &*body.name, body.status, body.started)).collect();
+        assert_eq!(bodies, [(1, "step-1", "success", 1), (2, "step-2", "error", 1), (3, "step-3", "skipped", 1)]);
+    }
+
+    #[test]
+    fn further_steps_of_a_later_plan_are_registered_once() {
+        let steps = [step(1, StepState::Succeeded), step(7, StepState::Pending), step(8, StepState::Pending)];
+        let mut known = known(&[(1, "success")]);
+        let further = known.unregistered(&steps);
+        assert_eq!(further.iter().map(|step| step.number).collect::<Vec<_>>(), [7, 8]);
+        let answer = br#"{"version":4,"steps":[{"id":201,"number":7,"version":1}]}"#;
+        assert_eq!(known.add(answer, &further), Some(false));
+        assert_eq!((known.version, known.steps[1].id, known.steps[2].id), (4, 201, 0));
+        assert!(known.unregistered(&steps).is_empty());
+        let done = [step(7, StepState::Skipped), step(8, StepState::Skipped)];
+        assert_eq!(known.next(&done), Some((1, "skipped")), "nothing can be said of the other");
+        assert!(Known { lost: true, steps: Vec::new(), ..known }.unregistered(&steps).is_empty());
+    }
+
+    #[test]
     fn a_step_names_its_stage_and_those_before_it() {
         let steps = [step(1, StepState::Succeeded), step(2, StepState::Failed)];
         let known = known(&[(1, "running"), (2, "running")]);
@@ -345,5 +456,15 @@ mod tests {
             serde_json::to_string(&body).unwrap(),
             r#"{"id":102,"step_id":9104,"number":2,"name":"step-2","status":"failure","exit_code":1,"started":1,"stopped":3,"version":1,"depends_on":["step-1"],"image":"alpine"}"#
         );
+    }
+
+    #[test]
+    fn a_card_names_its_template_once_the_step_has_ended() {
+        let card = Card { schema_uri: "https://cards.example.test/a.json".into(), data: Bytes::from_static(b"{}") };
+        let known = known(&[(1, "running")]);
+        for (state, schema) in [(StepState::Running, ""), (StepState::Succeeded, "https://cards.example.test/a.json")] {
+            let steps = [Step { card: Some(card.clone()), ..step(1, state) }];
+            assert_eq!(changed(9, &known.steps[0], &steps, status(state)).unwrap().schema, schema);
+        }
     }
 }

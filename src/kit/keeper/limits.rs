@@ -1,6 +1,6 @@
-//! What a task may take of the host.
+//! What a program may take of the host.
 
-use super::{section::Section, value};
+use crate::kit::toml::{Section, value};
 
 /// Bounds on all processes of one task together. `None`: no bound.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -16,7 +16,7 @@ pub struct Limits {
 // === impl Limits ===
 
 impl Limits {
-    pub(super) fn read(section: &mut Section<'_, '_>) -> Self {
+    pub(crate) fn read(section: &mut Section<'_, '_>) -> Self {
         Self {
             memory: section.take("memory", value::bytes),
             // The script is started by a process that is in its group for that moment.
@@ -26,7 +26,7 @@ impl Limits {
     }
 
     /// Each bound of this one, else that of `other`.
-    pub(super) fn or(self, other: Self) -> Self {
+    pub(crate) fn or(self, other: Self) -> Self {
         Self { memory: self.memory.or(other.memory), pids: self.pids.or(other.pids), cpu: self.cpu.or(other.cpu) }
     }
 

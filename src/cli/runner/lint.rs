@@ -1,4 +1,4 @@
-//! `dlite runner pipeline`: pipelines of type exec on this host.
+//! `dlite runner pipeline lint`: what of a configuration would run.
 
 use std::{
     collections::BTreeMap,
@@ -8,23 +8,17 @@ use std::{
     process::ExitCode,
 };
 
-use super::{config::EXIT_CHECK_FAILED, fail};
-use crate::pipeline::{
-    condition::Build,
-    lint::{self, Options},
-    yaml::TEXT_BYTES_MAX,
+use crate::{
+    cli::{config::EXIT_CHECK_FAILED, fail},
+    pipeline::{
+        condition::Build,
+        lint::{self, Options},
+        yaml::TEXT_BYTES_MAX,
+    },
 };
 
-#[derive(Debug, clap::Subcommand)]
-pub enum Command {
-    /// Say what of a configuration would run, as a graph, without a server
-    ///
-    /// With mistakes they are what is said, with code 4.
-    Lint(LintArgs),
-}
-
 #[derive(Debug, clap::Args)]
-pub struct LintArgs {
+pub struct Args {
     /// The configuration, such as .drone.yml
     file: PathBuf,
     /// The one stage to tell of, instead of all
@@ -59,13 +53,7 @@ pub struct LintArgs {
     variables: Vec<(String, String)>,
 }
 
-pub fn run(command: Command) -> ExitCode {
-    match command {
-        Command::Lint(args) => lint(args),
-    }
-}
-
-fn lint(args: LintArgs) -> ExitCode {
+pub fn run(args: Args) -> ExitCode {
     let file = args.file.display().to_string();
     let text = match read(&args.file) {
         Ok(text) => text,
@@ -105,9 +93,9 @@ fn variable(text: &str) -> Result<(String, String), String> {
     }
 }
 
-// === impl LintArgs ===
+// === impl Args ===
 
-impl LintArgs {
+impl Args {
     fn options(self) -> Options {
         let build = Build {
             reference: self.reference.unwrap_or_else(|| format!("refs/heads/{}", self.branch)),

@@ -12,9 +12,6 @@
 //!          ├── stdout, stderr, events ◄───────────┘
 //! ```
 
-pub(super) mod spec;
-mod start;
-
 use std::{
     fs::File,
     io::{self, Read as _},
@@ -33,11 +30,12 @@ use rustix::{
     },
 };
 
-use self::spec::{Ended, Exit, KILL, Order, TERMINATE};
 use super::{
     cgroup::Cgroup,
+    order::{Ended, Exit, KILL, Order, TERMINATE},
     process::{Process, descendants},
     room::{Room, write_json},
+    start,
 };
 
 /// Between two looks at the memory, where no cgroup bounds it. Shorter would cost more than a hundredth of a CPU on a busy host.
@@ -72,7 +70,7 @@ enum Cause {
 }
 
 /// Keeps one task in `room`; the process is for nothing else. The exit code tells whether `ended.json` was written.
-pub fn run(room: &Path) -> ExitCode {
+pub(super) fn run(room: &Path) -> ExitCode {
     let room = Room::at(room.to_owned());
     match keep(&room) {
         Ok(Some(ended)) if write_json(&room.ended(), &ended).is_ok() => ExitCode::SUCCESS,
@@ -95,7 +93,7 @@ fn keep(room: &Room) -> io::Result<Option<Ended>> {
     setsid()?;
     set_child_subreaper(Some(getpid()))?;
     let (order, payload) = Order::read(&mut control)?;
-    let started = start::start(room, &order, &payload, &events);
+    let started = start::start(room, &order, &payload, events.as_ref());
     drop((events, payload));
     let (leader, cgroup) = match started {
         Ok(started) => started,

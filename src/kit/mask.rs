@@ -6,7 +6,7 @@ const SECRET_BYTES_MIN: usize = 4;
 const MASK: &[u8] = b"***";
 
 /// Values to hide. Not printed.
-pub(super) struct Mask {
+pub(crate) struct Mask {
     /// Longest first: one may be a part of another.
     values: Vec<Vec<u8>>,
 }

@@ -16,9 +16,9 @@ use rustix::{
     process::{Pid, getpid},
 };
 
-use super::Order;
-use crate::exec::{
+use super::{
     cgroup::{self, Cgroup},
+    order::Order,
     process::Stamp,
     record::Record,
     room::{Room, write_json},
@@ -40,18 +40,27 @@ pub(super) enum Error {
     Keeper(#[from] io::Error),
 }
 
-/// The script's end of the events pipe, to be inherited. An error if the runner does not listen.
-pub(super) fn open_events(room: &Room) -> io::Result<File> {
+/// The script's end of the events pipe, to be inherited; `None` if the room has none. An error if the runner does not listen.
+pub(super) fn open_events(room: &Room) -> io::Result<Option<File>> {
     // Without it, opening would wait for a reader; with it, a missing reader is an error.
     let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
-    let events = OpenOptions::new().write(true).custom_flags(nonblocking).open(room.events())?;
+    let events = match OpenOptions::new().write(true).custom_flags(nonblocking).open(room.events()) {
+        Ok(events) => events,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
     fcntl_setfl(&events, OFlags::empty())?;
     fcntl_setfd(&events, FdFlags::empty())?;
-    Ok(events)
+    Ok(Some(events))
 }
 
 /// Starts the script in a process group of its own; its leader.
-pub(super) fn start(room: &Room, order: &Order, payload: &[u8], events: &File) -> Result<(Pid, Option<Cgroup>), Error> {
+pub(super) fn start(
+    room: &Room,
+    order: &Order,
+    payload: &[u8],
+    events: Option<&File>,
+) -> Result<(Pid, Option<Cgroup>), Error> {
     let mut record = Record::of_keeper(Stamp::of(getpid().as_raw_nonzero().get()), order.cgroups.clone())?;
     // Before anything is there that it could tell of.
     write_json(&room.record(), &record)?;
@@ -100,15 +109,15 @@ fn spawn(command: &mut Command, order: &Order) -> Result<Child, Error> {
 
 /// The events pipe has the number 3, since nothing else is open in a new process. Should a stray descriptor have been inherited there,
 /// a shell puts the pipe in its place.
-fn command(order: &Order, events: &File) -> Command {
+fn command(order: &Order, events: Option<&File>) -> Command {
     let mut words = order.command.iter();
-    let number = events.as_raw_fd();
-    let mut command = if number == EVENTS {
-        Command::new(words.next().map(String::as_str).unwrap_or_default())
-    } else {
-        let mut shell = Command::new("/bin/sh");
-        shell.args(["-c", &format!("exec \"$@\" {EVENTS}>&{number} {number}>&-"), "sh"]);
-        shell
+    let mut command = match events.map(File::as_raw_fd) {
+        Some(number) if number != EVENTS => {
+            let mut shell = Command::new("/bin/sh");
+            shell.args(["-c", &format!("exec \"$@\" {EVENTS}>&{number} {number}>&-"), "sh"]);
+            shell
+        }
+        _ => Command::new(words.next().map(String::as_str).unwrap_or_default()),
     };
     command.args(words);
     command

@@ -15,7 +15,7 @@ use super::{
 };
 
 /// The variable that marks each process of a room.
-pub(super) const MARK: &str = "DLITE_EXEC_ROOM";
+pub(crate) const MARK: &str = "DLITE_EXEC_ROOM";
 
 /// Rounds of killing: what forks while it is looked for is found in the next one.
 const ROUNDS_MAX: u32 = 500;
@@ -41,7 +41,7 @@ impl Record {
 
 /// Ends what is left in `rooms` and removes them. Comes before the first task, under the lock of the state directory: then nobody
 /// else has a room here.
-pub(super) fn sweep(rooms: &Path) -> io::Result<()> {
+pub(crate) fn sweep(rooms: &Path) -> io::Result<()> {
     for entry in fs::read_dir(rooms)? {
         let room = Room::at(entry?.path());
         let killed = end(&room);

@@ -1,13 +1,20 @@
 //! `dlite runner`: built-in runners, each a process of its own.
 
+mod exec;
+mod lint;
+mod pipeline;
+
 use std::{path::PathBuf, process::ExitCode};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+};
 
-use super::{block_on, chain, config::EXIT_CHECK_FAILED, fail, pipeline};
+use super::{block_on, chain, config::EXIT_CHECK_FAILED, fail};
 use crate::{
-    config::{Log, LogFormat},
-    exec, telemetry,
+    config::{Complaints, Log, LogFormat},
+    kit, telemetry,
     telemetry::traces::runner::Tracer,
 };
 
@@ -16,23 +23,19 @@ pub enum Command {
     /// Execute tasks by scripts and programs
     ///
     /// SIGTERM or SIGINT: take no more work and finish what runs; once more: kill it.
-    Exec(ExecArgs),
-    /// Execute pipelines of a Drone server
-    #[command(subcommand)]
-    Pipeline(pipeline::Command),
-    /// Keep one script (started by `exec`)
+    Exec(exec::Args),
+    /// Execute Drone pipelines of type exec, as processes of this host; `lint` says what would run
+    ///
+    /// SIGTERM or SIGINT: take no more stages and finish those that run; once more: kill them.
+    Pipeline(Box<pipeline::Args>),
+    /// Keep one script (started by the others)
     #[command(hide = true)]
     Keep { room: PathBuf },
 }
 
+/// What each of them logs.
 #[derive(Debug, clap::Args)]
-pub struct ExecArgs {
-    /// The runner's own TOML file: routes from task types to commands
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-    /// Check the file and end
-    #[arg(long)]
-    check: bool,
+struct LogArgs {
     /// What to log: a level, or directives such as "info,dlite::sdk=debug"
     #[arg(long, value_name = "FILTER", env = "DLITE_LOG", default_value = "info")]
     log_filter: String,
@@ -43,46 +46,52 @@ pub struct ExecArgs {
 
 pub fn run(command: Command) -> ExitCode {
     match command {
-        Command::Exec(args) => exec(&args),
-        Command::Pipeline(command) => pipeline::run(command),
-        Command::Keep { room } => exec::keep(&room),
+        Command::Exec(args) => exec::run(&args),
+        Command::Pipeline(args) => pipeline::run(*args),
+        Command::Keep { room } => kit::keeper::keep(&room),
     }
 }
 
-fn exec(args: &ExecArgs) -> ExitCode {
-    let config = match exec::Config::load(&args.config) {
-        Ok(config) => config,
-        Err(complaints) => {
-            eprintln!("{complaints}");
-            return ExitCode::from(EXIT_CHECK_FAILED);
-        }
-    };
-    if args.check {
-        println!("{} is fine: {} routes", args.config.display(), config.routes.len());
-        return ExitCode::SUCCESS;
-    }
-    let format = if args.log_json { LogFormat::Json } else { LogFormat::Text };
-    if let Err(error) = telemetry::start(&Log { format, filter: args.log_filter.clone() }) {
+/// A configuration that was loaded, or the exit code of one that can't be.
+fn loaded<C>(loaded: Result<C, Complaints>) -> Result<C, ExitCode> {
+    loaded.map_err(|complaints| {
+        eprintln!("{complaints}");
+        ExitCode::from(EXIT_CHECK_FAILED)
+    })
+}
+
+/// Runs what `begin` makes of this program's own path and the stop, until it ends or is killed by a second signal.
+fn serve<E, R>(runner_id: &str, log: &LogArgs, begin: impl FnOnce(PathBuf, oneshot::Receiver<()>) -> R) -> ExitCode
+where
+    E: std::error::Error,
+    R: Future<Output = Result<(), E>>,
+{
+    let format = if log.log_json { LogFormat::Json } else { LogFormat::Text };
+    if let Err(error) = telemetry::start(&Log { format, filter: log.log_filter.clone() }) {
         return fail(&format!("--log-filter: {error}"));
     }
-    block_on(serve(config))
-}
-
-async fn serve(config: exec::Config) -> ExitCode {
     let keeper = match std::env::current_exe() {
         Ok(keeper) => keeper,
         Err(error) => return fail(&format!("this program's own path can't be had: {error}")),
     };
+    let (stop, stopped) = oneshot::channel();
+    let running = begin(keeper, stopped);
+    block_on(until_ended(runner_id, running, stop))
+}
+
+async fn until_ended<E: std::error::Error>(
+    runner_id: &str,
+    running: impl Future<Output = Result<(), E>>,
+    stop: oneshot::Sender<()>,
+) -> ExitCode {
     let (mut terminate, mut interrupt) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
         (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
         (Err(error), _) | (_, Err(error)) => return fail(&format!("signals can't be handled: {error}")),
     };
-    let tracer = match Tracer::install("dlite-runner", &config.runner_id) {
+    let tracer = match Tracer::install("dlite-runner", runner_id) {
         Ok(tracer) => tracer,
         Err(error) => return fail(&chain(&error)),
     };
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let running = exec::run(&config, keeper, async { drop(stopped.await) });
     let mut running = std::pin::pin!(running);
     let mut stop = Some(stop);
     loop {

@@ -8,7 +8,7 @@ use crate::config::parse_duration;
 
 /// Why a value is refused, and what to write instead.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::exec) struct Refusal {
+pub(crate) struct Refusal {
     pub reason: String,
     pub fix: String,
 }
@@ -36,13 +36,13 @@ const UNITS: [(&str, u64); 7] = [
 const BYTES_MAX: u64 = 1 << 50;
 
 /// What can be read of a result at all; the delegate's own bound is lower.
-pub(in crate::exec) const RESULT_BYTES_MAX: u64 = 16 << 20;
+pub(crate) const RESULT_BYTES_MAX: u64 = 16 << 20;
 
-pub(super) fn refuse<T>(reason: impl Into<String>, fix: impl Into<String>) -> Result<T, Refusal> {
+pub(crate) fn refuse<T>(reason: impl Into<String>, fix: impl Into<String>) -> Result<T, Refusal> {
     Err(Refusal { reason: reason.into(), fix: fix.into() })
 }
 
-pub(super) fn text(value: &DeValue<'_>) -> Result<String, Refusal> {
+pub(crate) fn text(value: &DeValue<'_>) -> Result<String, Refusal> {
     let Some(text) = value.as_str() else {
         return refuse(format!("{} where a text is needed", kind(value)), "put a text in double quotes");
     };
@@ -64,7 +64,7 @@ fn checked(text: &str) -> Result<String, Refusal> {
 }
 
 /// A name as the runner protocol takes it.
-pub(super) fn name(value: &DeValue<'_>) -> Result<String, Refusal> {
+pub(crate) fn name(value: &DeValue<'_>) -> Result<String, Refusal> {
     let text = text(value)?;
     if text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(text);
@@ -72,7 +72,7 @@ pub(super) fn name(value: &DeValue<'_>) -> Result<String, Refusal> {
     refuse("is not a simple name", "use 1 to 64 characters of visible ASCII")
 }
 
-pub(super) fn target(value: &DeValue<'_>) -> Result<String, Refusal> {
+pub(crate) fn target(value: &DeValue<'_>) -> Result<String, Refusal> {
     let text = text(value)?;
     let path = text.strip_prefix("unix:").is_some_and(|path| path.starts_with('/'));
     let url = text.strip_prefix("http://").is_some_and(|rest| rest.contains(':'));
@@ -82,23 +82,23 @@ pub(super) fn target(value: &DeValue<'_>) -> Result<String, Refusal> {
     refuse(format!("{text:?} is no target"), "write \"unix:/path/of/socket\" or \"http://host:port\"")
 }
 
-pub(super) fn path(value: &DeValue<'_>) -> Result<PathBuf, Refusal> {
+pub(crate) fn path(value: &DeValue<'_>) -> Result<PathBuf, Refusal> {
     text(value).map(PathBuf::from)
 }
 
-pub(super) fn absolute(value: &DeValue<'_>) -> Result<PathBuf, Refusal> {
+pub(crate) fn absolute(value: &DeValue<'_>) -> Result<PathBuf, Refusal> {
     let path = path(value)?;
     if path.is_absolute() { Ok(path) } else { refuse("a relative path", "write it from / on") }
 }
 
-pub(super) fn boolean(value: &DeValue<'_>) -> Result<bool, Refusal> {
+pub(crate) fn boolean(value: &DeValue<'_>) -> Result<bool, Refusal> {
     match value.as_bool() {
         Some(value) => Ok(value),
         None => refuse(format!("{} where true or false is needed", kind(value)), "write true or false, without quotes"),
     }
 }
 
-pub(super) fn count(value: &DeValue<'_>, min: u32, max: u32) -> Result<u32, Refusal> {
+pub(crate) fn count(value: &DeValue<'_>, min: u32, max: u32) -> Result<u32, Refusal> {
     let fix = format!("write a whole number from {min} to {max}");
     match integer(value) {
         Some(number) => match u32::try_from(number).ok().filter(|number| (min..=max).contains(number)) {
@@ -109,7 +109,7 @@ pub(super) fn count(value: &DeValue<'_>, min: u32, max: u32) -> Result<u32, Refu
     }
 }
 
-pub(super) fn duration(value: &DeValue<'_>) -> Result<Duration, Refusal> {
+pub(crate) fn duration(value: &DeValue<'_>) -> Result<Duration, Refusal> {
     let fix = "write a text with a whole number and its unit, ms, s, m or h, for example \"30m\"; up to 168h";
     let Some(text) = value.as_str() else {
         return refuse(format!("{} where a duration is needed", kind(value)), fix);
@@ -122,7 +122,7 @@ pub(super) fn duration(value: &DeValue<'_>) -> Result<Duration, Refusal> {
 }
 
 /// A size: whole bytes as a number, or a text with its unit.
-pub(super) fn bytes(value: &DeValue<'_>) -> Result<u64, Refusal> {
+pub(crate) fn bytes(value: &DeValue<'_>) -> Result<u64, Refusal> {
     let fix = "write a text with a whole number and its unit, for example \"512MiB\" or \"2GiB\"";
     let size = match (integer(value), value.as_str()) {
         (Some(number), _) => u64::try_from(number).ok(),
@@ -136,7 +136,7 @@ pub(super) fn bytes(value: &DeValue<'_>) -> Result<u64, Refusal> {
     }
 }
 
-pub(super) fn result_bytes(value: &DeValue<'_>) -> Result<u64, Refusal> {
+pub(crate) fn result_bytes(value: &DeValue<'_>) -> Result<u64, Refusal> {
     let size = bytes(value)?;
     if size <= RESULT_BYTES_MAX { Ok(size) } else { refuse("out of bounds", "write at most \"16MiB\"") }
 }
@@ -149,7 +149,7 @@ fn size(text: &str) -> Option<u64> {
 }
 
 /// CPUs, in thousandths.
-pub(super) fn cpus(value: &DeValue<'_>) -> Result<u32, Refusal> {
+pub(crate) fn cpus(value: &DeValue<'_>) -> Result<u32, Refusal> {
     let number = match value {
         DeValue::Float(float) => float.as_str().parse::<f64>().ok(),
         value => integer(value).map(|number| number as f64),
@@ -161,7 +161,7 @@ pub(super) fn cpus(value: &DeValue<'_>) -> Result<u32, Refusal> {
 }
 
 /// A program and its arguments; the program by its whole path, so that no PATH chooses it.
-pub(super) fn command(value: &DeValue<'_>) -> Result<Vec<String>, Refusal> {
+pub(crate) fn command(value: &DeValue<'_>) -> Result<Vec<String>, Refusal> {
     let Some(items) = value.as_array() else {
         return refuse(
             format!("{} where a list is needed", kind(value)),
@@ -188,7 +188,7 @@ pub(super) fn command(value: &DeValue<'_>) -> Result<Vec<String>, Refusal> {
 }
 
 /// A line for `/bin/sh -c`.
-pub(super) fn shell_line(value: &DeValue<'_>) -> Result<Vec<String>, Refusal> {
+pub(crate) fn shell_line(value: &DeValue<'_>) -> Result<Vec<String>, Refusal> {
     match value.as_str() {
         Some(_) => Ok(vec!["/bin/sh".to_owned(), "-c".to_owned(), text(value)?]),
         None => refuse(
@@ -199,7 +199,7 @@ pub(super) fn shell_line(value: &DeValue<'_>) -> Result<Vec<String>, Refusal> {
 }
 
 /// Names of environment variables.
-pub(super) fn variables(value: &DeValue<'_>) -> Result<Vec<String>, Refusal> {
+pub(crate) fn variables(value: &DeValue<'_>) -> Result<Vec<String>, Refusal> {
     let fix = "write a list of names, for example [\"HTTP_PROXY\"]";
     let Some(items) = value.as_array().filter(|items| items.len() <= ENTRIES_MAX) else {
         return refuse("no list of at most 256 names", fix);
@@ -212,7 +212,7 @@ pub(super) fn variables(value: &DeValue<'_>) -> Result<Vec<String>, Refusal> {
 }
 
 /// Environment variables with their values.
-pub(super) fn environment(value: &DeValue<'_>) -> Result<BTreeMap<String, String>, Refusal> {
+pub(crate) fn environment(value: &DeValue<'_>) -> Result<BTreeMap<String, String>, Refusal> {
     let fix = "write { NAME = \"value\" }";
     let Some(table) = value.as_table().filter(|table| table.len() <= ENTRIES_MAX) else {
         return refuse("no table of at most 256 texts", fix);
@@ -238,7 +238,7 @@ pub(super) fn environment(value: &DeValue<'_>) -> Result<BTreeMap<String, String
 }
 
 /// One number for the class "default", or a table of classes.
-pub(super) fn slots(value: &DeValue<'_>) -> Result<BTreeMap<String, u32>, Refusal> {
+pub(crate) fn slots(value: &DeValue<'_>) -> Result<BTreeMap<String, u32>, Refusal> {
     let fix = "write a number from 1 to 10000, or { default = 4, big = 1 } for several classes";
     let slots = match value {
         DeValue::Table(table) => {
@@ -258,7 +258,7 @@ pub(super) fn slots(value: &DeValue<'_>) -> Result<BTreeMap<String, u32>, Refusa
     }
 }
 
-pub(super) fn is_variable(name: &str) -> bool {
+pub(crate) fn is_variable(name: &str) -> bool {
     name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         && name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit())
 }

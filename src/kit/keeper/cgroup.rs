@@ -14,11 +14,11 @@ use std::{
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::config::Limits;
+use super::limits::Limits;
 
 /// A group in which groups for tasks can be made. Without a controller it still kills a whole task at one stroke.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Parent {
+pub(crate) struct Parent {
     path: PathBuf,
     memory: bool,
     pids: bool,
@@ -27,13 +27,13 @@ pub(super) struct Parent {
 
 /// One task's group.
 #[derive(Debug)]
-pub(super) struct Cgroup {
+pub(crate) struct Cgroup {
     path: PathBuf,
 }
 
 /// Why there is no [`Parent`].
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unavailable {
+pub(crate) enum Unavailable {
     #[error("no cgroup v2 file system is mounted")]
     NotMounted,
     #[error("cgroup {} can't be used; delegate it to the runner, with Delegate=yes under systemd", path.display())]

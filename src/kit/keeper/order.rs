@@ -14,12 +14,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::exec::{cgroup::Parent, config::Limits};
+use super::{cgroup::Parent, limits::Limits};
 
 /// Command: SIGTERM to the script's process group.
-pub(in crate::exec) const TERMINATE: u8 = b'T';
+pub(super) const TERMINATE: u8 = b'T';
 /// Command: SIGKILL to all there is.
-pub(in crate::exec) const KILL: u8 = b'K';
+pub(super) const KILL: u8 = b'K';
 
 /// The order holds command and environment, which the system bounds by 2 MiB; escaping doubles it at the most.
 const ORDER_BYTES_MAX: u32 = 8 << 20;
@@ -29,7 +29,7 @@ const PAYLOAD_BYTES_MAX: u32 = 64 << 20;
 
 /// What to run, and how. It travels by a pipe, since arguments and environment of the keeper can be seen by others.
 #[derive(Serialize, Deserialize)]
-pub(in crate::exec) struct Order {
+pub(crate) struct Order {
     pub command: Vec<String>,
     pub environment: BTreeMap<String, String>,
     pub working_dir: PathBuf,
@@ -42,7 +42,7 @@ pub(in crate::exec) struct Order {
 
 /// The keeper's last word.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::exec) struct Ended {
+pub(crate) struct Ended {
     pub exit: Exit,
     /// It was killed for its memory.
     pub memory_limit: bool,
@@ -53,7 +53,7 @@ pub(in crate::exec) struct Ended {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::exec) enum Exit {
+pub(crate) enum Exit {
     Code(i32),
     Signal(i32),
     /// It never ran, for this reason.

@@ -2,7 +2,7 @@
 
 /// The line under way, and whether it has grown too long.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(crate) struct Lines {
     line: Vec<u8>,
     line_bytes_max: usize,
     /// Bytes of this line beyond the bound.
@@ -11,7 +11,7 @@ pub(super) struct Lines {
 
 /// One line without its end.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Line<'a> {
+pub(crate) struct Line<'a> {
     /// Up to the bound.
     pub bytes: &'a [u8],
     /// Bytes beyond it, which are gone.

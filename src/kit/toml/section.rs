@@ -4,18 +4,18 @@ use std::{cell::RefCell, ops::Range, path::Path, sync::Arc};
 
 use toml::de::{DeTable, DeValue};
 
-use super::Refusal;
+use super::value::Refusal;
 use crate::config::{Complaint, Source, nearest};
 
 /// The file: it knows places and keeps the complaints.
-pub(super) struct Page {
+pub(crate) struct Page {
     file: Arc<Path>,
     text: String,
     complaints: RefCell<Vec<Complaint>>,
 }
 
 /// A table on the page.
-pub(super) struct Section<'p, 't> {
+pub(crate) struct Section<'p, 't> {
     page: &'p Page,
     /// With a dot at its end, or empty.
     prefix: String,
