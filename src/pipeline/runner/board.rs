@@ -7,7 +7,11 @@
 //!                   └─ detached: counts as over for those after it, and ends with the stage
 //! ```
 
-use crate::pipeline::{condition::RunPolicy, plan::Plan, yaml::Failure};
+use crate::pipeline::{
+    condition::RunPolicy,
+    plan::Plan,
+    yaml::Failure,
+};
 
 /// The exit code by which a step ends its stage early and well.
 pub const EXIT_ENOUGH: i32 = 78;
@@ -130,11 +134,10 @@ impl Board {
         None
     }
 
-    /// A step that ran has ended. A detached one ends with the stage, whenever its program does or is made to, and only its trouble
-    /// counts.
+    /// A step that ran has ended. A detached one ends with the stage, whenever its program does, and only its trouble counts.
     pub fn ended(&mut self, at: usize, end: End) {
         let Some(step) = self.steps.get_mut(at) else { return };
-        if step.detach && matches!(end, End::Code(_) | End::Killed) {
+        if step.detach && matches!(end, End::Code(_)) {
             return;
         }
         let (is_enough, is_failure) = (end == End::Code(EXIT_ENOUGH), end.fails());
