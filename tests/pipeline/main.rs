@@ -1,5 +1,6 @@
 //! Pipelines of type exec, from text to a plan and from a plan to what ran.
 
+mod cases;
 mod clone;
 mod ends;
 mod expand;

@@ -6,7 +6,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 
 use super::{
     Place,
-    mistake::{Mistake, shown},
+    mistake::{Mistake, Mistakes, shown},
     node::{Content, Entry, Node, Scalar, Weight},
 };
 
@@ -35,10 +35,10 @@ pub(super) struct Document {
 ///
 /// # Errors
 /// The first place that is no YAML, or beyond a bound.
-pub(super) fn load(text: &str) -> Result<Vec<Document>, Mistake> {
+pub(super) fn load(text: &str) -> Result<Vec<Document>, Mistakes> {
     if text.len() > TEXT_BYTES_MAX {
         let reason = format!("the configuration has more than {TEXT_BYTES_MAX} bytes");
-        return Err(Mistake::new(Place { document: 1, line: 1 }, reason));
+        return Err(Mistake::new(Place { document: 1, line: 1 }, reason).into());
     }
     Loader::default().load(before_end(text))
 }
@@ -81,7 +81,7 @@ struct Collection {
 // === impl Loader ===
 
 impl Loader {
-    fn load(mut self, text: &str) -> Result<Vec<Document>, Mistake> {
+    fn load(mut self, text: &str) -> Result<Vec<Document>, Mistakes> {
         for event in Parser::new_from_str(text) {
             match event {
                 Ok((event, span)) => self.take(event, line(span))?,
@@ -91,7 +91,7 @@ impl Loader {
         Ok(self.documents)
     }
 
-    fn take(&mut self, event: Event<'_>, line: u32) -> Result<(), Mistake> {
+    fn take(&mut self, event: Event<'_>, line: u32) -> Result<(), Mistakes> {
         match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd => Ok(()),
             Event::DocumentStart(_) => self.start_document(line),
@@ -130,7 +130,7 @@ impl Loader {
         }
     }
 
-    fn start_document(&mut self, line: u32) -> Result<(), Mistake> {
+    fn start_document(&mut self, line: u32) -> Result<(), Mistakes> {
         self.number += 1;
         self.anchors.clear();
         self.root = None;
@@ -145,7 +145,7 @@ impl Loader {
         self.documents.extend(self.root.take().map(|root| Document { number, root }));
     }
 
-    fn start(&mut self, content: Content, anchor: usize, tag: Option<&Tag>, line: u32) -> Result<(), Mistake> {
+    fn start(&mut self, content: Content, anchor: usize, tag: Option<&Tag>, line: u32) -> Result<(), Mistakes> {
         self.check(tag, line)?;
         if self.open.len() >= DEPTH_MAX {
             return Err(self.mistake(line, format!("more than {DEPTH_MAX} collections are inside one another")));
@@ -154,7 +154,7 @@ impl Loader {
         Ok(())
     }
 
-    fn finish(&mut self, anchor: usize, node: Node, line: u32) -> Result<(), Mistake> {
+    fn finish(&mut self, anchor: usize, node: Node, line: u32) -> Result<(), Mistakes> {
         self.made += 1;
         if self.made > NODES_MAX {
             return Err(self.mistake(line, format!("the configuration has more than {NODES_MAX} nodes")));
@@ -168,7 +168,7 @@ impl Loader {
     }
 
     /// Puts a whole node where it belongs.
-    fn put(&mut self, node: Rc<Node>, line: u32) -> Result<(), Mistake> {
+    fn put(&mut self, node: Rc<Node>, line: u32) -> Result<(), Mistakes> {
         let Some(parent) = self.open.last_mut() else {
             self.root = Some(node);
             return Ok(());
@@ -202,7 +202,7 @@ impl Loader {
         self.weigh(weight, line)
     }
 
-    fn weigh(&self, weight: Weight, line: u32) -> Result<(), Mistake> {
+    fn weigh(&self, weight: Weight, line: u32) -> Result<(), Mistakes> {
         let with_aliases = "with its aliases written out";
         if weight.nodes > NODES_MAX {
             return Err(self.mistake(line, format!("the document has more than {NODES_MAX} nodes {with_aliases}")));
@@ -219,7 +219,7 @@ impl Loader {
     }
 
     /// Tags of YAML's own types are obeyed or say nothing new; others mean something that is not known here.
-    fn check(&self, tag: Option<&Tag>, line: u32) -> Result<(), Mistake> {
+    fn check(&self, tag: Option<&Tag>, line: u32) -> Result<(), Mistakes> {
         const KNOWN: [&str; 7] = ["str", "int", "bool", "float", "null", "seq", "map"];
         match tag {
             Some(tag) if tag.suffix == "!" || (tag.is_yaml_core_schema() && KNOWN.contains(&tag.suffix.as_str())) => {
@@ -232,14 +232,14 @@ impl Loader {
         }
     }
 
-    fn broken(&self, error: &ScanError) -> Mistake {
+    fn broken(&self, error: &ScanError) -> Mistakes {
         let line = u32::try_from(error.marker().line()).unwrap_or(u32::MAX);
         let column = error.marker().col() + 1;
         self.mistake(line, format!("no YAML at column {column}: {}", error.info().escape_debug()))
     }
 
-    fn mistake(&self, line: u32, reason: impl Into<String>) -> Mistake {
-        Mistake::new(Place { document: self.number.max(1), line }, reason)
+    fn mistake(&self, line: u32, reason: impl Into<String>) -> Mistakes {
+        Mistake::new(Place { document: self.number.max(1), line }, reason).into()
     }
 }
 
