@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 pub mod core;
 pub mod daemon;
+pub mod doctor;
 pub mod doubles;
 pub mod driver;
 pub mod exec;

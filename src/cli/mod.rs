@@ -8,12 +8,14 @@ use clap::{Parser, Subcommand};
 
 pub mod config;
 mod dev;
+mod doctor;
 mod drain;
 mod reload;
 mod run;
 mod runner;
 mod sessions;
 mod status;
+mod style;
 mod table;
 mod tasks;
 mod upstreams;
@@ -52,6 +54,8 @@ enum Command {
     /// Check or show the configuration
     #[command(subcommand)]
     Config(Config),
+    /// Find out what is wrong with this host: configuration, disk, sockets, runners, upstreams; with what to do next
+    Doctor(doctor::Args),
     /// Show the delegate at a glance: state, upstreams, runners, counts
     Status(status::Args),
     /// Empty the delegate: take nothing new, finish, report; it stays attached and takes nothing until `dlite resume`
@@ -101,6 +105,7 @@ impl Cli {
             Command::Run(args) => run::run(&args),
             Command::Config(Config::Check(args)) => config::check(&args),
             Command::Config(Config::Show(args)) => config::show(&args),
+            Command::Doctor(args) => doctor::run(&args),
             Command::Status(args) => status::run(&args),
             Command::Drain(args) => drain::run(&args),
             Command::Resume(args) => drain::resume(&args),

@@ -24,7 +24,7 @@ use std::{
 
 use tokio::sync::{mpsc, watch};
 
-pub use self::read::LeftOut;
+pub use self::{cgroup::own as own_group, read::LeftOut};
 use crate::{
     core::{
         admission::{Limits, Resource, Usage},

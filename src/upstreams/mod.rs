@@ -3,6 +3,7 @@
 //! An adapter performs single calls, bounded in time. When to call, what to call again and what an answer means for a task is
 //! the core's; what the bytes on the wire look like is the adapter's alone.
 
+pub mod certificate;
 pub mod check;
 pub mod drone;
 pub mod harness;

@@ -227,7 +227,7 @@ fn failure(error: reqwest::Error, waited: Duration) -> Failure {
 }
 
 /// The error and its sources in one line, each said once.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

@@ -4,6 +4,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::SystemTime,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -16,7 +17,10 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{authority, stage::Trouble};
-use crate::{config::ProxyUrl, upstreams::transport::chain};
+use crate::{
+    config::ProxyUrl,
+    upstreams::{certificate, transport::chain},
+};
 
 /// Longest head of a proxy's answer that is read, in bytes.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
@@ -122,12 +126,14 @@ impl Way {
         }
     }
 
-    pub async fn shake_hands(&self, stream: Stream) -> Result<((), String), Trouble> {
+    /// The end of the server's certificate, as far as it can be read.
+    pub async fn shake_hands(&self, stream: Stream) -> Result<(Option<SystemTime>, String), Trouble> {
         let stream = self.tls_to(self.host(), stream).await?;
         let (_, session) = stream.get_ref();
+        let end = session.peer_certificates().and_then(|chain| certificate::end(chain.first()?));
         let version = session.protocol_version().map(|version| format!("{version:?}")).unwrap_or_default();
         let protocol = session.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
-        Ok(((), format!("{version}, {}", protocol.unwrap_or_else(|| "http/1.1".to_owned()))))
+        Ok((end, format!("{version}, {}", protocol.unwrap_or_else(|| "http/1.1".to_owned()))))
     }
 
     async fn tls_to(&self, host: &str, stream: Stream) -> Result<TlsStream<Stream>, Trouble> {

@@ -71,6 +71,8 @@ pub async fn check(upstream: &config::Upstream) -> Result<Report, Error> {
         endpoint: upstream.endpoint.clone(),
         proxy: upstream.way().map(ToString::to_string),
         steps: Vec::new(),
+        clock: None,
+        certificate_end: None,
     };
     // Who stops on the way has told why.
     let _ = walk(&mut report, &way, upstream, &http, &adapter, timeout).await;
@@ -97,7 +99,7 @@ async fn walk(
         }
     };
     if way.endpoint.scheme() == "https" {
-        report.step(Stage::Tls, timeout, way.shake_hands(stream)).await?;
+        report.certificate_end = report.step(Stage::Tls, timeout, way.shake_hands(stream)).await?;
     } else {
         report.skip(Stage::Tls, "the endpoint is http");
     }
@@ -114,6 +116,7 @@ async fn walk(
     // A Date leaves out half a second on average, and was written half-way through.
     let ours = began.1 + began.0.elapsed() / 2;
     let skew = probe.date.map(|date| Skew::between(date + HALF_A_SECOND, ours));
+    report.clock = skew;
 
     let began = Instant::now();
     let harness = match adapter {
@@ -150,9 +153,10 @@ fn judge_http(outcome: Result<Probe, Failure>, way: &Way) -> Result<(Probe, Stri
 
 /// How far this machine's clock is from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Skew {
-    by: Duration,
-    is_behind: bool,
+pub struct Skew {
+    pub by: Duration,
+    /// This machine's clock is the one that is behind.
+    pub is_behind: bool,
 }
 
 impl Skew {

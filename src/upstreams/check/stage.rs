@@ -1,6 +1,12 @@
 //! Stages, their verdicts, and the report they make.
 
-use std::{fmt, future::Future, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    time::{Duration, SystemTime},
+};
+
+use super::Skew;
 
 /// One stage of the way, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +62,10 @@ pub struct Report {
     /// Without its password.
     pub proxy: Option<String>,
     pub steps: Vec<Step>,
+    /// By the `Date` of its answer; absent: there was none.
+    pub clock: Option<Skew>,
+    /// When the server's certificate ends; absent: none was shown, or it can't be read.
+    pub certificate_end: Option<SystemTime>,
 }
 
 // === impl Stage ===
