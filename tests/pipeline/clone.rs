@@ -121,7 +121,7 @@ async fn a_clone_that_fails_at_first_succeeds_in_an_empty_directory() {
     let (lab, forge) = (Lab::new().await, Forge::new());
     // The repository is there once the first attempt has failed.
     let link = lab.path("repository");
-    let submitted = lab.submit_with(&format!("clone:\n  retries: 20\n{LOOK}"), |repo, mut build| {
+    let submitted = lab.submit_with(&format!("clone:\n  retries: 5\n{LOOK}"), |repo, mut build| {
         repo.git_http_url = Some(format!("file://{}", link.display()));
         build.commit = forge.second.clone();
         build
@@ -135,7 +135,7 @@ async fn a_clone_that_fails_at_first_succeeds_in_an_empty_directory() {
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_are_in_the_home_of_the_stage_alone() {
     let (lab, forge) = (Lab::new().await, Forge::new());
-    let look = "steps:\n- name: look\n  commands:\n  - stat -c '%a %n' $HOME/.netrc | sed s:$HOME:HOME:\n  - cat $HOME/.netrc\n";
+    let look = "steps:\n- name: look\n  commands:\n  - stat -c '%a %n' $HOME/.netrc | sed s,$HOME,HOME,\n  - cat $HOME/.netrc\n";
     let submitted = lab.submit_with(look, |repo, mut build| {
         repo.git_http_url = Some(forge.url());
         build.commit = forge.second.clone();

@@ -10,8 +10,8 @@ use crate::lab::{self, Lab, SOON, rows};
 fn stubborn(lab: &Lab) -> String {
     let directory = lab.directory.path().display();
     format!(
-        "steps:\n- name: long\n  commands:\n  - trap '' TERM\n  - |\n    setsid sh -c \"trap '' TERM; echo \\$\\$ > {directory}/child; while :; do sleep 1; done\" &\n  \
-         - while [ ! -s {directory}/child ]; do sleep 0.01; done\n  - pwd > {directory}/workspace\n  - echo $$ > {directory}/leader\n  \
+        "steps:\n- name: long\n  commands:\n  - trap '' TERM\n  - |\n    setsid sh -c \"trap '' TERM; echo \\$$\\$$ > {directory}/child; while :; do sleep 1; done\" &\n  \
+         - while [ ! -s {directory}/child ]; do sleep 0.01; done\n  - pwd > {directory}/workspace\n  - echo $$$$ > {directory}/leader\n  \
          - while :; do sleep 1; done\n- name: after\n  commands:\n  - echo never\n"
     )
 }
@@ -79,7 +79,7 @@ async fn a_killed_runner_takes_its_steps_along_and_the_next_one_clears_up() {
 async fn a_service_that_outlives_the_steps_ends_with_the_stage() {
     let lab = Lab::new().await;
     let steps = format!(
-        "services:\n- name: database\n  commands:\n  - trap '' TERM\n  - echo $$ > {0}/leader\n  - while :; do sleep 1; done\n\
+        "services:\n- name: database\n  commands:\n  - trap '' TERM\n  - echo $$$$ > {0}/leader\n  - while :; do sleep 1; done\n\
          steps:\n- name: test\n  commands:\n  - while [ ! -s {0}/leader ]; do sleep 0.01; done\n  - echo tested\n",
         lab.directory.path().display()
     );

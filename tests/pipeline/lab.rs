@@ -19,7 +19,7 @@ use dlite::{
 use tempfile::TempDir;
 
 /// Long enough for any machine; no test that passes waits for it.
-pub const SOON: Duration = Duration::from_secs(60);
+pub const SOON: Duration = Duration::from_secs(20);
 const TOKEN: &str = "tok-example-1";
 /// How long the double holds polls and watches.
 const HOLD: Duration = Duration::from_secs(2);
@@ -57,7 +57,8 @@ impl Lab {
         let text = format!(
             "state_dir = \"delegate\"\n[runners]\nsocket = \"r.sock\"\n[admin]\nsocket = \"a.sock\"\n[http]\nlisten = \"off\"\n\
              [[upstreams]]\nname = \"double\"\nkind = \"drone\"\nendpoint = \"{}\"\nsecret = \"{TOKEN}\"\n\
-             heartbeat_interval = \"100ms\"\nreport_retry_min = \"50ms\"\nreport_retry_max = \"200ms\"\n",
+             heartbeat_interval = \"100ms\"\nreport_retry_min = \"50ms\"\nreport_retry_max = \"200ms\"\n\
+             [admission]\ndisk_high = 100\n",
             server.endpoint()
         );
         let file = directory.path().join("dlite.toml");
@@ -115,11 +116,7 @@ impl Lab {
     }
 
     /// The same of a changed repository and build.
-    pub fn submit_with(
-        &self,
-        pipeline: &str,
-        change: impl FnOnce(&mut NewRepo, NewBuild) -> NewBuild,
-    ) -> Submitted {
+    pub fn submit_with(&self, pipeline: &str, change: impl FnOnce(&mut NewRepo, NewBuild) -> NewBuild) -> Submitted {
         let mut repo = NewRepo::new("acme/kettle");
         let config = format!("kind: pipeline\ntype: exec\nname: {STAGE}\n\n{pipeline}\n");
         let build = NewBuild { config, ..NewBuild::new(vec![NewStage::new(STAGE, "exec")]) };
@@ -142,7 +139,10 @@ impl Lab {
         // A detached step's log may come behind the stage's end.
         let has_logs = |record: &Record| {
             let is_due = |step: &StepSeen| step.row.status != "skipped" && step.puts.iter().any(|put| put.applied);
-            record.steps_of(stage).filter(|step| is_due(step)).all(|step| step.log.is_some() || step.row.status == "killed")
+            record
+                .steps_of(stage)
+                .filter(|step| is_due(step))
+                .all(|step| step.log.is_some() || step.row.status == "killed")
         };
         self.server.wait_until(has_logs, SOON).await.expect("not all logs were stored");
         (self.server.status(stage).unwrap(), self.steps(submitted))
@@ -160,9 +160,8 @@ impl Lab {
     /// Waits until the step `name` runs.
     pub async fn step_runs(&self, submitted: &Submitted, name: &str) {
         let stage = submitted.stages[0];
-        let runs = |record: &Record| {
-            record.steps_of(stage).any(|step| step.row.name == name && step.row.status == "running")
-        };
+        let runs =
+            |record: &Record| record.steps_of(stage).any(|step| step.row.name == name && step.row.status == "running");
         self.server.wait_until(runs, SOON).await.expect("the step does not run");
     }
 

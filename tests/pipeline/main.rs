@@ -9,5 +9,6 @@ mod lab;
 mod lint;
 mod memory;
 mod order;
+mod secrets;
 mod when;
 mod yaml;

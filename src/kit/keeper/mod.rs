@@ -33,16 +33,16 @@ mod watch;
 
 use std::{path::Path, process::ExitCode};
 
-pub use self::{
-    host::{Host, HostError},
-    limits::Limits,
-};
 pub(crate) use self::{
     cgroup::Parent,
     kept::Kept,
     order::{Ended, Exit, Order},
     record::{MARK, sweep},
     room::{Room, make_dir, read_bounded, write_private},
+};
+pub use self::{
+    host::{Host, HostError},
+    limits::Limits,
 };
 
 /// The keeper of the program in `room`: what `dlite runner keep` is.

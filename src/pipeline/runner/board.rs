@@ -7,11 +7,7 @@
 //!                   └─ detached: counts as over for those after it, and ends with the stage
 //! ```
 
-use crate::pipeline::{
-    condition::RunPolicy,
-    plan::Plan,
-    yaml::Failure,
-};
+use crate::pipeline::{condition::RunPolicy, plan::Plan, yaml::Failure};
 
 /// The exit code by which a step ends its stage early and well.
 pub const EXIT_ENOUGH: i32 = 78;
@@ -134,10 +130,11 @@ impl Board {
         None
     }
 
-    /// A step that ran has ended. A detached one ends with the stage, whenever its program does, and only its trouble counts.
+    /// A step that ran has ended. A detached one ends with the stage, whenever and however its program does; only if it could not be
+    /// executed, that counts.
     pub fn ended(&mut self, at: usize, end: End) {
         let Some(step) = self.steps.get_mut(at) else { return };
-        if step.detach && matches!(end, End::Code(_)) {
+        if step.detach && !matches!(end, End::Error(_)) {
             return;
         }
         let (is_enough, is_failure) = (end == End::Code(EXIT_ENOUGH), end.fails());
@@ -316,9 +313,9 @@ mod tests {
         let service = Step { detach: true, ..step(1, &[]) };
         let mut board = board(vec![service, step(2, &[1])], 1);
         assert_eq!(moves(&mut board), [Start(0), Start(1)]);
-        board.ended(0, End::Code(1));
         board.ended(1, End::Code(0));
         assert!(board.is_done());
+        board.ended(0, End::Killed);
         assert_eq!(board.verdict(), Verdict::Succeeded);
     }
 

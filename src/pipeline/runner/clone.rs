@@ -51,7 +51,8 @@ pub fn commands(checkout: &Checkout, details: &Details) -> Result<Vec<String>, E
         Some(named) if build.target.is_empty() => named,
         _ => build.target.as_str(),
     };
-    for (what, text) in [("the url", &*remote), ("the ref", reference), ("the branch", branch), ("the commit", commit)] {
+    for (what, text) in [("the url", &*remote), ("the ref", reference), ("the branch", branch), ("the commit", commit)]
+    {
         if text.starts_with('-') {
             return Err(Error::Option { what, text: text.to_owned() });
         }
@@ -128,7 +129,8 @@ mod tests {
     use crate::sdk::Payload;
 
     fn details(build: &str) -> Details {
-        let text = format!(r#"{{"build":{{{build}}},"repository":{{"git_http_url":"https://git.example.test/a.git"}}}}"#);
+        let text =
+            format!(r#"{{"build":{{{build}}},"repository":{{"git_http_url":"https://git.example.test/a.git"}}}}"#);
         Details::read(&Payload::text(text)).expect("details")
     }
 

@@ -223,7 +223,9 @@ mod tests {
     fn mistakes_are_told_all_at_once_with_their_places() {
         let text = "slot = 2\n[secret_plugin]\nendpoint = \"ftp://x\"\n";
         let report = parse(text).expect_err("mistakes");
-        for expected in ["pipeline.toml:1:1: slot", "nearest known: slots", "secret_plugin.endpoint", "token_file", "runner_id"] {
+        for expected in
+            ["pipeline.toml:1:1: slot", "nearest known: slots", "secret_plugin.endpoint", "token_file", "runner_id"]
+        {
             assert!(report.contains(expected), "{expected} in {report}");
         }
     }

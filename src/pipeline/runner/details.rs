@@ -254,7 +254,9 @@ mod tests {
 
     #[test]
     fn nulls_and_missing_fields_are_defaults_and_the_key_of_the_repository_stays_here() {
-        let payload = Payload::text(r#"{"build":{"ref":"refs/heads/main","params":null},"repository":{"secret":"k","slug":"a/b"},"secrets":null}"#);
+        let payload = Payload::text(
+            r#"{"build":{"ref":"refs/heads/main","params":null},"repository":{"secret":"k","slug":"a/b"},"secrets":null}"#,
+        );
         let details = Details::read(&payload).expect("details");
         assert_eq!((details.build.git_ref.as_str(), details.secrets.len()), ("refs/heads/main", 0));
         let facts = Facts::read(&payload).expect("facts");

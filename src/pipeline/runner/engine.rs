@@ -214,7 +214,9 @@ impl Attempt {
             failed += 1;
             let pause = clone::pause(failed);
             let (next, all, seconds) = (failed + 1, retries + 1, pause.as_secs());
-            self.log.line(format!("failed with exit code {code}; attempt {next} of {all} follows in {seconds} s")).await;
+            self.log
+                .line(format!("failed with exit code {code}; attempt {next} of {all} follows in {seconds} s"))
+                .await;
             tokio::select! {
                 () = sleep(pause) => {}
                 _ = self.stopped() => return End::Killed,

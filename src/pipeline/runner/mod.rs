@@ -94,9 +94,10 @@ fn connection(shop: &Arc<Shop>) -> Connection {
     let config = &shop.config;
     let stages = shop.clone();
     let handler = Handler::new(TASK_TYPE, move |context, payload| execute(stages.clone(), context, payload));
-    let handler = config.labels.iter().fold(handler.extension::<StageInfo>(), |handler, (name, value)| {
-        handler.match_label(name, value)
-    });
+    let handler = config
+        .labels
+        .iter()
+        .fold(handler.extension::<StageInfo>(), |handler, (name, value)| handler.match_label(name, value));
     let handler = match config.stage_timeout {
         Some(timeout) => handler.timeout(timeout),
         None => handler,
@@ -132,7 +133,8 @@ async fn execute(shop: Arc<Shop>, context: Context, payload: Payload) -> Result<
         }
         end
     });
-    work.await.unwrap_or_else(|error| Err(Failure::errored("RUNNER_FAILED", format!("the stage's task broke: {error}"))))
+    work.await
+        .unwrap_or_else(|error| Err(Failure::errored("RUNNER_FAILED", format!("the stage's task broke: {error}"))))
 }
 
 // === impl Shop ===

@@ -131,7 +131,9 @@ fn open_up(path: &Path) -> io::Result<()> {
         let Some(directory) = directories.pop() else { return Ok(()) };
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o700))?;
         let entries = fs::read_dir(&directory)?.flatten();
-        directories.extend(entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()));
+        directories.extend(
+            entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()),
+        );
     }
     Err(io::Error::other("too many directories"))
 }

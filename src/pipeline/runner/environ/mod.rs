@@ -225,7 +225,8 @@ mod tests {
 
     #[test]
     fn facts_have_the_names_that_pipelines_know_and_hold_no_secret() {
-        let facts = for_expansion(&details(r#""event":"push","after":"2e2e","target":"main","author_login":"rosa""#), NOW);
+        let facts =
+            for_expansion(&details(r#""event":"push","after":"2e2e","target":"main","author_login":"rosa""#), NOW);
         for (name, value) in [
             ("CI", "true"),
             ("DRONE_BUILD_LINK", "https://ci.example.test/acme/kettle/41"),

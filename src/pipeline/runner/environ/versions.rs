@@ -28,7 +28,8 @@ pub fn of_tag(tag: &str) -> Variables {
         None => set("DRONE_SEMVER_ERROR", &format!("{text} is not in dotted-tri format")),
     }
     if let Some((major, minor, micro, modifier)) = calendar(text) {
-        let dotted = |parts: &[&str]| parts.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join(".");
+        let dotted =
+            |parts: &[&str]| parts.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join(".");
         let short = dotted(&[major, minor, micro]);
         set("DRONE_CALVER_SHORT", &short);
         set("DRONE_CALVER_MAJOR_MINOR", &dotted(&[major, minor]));
@@ -99,7 +100,9 @@ mod tests {
     #[test]
     fn a_version_that_begins_with_a_year_is_one_of_the_calendar() {
         let told = told("2025.2.1-hot");
-        for expected in ["CALVER=2025.2.1-hot", "CALVER_MAJOR_MINOR=2025.2", "CALVER_MODIFIER=hot", "CALVER_SHORT=2025.2.1"] {
+        for expected in
+            ["CALVER=2025.2.1-hot", "CALVER_MAJOR_MINOR=2025.2", "CALVER_MODIFIER=hot", "CALVER_SHORT=2025.2.1"]
+        {
             assert!(told.iter().any(|line| line == expected), "{expected} in {told:?}");
         }
     }

@@ -1,6 +1,9 @@
 //! The secret plugin: a service that is asked for a secret by path and name, and shown which build asks.
 
-use std::{path::PathBuf, time::{Duration, SystemTime}};
+use std::{
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use bytes::BytesMut;
 use reqwest::{Client, redirect::Policy};
@@ -105,9 +108,9 @@ impl Plugin {
             ("date", &date),
             ("digest", &digest),
         ];
-        let request = headers.iter().fold(self.client.post(&self.endpoint), |request, (name, value)| {
-            request.header(*name, *value)
-        });
+        let request = headers
+            .iter()
+            .fold(self.client.post(&self.endpoint), |request, (name, value)| request.header(*name, *value));
         let request = request.header("signature", sign(&headers, &token)).body(body);
         let unanswered = |error: reqwest::Error| Error::Unanswered(error.without_url());
         let mut answer = request.send().await.map_err(unanswered)?;
