@@ -109,7 +109,7 @@ impl Place {
         let text = format!(
             "name = \"dev\"\nstate_dir = \"state\"\n{more}\n\
              [runners]\nsocket = \"runner.sock\"\n\n[admin]\nsocket = \"admin.sock\"\n\n[http]\nlisten = \"127.0.0.1:0\"\n\n\
-             # A show takes next to nothing, also of a disk that is nearly full.\n[admission]\ndisk_high = 100\n\n\
+             # The show is not about the host.\n[admission]\ndisk_high = 100\n\n\
              [[upstreams]]\n{upstream}"
         );
         std::fs::write(&config_file, text).map_err(files("a configuration"))?;
