@@ -224,6 +224,65 @@ fn mistakes_without_end_are_counted() {
 }
 
 #[test]
+fn mistakes_do_not_repeat_what_is_long() {
+    let name = "n".repeat(300_000);
+    let mut text = format!("kind: pipeline\ntype: exec\nname: {name}\nclone:\n");
+    for n in 0..20_000 {
+        writeln!(text, "  retrys{n}: 1").unwrap();
+    }
+    let told = refused(&text);
+    assert!(told.ends_with("and 19981 more"), "{told}");
+}
+
+#[test]
+fn conditions_that_compare_without_end_are_refused() {
+    let glob = "*a".repeat(400);
+    let mut text = format!("{HEAD}x: &x [{}]\nsteps:\n", vec![format!("\"{glob}\""); 100].join(","));
+    for n in 0..3 {
+        writeln!(text, "- {{name: s{n}, when: {{branch: *x, ref: *x}}}}").unwrap();
+    }
+    assert!(refused(&text).contains("globs have more than 65536 bytes"));
+}
+
+#[test]
+fn a_megabyte_of_anything_is_looked_at_in_time() {
+    let fill = |piece: &str| piece.repeat((yaml::TEXT_BYTES_MAX - 100) / piece.len());
+    let texts = [
+        format!("x: |\n{}", fill("  line\n")),
+        format!("x: >\n{}", fill("  line\n\n")),
+        format!("x: \"{}\"", fill("\\n")),
+        format!("x: \"{}\"", fill("line\n ")),
+        format!("x: '{}'", fill("''")),
+        format!("x: {}", fill("word ")),
+        format!("x:\n{}", fill("  word\n")),
+        format!("x: &{} y", fill("a")),
+        format!("x: !<{}> y", fill("a")),
+        format!("x: *{}", fill("a")),
+        format!("? {}", fill("k")),
+        fill("# comment\n"),
+        fill("\n"),
+        fill(" "),
+        fill("\t"),
+        fill("%TAG !a! b\n"),
+        fill("a: 1\n"),
+        fill("\"a\": "),
+        fill("a: \n "),
+        fill("- - - -\n"),
+        fill("é"),
+        fill("\u{feff}"),
+        fill("]"),
+        fill("'"),
+        fill("`"),
+    ];
+    for text in texts {
+        measured(|| match yaml::parse(&text) {
+            Ok(manifest) => manifest.pipelines.len().to_string(),
+            Err(mistakes) => mistakes.to_string(),
+        });
+    }
+}
+
+#[test]
 fn expansions_that_multiply_or_search_without_end_are_refused() {
     let variables =
         BTreeMap::from([("LONG".to_owned(), "long".repeat(10_000)), ("DEEP".to_owned(), "a/".repeat(20_000))]);
@@ -235,6 +294,7 @@ fn expansions_that_multiply_or_search_without_end_are_refused() {
         ("${DEEP%%*a*}".repeat(50_000), "search too much"),
         ("${LONG//x/y}".repeat(80_000), "longer than"),
         ("${LONG//long/}".repeat(70_000), "search too much"),
+        ("${#LONG}".repeat(100_000), "search too much"),
     ];
     for (text, expected) in cases {
         let told = measured(|| expand(&text, &variables).unwrap_err().to_string());

@@ -108,7 +108,10 @@ impl<'t> Eval<'t> {
         }
         self.at += end;
         let variables = self.variables;
-        Ok(match variables.get(&rest[..end]) {
+        let value = variables.get(&rest[..end]);
+        // Whatever the form, it may look at all of it.
+        self.compare(1, value.map_or(0, String::len))?;
+        Ok(match value {
             // One line of the text stays one line.
             Some(value) if value.contains('\n') => quoted(value).into(),
             Some(value) => value.as_str().into(),
@@ -182,7 +185,6 @@ impl<'t> Eval<'t> {
         let searched = self.argument(Argument::Searched, depth)?;
         let replacement = if self.take("/") { self.argument(Argument::Replacement, depth)? } else { String::new() };
         self.close()?;
-        self.compare(1, value.len())?;
         if searched.is_empty() {
             return Ok(value);
         }
@@ -248,7 +250,7 @@ impl<'t> Eval<'t> {
     }
 
     fn compare(&mut self, pattern: usize, value: usize) -> Result<(), BadExpansion> {
-        self.comparisons = self.comparisons.saturating_add((pattern + 1).saturating_mul(value));
+        self.comparisons = self.comparisons.saturating_add(pattern.saturating_mul(value));
         if self.comparisons > COMPARISONS_MAX { Err(self.bad(Reason::TooMuchWork)) } else { Ok(()) }
     }
 

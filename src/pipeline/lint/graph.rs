@@ -16,6 +16,9 @@ use crate::pipeline::{
     yaml::Failure,
 };
 
+/// Further steps that one waits for, of which its line tells.
+const OTHERS_NAMED_MAX: usize = 8;
+
 /// The lines, in the steps' order as far as the tree allows.
 pub(super) fn lines(steps: &[Step]) -> Vec<String> {
     let mut below: BTreeMap<Option<u32>, Vec<&Step>> = BTreeMap::new();
@@ -59,10 +62,12 @@ fn parent(step: &Step) -> Option<u32> {
 
 fn told(step: &Step, parent: Option<u32>) -> String {
     let mut remarks = Vec::new();
-    let others: Vec<String> =
-        step.after.iter().filter(|number| Some(**number) != parent).map(ToString::to_string).collect();
-    if !others.is_empty() {
-        remarks.push(format!("also after {}", others.join(", ")));
+    let others = step.after.iter().filter(|number| Some(**number) != parent);
+    let named: Vec<String> = others.clone().take(OTHERS_NAMED_MAX).map(ToString::to_string).collect();
+    if !named.is_empty() {
+        let more = others.count() - named.len();
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        remarks.push(format!("also after {}{more}", named.join(", ")));
     }
     if step.detach {
         remarks.push("detached".to_owned());

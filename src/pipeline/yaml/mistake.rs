@@ -6,6 +6,8 @@ use super::Place;
 
 /// Mistakes that a report lists; it counts the others.
 pub const MISTAKES_LISTED_MAX: usize = 20;
+/// Mistakes that are kept while a text is read, of which the first are listed.
+pub(super) const MISTAKES_KEPT_MAX: usize = 1_000;
 /// Characters of somebody's text that a message repeats.
 const SHOWN_CHARS_MAX: usize = 60;
 
@@ -13,8 +15,9 @@ const SHOWN_CHARS_MAX: usize = 60;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
     pub place: Place,
-    /// Of the pipeline whose document it is, if that is known.
+    /// Of the pipeline whose document it is, if that is known; a long one's beginning.
     pub pipeline: Option<String>,
+    /// Likewise.
     pub step: Option<String>,
     /// The key as a path from the document or the step on: `when.branch`.
     pub key: Option<String>,
@@ -64,10 +67,10 @@ impl fmt::Display for Mistake {
 // === impl Mistakes ===
 
 impl Mistakes {
-    /// `None` if there are none.
-    pub(crate) fn new(mut all: Vec<Mistake>) -> Option<Self> {
+    /// `None` if there are none; `not_kept`: how many there are beside these.
+    pub(super) fn new(mut all: Vec<Mistake>, not_kept: usize) -> Option<Self> {
         all.sort_by_key(|mistake| mistake.place);
-        let more = all.len().saturating_sub(MISTAKES_LISTED_MAX);
+        let more = all.len().saturating_sub(MISTAKES_LISTED_MAX) + not_kept;
         all.truncate(MISTAKES_LISTED_MAX);
         (!all.is_empty()).then_some(Self { listed: all, more })
     }
@@ -105,6 +108,11 @@ impl std::error::Error for Mistakes {}
 pub(crate) fn shown(text: &str) -> String {
     let kept = cut(text);
     format!("{kept:?}{}", if kept.len() < text.len() { "…" } else { "" })
+}
+
+/// So much of somebody's text that a message shows of it what it would of the whole.
+pub(super) fn beginning(text: &str) -> String {
+    text.chars().take(SHOWN_CHARS_MAX + 1).collect()
 }
 
 fn cut(text: &str) -> &str {

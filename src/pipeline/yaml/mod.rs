@@ -18,6 +18,7 @@ pub use self::{
         SecretSource, Signature, Step, Value, Workspace,
     },
     read::{NAME_BYTES_MAX, NAME_CHARS_MAX},
+    when::GLOB_BYTES_MAX,
 };
 
 /// Reads all documents of a configuration whose variables are expanded.
@@ -25,10 +26,5 @@ pub use self::{
 /// # Errors
 /// [`Mistakes`]: every one in documents that are pipelines of type exec, secrets or signatures; or the first place that is no YAML.
 pub fn parse(text: &str) -> Result<Manifest, Mistakes> {
-    let documents = load::load(text)?;
-    let (manifest, mistakes) = read::read(&documents);
-    match Mistakes::new(mistakes) {
-        None => Ok(manifest),
-        Some(mistakes) => Err(mistakes),
-    }
+    read::read(&load::load(text)?)
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     load::Document,
-    mistake::{Mistake, shown},
+    mistake::{Mistakes, shown},
     model::{
         Checkout, DEFAULT_NAME, Manifest, Pipeline, Place, Platform, SecretDocument, SecretSource, Signature, Value,
         Workspace,
@@ -59,12 +59,12 @@ pub(super) const FOREIGN: &[(&str, &str)] = &[
     ("image_pull_secrets", "they are for containers; leave them out"),
 ];
 
-/// The model, and all mistakes.
-pub(super) fn read(documents: &[Document]) -> (Manifest, Vec<Mistake>) {
+/// The model; without mistakes it is whole.
+pub(super) fn read(documents: &[Document]) -> Result<Manifest, Mistakes> {
     let mut page = Page::default();
     let mut manifest = Manifest::default();
     for document in documents {
-        (page.document, page.pipeline, page.step) = (document.number, None, None);
+        page.enter_document(document.number);
         let root = &document.root;
         match (word(root, "kind"), word(root, "type")) {
             (Some("pipeline"), Some("exec")) => manifest.pipelines.extend(pipeline(&mut page, root)),
@@ -74,11 +74,14 @@ pub(super) fn read(documents: &[Document]) -> (Manifest, Vec<Mistake>) {
         }
     }
     same_names(&mut page, &manifest.pipelines);
-    (manifest, page.mistakes)
+    match Mistakes::new(page.mistakes, page.not_kept) {
+        None => Ok(manifest),
+        Some(mistakes) => Err(mistakes),
+    }
 }
 
-/// The text of a key at the top, without a word about what is wrong with the rest.
-fn word<'n>(root: &'n Node, key: &str) -> Option<&'n str> {
+/// The text of a mapping's key, without a word about what is wrong with the rest.
+pub(super) fn word<'n>(root: &'n Node, key: &str) -> Option<&'n str> {
     let fields = Page::default().fields(root, None)?;
     match &fields.get(key)?.node.content {
         Content::Scalar(scalar) => Some(&scalar.text),
@@ -87,7 +90,7 @@ fn word<'n>(root: &'n Node, key: &str) -> Option<&'n str> {
 }
 
 fn pipeline(page: &mut Page, root: &Node) -> Option<Pipeline> {
-    page.pipeline = Some(word(root, "name").filter(|name| !name.is_empty()).unwrap_or(DEFAULT_NAME).to_owned());
+    page.enter_pipeline(word(root, "name").filter(|name| !name.is_empty()).unwrap_or(DEFAULT_NAME));
     let top = Section::open(page, root, "", PIPELINE, Unknown::RefusedIfLike)?;
     let name = match top.text(page, "name").filter(|name| !name.is_empty()) {
         Some(name) => {
@@ -279,7 +282,8 @@ fn same_names(page: &mut Page, pipelines: &[Pipeline]) {
     let mut names = BTreeSet::new();
     for pipeline in pipelines {
         if !names.insert(&pipeline.name) {
-            (page.document, page.pipeline, page.step) = (pipeline.place.document, Some(pipeline.name.clone()), None);
+            page.enter_document(pipeline.place.document);
+            page.enter_pipeline(&pipeline.name);
             page.complain(pipeline.place.line, Some("name"), "another pipeline before it has the same name");
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Place,
-    mistake::{Mistake, shown},
+    mistake::{MISTAKES_KEPT_MAX, Mistake, beginning, shown},
     node::{Content, Entry, Node},
 };
 use crate::config::nearest;
@@ -16,9 +16,14 @@ const LIKENED_BYTES_MAX: usize = 64;
 #[derive(Default)]
 pub(super) struct Page {
     pub mistakes: Vec<Mistake>,
+    /// Further ones.
+    pub not_kept: usize,
     pub document: u32,
-    pub pipeline: Option<String>,
-    pub step: Option<String>,
+    /// Beginnings of the names, since each mistake repeats them.
+    pipeline: Option<String>,
+    step: Option<String>,
+    /// Of all globs in this document.
+    pub glob_bytes: usize,
 }
 
 /// The value of a key.
@@ -51,6 +56,19 @@ pub(super) enum Unknown {
 // === impl Page ===
 
 impl Page {
+    pub fn enter_document(&mut self, number: u32) {
+        (self.document, self.pipeline, self.step, self.glob_bytes) = (number, None, None, 0);
+    }
+
+    pub fn enter_pipeline(&mut self, name: &str) {
+        self.pipeline = Some(beginning(name));
+    }
+
+    /// `None`: what follows is about no step.
+    pub fn enter_step(&mut self, name: Option<&str>) {
+        self.step = name.map(beginning);
+    }
+
     pub fn complain(&mut self, line: u32, key: Option<&str>, reason: impl Into<String>) {
         self.push(line, key, reason.into(), None);
     }
@@ -64,10 +82,20 @@ impl Page {
         word: &str,
         known: &[&str],
     ) {
-        self.push(line, key, reason.into(), like(word, known));
+        self.push(line, key, reason.into(), self.like(word, known));
+    }
+
+    /// The known word that looks most like it; not looked for where the mistake is only counted.
+    fn like(&self, word: &str, known: &[&str]) -> Option<String> {
+        let is_kept = self.mistakes.len() < MISTAKES_KEPT_MAX;
+        if is_kept && word.len() <= LIKENED_BYTES_MAX { nearest(word, known) } else { None }
     }
 
     fn push(&mut self, line: u32, key: Option<&str>, reason: String, nearest: Option<String>) {
+        if self.mistakes.len() == MISTAKES_KEPT_MAX {
+            self.not_kept += 1;
+            return;
+        }
         let place = Place { document: self.document, line };
         let (pipeline, step) = (self.pipeline.clone(), self.step.clone());
         self.mistakes.push(Mistake { place, pipeline, step, key: key.map(str::to_owned), reason, nearest });
@@ -124,7 +152,7 @@ impl<'n> Section<'n> {
         let path = prefix.strip_suffix('.');
         let fields = page.fields(node, path)?;
         for (key, field) in fields.iter().filter(|(key, _)| !known.contains(key)) {
-            let nearest = like(key, known);
+            let nearest = page.like(key, known);
             if unknown == Unknown::Refused || nearest.is_some() {
                 page.push(field.line, path, format!("the key {} is not known", shown(key)), nearest);
             }
@@ -223,8 +251,4 @@ impl<'n> Section<'n> {
             }
         }
     }
-}
-
-fn like(word: &str, known: &[&str]) -> Option<String> {
-    if word.len() > LIKENED_BYTES_MAX { None } else { nearest(word, known) }
 }

@@ -6,7 +6,7 @@ use super::{
     mistake::shown,
     model::{Checkout, Failure, Place, Step},
     node::{Content, Node},
-    read::{FOREIGN, check_name, environment},
+    read::{FOREIGN, check_name, environment, word},
     section::{Page, Section, Unknown},
     when::conditions,
 };
@@ -47,7 +47,7 @@ pub(super) fn read(page: &mut Page, top: &Section<'_>, checkout: &Checkout) -> (
         .collect();
     let steps: Vec<Step> = steps.into_iter().enumerate().filter_map(|(n, node)| step(page, "steps", n, node)).collect();
     check(page, services.iter().chain(&steps), checkout);
-    page.step = None;
+    page.enter_step(None);
     (services, steps)
 }
 
@@ -64,13 +64,13 @@ fn items<'n>(top: &Section<'n>, page: &mut Page, key: &'static str) -> Vec<&'n N
 }
 
 fn step(page: &mut Page, list: &str, n: usize, node: &Node) -> Option<Step> {
-    page.step = None;
+    page.enter_step(None);
     let Content::Map(_) = &node.content else {
         page.complain(node.line, Some(list), format!("item {} is {}, not a step with a name", n + 1, node.what()));
         return None;
     };
     // Its mistakes are to be under its name, so that is looked for first.
-    page.step = page_name(node);
+    page.enter_step(name_of(node));
     let section = Section::open(page, node, "", STEP, Unknown::Refused)?;
     for (key, why) in FOREIGN {
         if let Some(field) = STEP.contains(key).then(|| section.get(key)).flatten() {
@@ -105,19 +105,15 @@ fn step(page: &mut Page, list: &str, n: usize, node: &Node) -> Option<Step> {
     })
 }
 
-fn page_name(node: &Node) -> Option<String> {
-    let fields = Page::default().fields(node, None)?;
-    match &fields.get("name")?.node.content {
-        Content::Scalar(scalar) if !scalar.text.is_empty() => Some(scalar.text.clone()),
-        _ => None,
-    }
+fn name_of(node: &Node) -> Option<&str> {
+    word(node, "name").filter(|name| !name.is_empty())
 }
 
 /// Names are unique, and what comes before a step is there and does not come after it.
 fn check<'s>(page: &mut Page, steps: impl Iterator<Item = &'s Step> + Clone, checkout: &Checkout) {
     let mut names = BTreeSet::new();
     for step in steps.clone() {
-        page.step = Some(step.name.clone());
+        page.enter_step(Some(&step.name));
         if !step.name.is_empty() && !names.insert(step.name.as_str()) {
             page.complain(step.place.line, Some("name"), "another step before it has the same name");
         }
@@ -130,17 +126,17 @@ fn check<'s>(page: &mut Page, steps: impl Iterator<Item = &'s Step> + Clone, che
     names.insert(CLONE);
     let known: Vec<&str> = names.iter().copied().collect();
     for step in steps.clone() {
-        page.step = Some(step.name.clone());
+        page.enter_step(Some(&step.name));
         for before in step.depends_on.iter().filter(|before| !names.contains(before.as_str())) {
             let reason = format!("there is no step {}", shown(before));
             page.complain_of_word(step.place.line, Some("depends_on"), reason, before, &known);
         }
     }
-    page.step = None;
+    page.enter_step(None);
     if let Some(cycle) = graph::cycle(steps.clone().map(|step| (step.name.as_str(), step.depends_on.as_slice()))) {
         let line =
             steps.clone().find(|step| Some(&step.name.as_str()) == cycle.first()).map_or(1, |step| step.place.line);
-        page.step = cycle.first().map(|name| (*name).to_owned());
+        page.enter_step(cycle.first().copied());
         page.complain(line, Some("depends_on"), graph::told(&cycle));
     }
 }

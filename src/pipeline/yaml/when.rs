@@ -15,6 +15,8 @@ use crate::pipeline::{
 const CONDITIONS: &[&str] =
     &["action", "branch", "cron", "event", "instance", "paths", "ref", "repo", "status", "target"];
 const CONDITION: &[&str] = &["include", "exclude"];
+/// Of all globs of a document, aliases written out: each byte of it is compared with each character of a branch or the like.
+pub const GLOB_BYTES_MAX: usize = 64 << 10;
 
 pub(super) fn conditions(
     page: &mut Page,
@@ -64,7 +66,14 @@ fn globs(page: &mut Page, field: Field<'_>, path: &str) -> Vec<String> {
     for node in items.iter().map(|item| &**item).chain(alone) {
         match &node.content {
             Content::Scalar(scalar) => match Glob::new(&scalar.text) {
-                Ok(_) => globs.push(scalar.text.clone()),
+                Ok(_) if page.glob_bytes + scalar.text.len() > GLOB_BYTES_MAX => {
+                    let reason = format!("with it the document's globs have more than {GLOB_BYTES_MAX} bytes");
+                    page.complain(node.line, Some(path), reason);
+                }
+                Ok(_) => {
+                    page.glob_bytes += scalar.text.len();
+                    globs.push(scalar.text.clone());
+                }
                 Err(bad) => page.complain(node.line, Some(path), format!("the glob {} {bad}", shown(&scalar.text))),
             },
             _ => {
