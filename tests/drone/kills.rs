@@ -25,7 +25,7 @@ impl Lab {
     fn new(server: &Drone) -> Self {
         let directory = tempfile::Builder::new().prefix(&format!("dld{}-", std::process::id())).tempdir().unwrap();
         let text = format!(
-            "name = \"lab\"\nstate_dir = \"state\"\n[log]\nfilter = \"debug\"\n[admin]\nsocket = \"a.sock\"\n[http]\nlisten = \"off\"\n\
+            "name = \"lab\"\nstate_dir = \"state\"\n[log]\nfilter = \"debug\"\n[admin]\nsocket = \"a.sock\"\n[http]\nlisten = \"off\"\n[admission]\ndisk_high = 100\n\
              [runners]\nsocket = \"r.sock\"\nheartbeat_interval = \"100ms\"\nlease_ttl = \"1s\"\naccept_timeout = \"500ms\"\n\
              reassign_margin = \"200ms\"\ncancel_grace = \"500ms\"\nrevoke_margin = \"300ms\"\n\
              [[upstreams]]\nname = \"d\"\nkind = \"drone\"\nendpoint = \"{}\"\nsecret = \"{TOKEN}\"\n\

@@ -38,7 +38,7 @@ impl Place {
     pub async fn held(servers: usize, slots: u32, hold: Duration) -> Self {
         let directory = TempDir::new().unwrap();
         let mut text =
-            "state_dir = \"state\"\n[runners]\nsocket = \"r.sock\"\n[admin]\nsocket = \"a.sock\"\n[http]\nlisten = \"off\"\n".to_owned();
+            "state_dir = \"state\"\n[runners]\nsocket = \"r.sock\"\n[admin]\nsocket = \"a.sock\"\n[http]\nlisten = \"off\"\n[admission]\ndisk_high = 100\n".to_owned();
         let mut started = Vec::new();
         for nth in 0..servers {
             let options = Options { hold, ..Options::new(TOKEN) };

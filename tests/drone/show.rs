@@ -20,6 +20,12 @@ fn the_dev_run_plays_a_stage_of_four_steps_and_checks_what_the_server_has_of_it(
         "step 4 test       success  exit 0, with a card",
         "17 passed",
         "success",
+        "a pipeline of type exec, from a git repository made for it",
+        "step 1 clone      success  exit 0",
+        "step 2 kettle     success  exit 0, detached",
+        "step 3 lint       failure  exit 1, may fail",
+        "acme/teapot: hot water on ***",
+        "step 5 complain   skipped  exit 0",
     ] {
         assert!(shown.contains(line), "{line:?} is missing\n{shown}");
     }

@@ -119,3 +119,9 @@ async fn a_step_beyond_its_memory_is_killed_and_says_so() {
     assert!(steps[0].text().contains("killed: it used more than its 67108864 bytes of memory"), "{steps:?}");
     lab.nothing_is_left().await;
 }
+
+#[test]
+fn the_packaged_file_is_valid() {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/pipeline.toml");
+    dlite::pipeline::runner::Config::load(&file).unwrap_or_else(|complaints| panic!("{complaints}"));
+}

@@ -1,8 +1,9 @@
-//! `dlite dev --upstream drone`: a stage of four steps, from a Drone server's double to a runner and back.
+//! `dlite dev --upstream drone`: a stage of four steps, from a Drone server's double to a runner and back; then a pipeline.
 
 use std::{process::ExitCode, time::Duration};
 
 use super::{
+    pipeline,
     scene::{Error, Place, start_runner},
     stage::PLATFORM,
 };
@@ -10,7 +11,7 @@ use crate::{
     cli::chain,
     core::effect::Note,
     daemon,
-    doubles::drone::{Drone, NewBuild, NewStage, Options, Record, Submitted},
+    doubles::drone::{Drone, NewBuild, NewStage, Options, Record, StepSeen, Submitted},
     runners::ids::Ids,
     telemetry, upstreams,
 };
@@ -62,16 +63,25 @@ pub async fn perform(port: u16) -> Result<ExitCode, String> {
     });
     let build = NewBuild { config: PIPELINE.to_owned(), ..NewBuild::new(vec![stage]) };
     let submitted = server.submit(build).map_err(|error| chain(&error))?;
-    let id = submitted.stages[0];
-    let ended = server.wait_until(|record| record.effective(id).is_some(), PATIENCE).await;
-    let verdict = ended.map_err(|_| format!("the stage has not ended after {PATIENCE:?}"));
-    let verdict = verdict.and_then(|()| server.read(|record| judge(record, &submitted)));
+    let ended = until_ended(&server, submitted.stages[0], PATIENCE).await;
+    let verdict = ended.and_then(|()| server.read(|record| judge(record, &submitted)));
     let build = server.build_status(submitted.build).unwrap_or_default();
     // The runner first: it hands in what it holds, then goes.
     stop(&mut runner).await;
+    let pipeline = match &verdict {
+        Ok(_) => pipeline::play(&server, &place, &daemon.runners_socket, PATIENCE).await,
+        Err(_) => Ok(String::new()),
+    };
     daemon.stop().await.map_err(|error| chain(&error))?;
     println!("{}\n\nbuild {}: {build}", verdict?, submitted.build);
+    println!("\na pipeline of type exec, from a git repository made for it, by dlite runner pipeline\n\n{}", pipeline?);
     if build == "success" { Ok(ExitCode::SUCCESS) } else { Err(format!("the build has ended as {build:?}")) }
+}
+
+/// Until the stage has its end.
+pub(super) async fn until_ended(server: &Drone, stage: i64, patience: Duration) -> Result<(), String> {
+    let ended = server.wait_until(|record| record.effective(stage).is_some(), patience).await;
+    ended.map_err(|_| format!("the stage has not ended after {patience:?}"))
 }
 
 /// One line a step, if stage and steps are as they must be.
@@ -116,27 +126,29 @@ fn judge(record: &Record, submitted: &Submitted) -> Result<String, String> {
     if !wrong.is_empty() {
         return Err(format!("the show went wrong:\n  {}", wrong.join("\n  ")));
     }
-    let line = |step: &&crate::doubles::drone::StepSeen| {
-        let row = &step.row;
-        let detached = if row.detached { ", detached" } else { "" };
-        let ignored = if row.errignore { ", may fail" } else { "" };
-        let log: String = step
-            .stored_lines()
-            .unwrap_or_default()
-            .iter()
-            .map(|line| format!("\n    {:>2}s  {}", line.time, line.out.trim_end()))
-            .collect();
-        let card = step.card.as_ref().map_or("", |_| ", with a card");
-        let live = step.live.len();
-        format!(
-            "step {} {:<10} {:<8} exit {}{detached}{ignored}{card}, {live} lines live{log}",
-            row.number, row.name, row.status, row.exit_code
-        )
-    };
-    Ok(steps.iter().map(line).collect::<Vec<_>>().join("\n"))
+    Ok(steps.into_iter().map(told).collect::<Vec<_>>().join("\n"))
 }
 
-async fn stop(runner: &mut tokio::process::Child) {
+/// A step as the server has it, and its log.
+pub(super) fn told(step: &StepSeen) -> String {
+    let row = &step.row;
+    let detached = if row.detached { ", detached" } else { "" };
+    let ignored = if row.errignore { ", may fail" } else { "" };
+    let log: String = step
+        .stored_lines()
+        .unwrap_or_default()
+        .iter()
+        .map(|line| format!("\n    {:>2}s  {}", line.time, line.out.trim_end()))
+        .collect();
+    let card = step.card.as_ref().map_or("", |_| ", with a card");
+    let live = step.live.len();
+    format!(
+        "step {} {:<10} {:<8} exit {}{detached}{ignored}{card}, {live} lines live{log}",
+        row.number, row.name, row.status, row.exit_code
+    )
+}
+
+pub(super) async fn stop(runner: &mut tokio::process::Child) {
     let pid = runner.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw);
     if let Some(pid) = pid {
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);

@@ -23,7 +23,8 @@
 //! | `spec` | a stage's details in the core's words |
 //! | `note` | the note, kept with a task, of the stage to be sent back |
 //! | `ends` | what the server gets of a step before the PUT that ends it |
-//! | `steps`, `tell` | a stage's steps as the server stores them; their way to it, one PUT a call |
+//! | `steps`, `known` | a stage's steps as the server stores them, and what it knows of them |
+//! | `tell` | their way to it, one PUT a call |
 //! | `logs` | the logs of steps: live, and whole before the server hears of the step's end |
 //! | `report` | a finished task as the final PUT, and its resolution |
 //! | `machine`, `token` | the name this delegate has there; the secret |
@@ -39,6 +40,7 @@ mod classify;
 mod client;
 mod ends;
 mod filter;
+mod known;
 mod logs;
 mod machine;
 mod note;

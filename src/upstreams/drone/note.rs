@@ -7,10 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{
-    steps::{Known, StepBody},
-    wire::STATUS_RUNNING,
-};
+use super::{known::Known, steps::StepBody, wire::STATUS_RUNNING};
 
 /// A stage as the server gave it, and what this adapter found out about it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

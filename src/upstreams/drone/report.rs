@@ -26,10 +26,11 @@ use serde_json::{Map, Value};
 use super::{
     classify::{self, NoDetails, Put, about},
     client::Drone,
+    known::Known,
     note::{End, Note},
     request::Request,
     stage_id::StageId,
-    steps::{self, Known, unix},
+    steps::{self, unix},
     wire::{self, Details, is_open},
 };
 use crate::core::{

@@ -21,11 +21,12 @@ use std::sync::Arc;
 use super::{
     classify::{self, Put, about},
     client::Drone,
+    known::Known,
     note::Note,
     report::Row,
     request::Request,
     stage_id::StageId,
-    steps::{self, Known, unix},
+    steps::{self, unix},
     wire::{self, is_open},
 };
 use crate::core::{

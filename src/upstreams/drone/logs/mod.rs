@@ -4,15 +4,15 @@
 //!  step runs ─► batches ─► log closed ─► whole ─► card ─► last PUT of the step
 //! ```
 //!
-//! | | |
+//! | what | how |
 //! |---|---|
 //! | no line before the step runs | batches and the whole wait until the server was told so |
 //! | a batch | about one a second; 500: nobody keeps a live log of it now, and later ones may be taken |
 //! | the whole | once; as `null` if the step has no log. One that is there already is what was wanted |
 //! | the last PUT waits for it | [`LOG_WAIT`] for its runner to close it, [`UPLOAD_WAIT_MAX`] or [`FAULTS_MAX`] refusals for the server to take it; then it goes first, and the log follows |
 //!
-//! So a log never keeps the result for ever, and no line is lost to an outage: an upload that finds no server is tried again like a
-//! PUT that finds none. A step without lines of a server that has lost its ids (see `tell`) has no log there.
+//! So a log never holds the result up for ever, and no line is lost to an outage: an upload that finds no server is tried again like a
+//! PUT that finds none. Steps whose ids are lost (see `tell`) have no log there.
 
 mod body;
 mod shelf;

@@ -16,7 +16,7 @@ use std::{
 
 use tokio::{sync::watch, time::Instant};
 
-use super::super::{steps::Known, wire::STATUS_PENDING};
+use super::super::{known::Known, wire::STATUS_PENDING};
 use crate::{
     core::{step::Step, time::Wall},
     logs::spool::Log,
