@@ -120,7 +120,13 @@ impl Desk {
     ) -> Self {
         let begun = watch::Sender::new(0);
         let (open, stopping) = (Mutex::default(), watch::Sender::new(false));
-        Self(Arc::new(Inner { spool, seal, sinks, ids, driver, open, begun, stopping }))
+        let desk = Self(Arc::new(Inner { spool, seal, sinks, ids, driver, open, begun, stopping }));
+        for log in desk.spool().logs() {
+            if let Some((sink, address)) = desk.address(log.meta()) {
+                sink.begun(&address.destination, &log);
+            }
+        }
+        desk
     }
 
     pub fn spool(&self) -> &Spool {
@@ -169,8 +175,9 @@ impl Desk {
             }
         };
         let sink = self.0.sinks.get(&holding.upstream);
-        let destination = match sink.and_then(|sink| sink.destination(spec, &step_id)) {
-            Some(destination) => self.sealed(&holding.upstream, destination)?,
+        let address = sink.and_then(|sink| sink.destination(spec, &step_id));
+        let destination = match &address {
+            Some(address) => self.sealed(&holding.upstream, address.clone())?,
             None => Vec::new(),
         };
         let meta = Meta { key: key.clone(), task_id: self.0.ids.task(holding.task), step_id, destination };
@@ -197,6 +204,9 @@ impl Desk {
             return self.hold(open, &key);
         }
         let intake = Intake::new(patterns, self.0.spool.open_log(meta)?);
+        if let (Some(sink), Some(address)) = (sink, &address) {
+            sink.begun(address, &intake.log());
+        }
         let open = Arc::new(Open { intake: Shared::new(Some(intake)), streams: AtomicUsize::new(0) });
         logs.insert(key.clone(), Arc::clone(&open));
         drop(logs);

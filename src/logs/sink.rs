@@ -13,6 +13,9 @@ pub trait Sink: Send + Sync + 'static {
     /// Where the log of a task's step goes, in the sink's own words; it may hold secrets and is sealed on disk. `None`: nowhere.
     fn destination(&self, task: &Spec, step_id: &str) -> Option<Vec<u8>>;
 
+    /// Such a log is in the spool: told when it begins, and after a start for each one that is still there.
+    fn begun(&self, _destination: &[u8], _log: &Log) {}
+
     /// Takes up one log. Nothing is sent yet.
     ///
     /// # Errors
@@ -35,6 +38,9 @@ pub enum Failure {
     /// Tried again.
     #[error("{0}")]
     Again(String),
+    /// Nothing is wrong, and nobody can take it yet: asked again soon, with the same records.
+    #[error("{0}")]
+    Early(String),
     /// No further try can succeed.
     #[error("{0}")]
     Never(String),

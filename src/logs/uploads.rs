@@ -31,6 +31,8 @@ use super::{
 
 /// Between two live batches of a log.
 pub const LIVE_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two questions whether a log can be taken yet.
+pub const EARLY_INTERVAL: Duration = Duration::from_millis(250);
 /// Records and text bytes of a live batch.
 pub const LIVE_RECORDS_MAX: usize = 1_000;
 pub const LIVE_BYTES_MAX: usize = 1 << 20;
@@ -118,12 +120,17 @@ async fn live(log: &Log, delivery: &mut dyn Delivery) {
         if next > reader.next_line() + LIVE_BEHIND_MAX {
             reader = log.read_from(next - LIVE_BEHIND_MAX);
         }
+        let from = reader.next_line();
         let (records, after) = batch(reader).await;
         reader = after;
         let pause = match delivery.live(&records).await {
             Ok(()) => {
                 failures = Failures::default();
                 LIVE_INTERVAL
+            }
+            Err(Failure::Early(_)) => {
+                reader = log.read_from(from);
+                EARLY_INTERVAL
             }
             Err(Failure::Again(reason)) => {
                 failures.tell(log, &reason);
@@ -190,7 +197,8 @@ async fn whole(desk: &Desk, log: &Log, delivery: &mut dyn Delivery, turns: &Sema
                 return Ok(());
             }
             Err(Failure::Never(reason)) => return Err(reason),
-            Err(Failure::Again(reason)) if age(log) > UPLOAD_AGE_MAX => return Err(reason),
+            Err(Failure::Again(reason) | Failure::Early(reason)) if age(log) > UPLOAD_AGE_MAX => return Err(reason),
+            Err(Failure::Early(_)) => sleep(EARLY_INTERVAL).await,
             Err(Failure::Again(reason)) => {
                 failures.tell(log, &reason);
                 sleep(failures.pause()).await;

@@ -109,6 +109,7 @@ impl Place {
         let text = format!(
             "name = \"dev\"\nstate_dir = \"state\"\n{more}\n\
              [runners]\nsocket = \"runner.sock\"\n\n[admin]\nsocket = \"admin.sock\"\n\n[http]\nlisten = \"127.0.0.1:0\"\n\n\
+             # The show is not about the host.\n[admission]\ndisk_high = 100\n\n\
              [[upstreams]]\n{upstream}"
         );
         std::fs::write(&config_file, text).map_err(files("a configuration"))?;
@@ -116,6 +117,11 @@ impl Place {
             LoadOptions { environment: Default::default(), ..LoadOptions::of_process(Some(config_file.clone())) };
         let config = config::load(&options).map_err(Error::Config)?.config;
         Ok(Self { config, config_file, directory })
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.directory
     }
 }
 
