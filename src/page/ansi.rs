@@ -45,7 +45,8 @@ impl Look {
 
     /// Follows the parameters of one SGR sequence.
     fn apply(&mut self, parameters: &str) {
-        let mut numbers = parameters.split(';').map(|number| if number.is_empty() { Some(0) } else { number.parse().ok() });
+        let mut numbers =
+            parameters.split(';').map(|number| if number.is_empty() { Some(0) } else { number.parse().ok() });
         while let Some(number) = numbers.next() {
             match number {
                 Some(0_u32) => *self = Self::default(),

@@ -28,19 +28,29 @@ pub(super) fn bar(stretches: &[Stretch]) -> Markup {
     }
 }
 
-/// How full something is.
-pub(super) fn gauge(part: u64, of: u64) -> Markup {
-    let ratio = if of == 0 { 0.0 } else { part as f64 / of as f64 };
-    let tone = match ratio {
-        ratio if ratio >= 0.9 => "bad",
-        ratio if ratio >= 0.75 => "held",
-        _ => "busy",
-    };
-    let stretch = Stretch { from: 0.0, width: ratio * WIDTH, tone };
-    bar(if part == 0 { &[] } else { std::slice::from_ref(&stretch) })
+/// How much of something is in use, which is what it is for.
+pub(super) fn used(part: u64, of: u64) -> Markup {
+    filled(part, of, "busy")
 }
 
-/// Tenths of a percent are as fine as anybody sees.
+/// How full the host is, of which nothing good comes.
+pub(super) fn full(percent: u32) -> Markup {
+    let tone = match percent {
+        90.. => "bad",
+        75..90 => "held",
+        _ => "busy",
+    };
+    filled(percent.into(), 100, tone)
+}
+
+fn filled(part: u64, of: u64, tone: &'static str) -> Markup {
+    if part == 0 || of == 0 {
+        return bar(&[]);
+    }
+    bar(&[Stretch { from: 0.0, width: part as f64 / of as f64 * WIDTH, tone }])
+}
+
+/// Tenths of a percent, which are as fine as anybody sees.
 fn whole(number: f64) -> String {
     format!("{number:.0}")
 }

@@ -115,12 +115,21 @@ mod tests {
     fn names_of_loopback_and_the_listeners_address_are_ours_and_no_other_name_is() {
         let bound = "192.0.2.7:9464".parse().unwrap();
         let local = Some("192.0.2.8:9464".parse().unwrap());
-        for host in
-            ["localhost", "LOCALHOST:1", "localhost.", "127.0.0.1:9464", "127.9.9.9", "[::1]:80", "192.0.2.7", "192.0.2.8:1"]
-        {
+        for host in [
+            "localhost",
+            "LOCALHOST:1",
+            "localhost.",
+            "127.0.0.1:9464",
+            "127.9.9.9",
+            "[::1]:80",
+            "192.0.2.7",
+            "192.0.2.8:1",
+        ] {
             assert!(is_ours(host, bound, local), "{host}");
         }
-        for host in ["", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "192.0.2.9", "[::2]", ":80"] {
+        for host in
+            ["", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "192.0.2.9", "[::2]", ":80"]
+        {
             assert!(!is_ours(host, bound, local), "{host}");
         }
     }

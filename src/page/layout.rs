@@ -39,7 +39,13 @@ const DONE: [(&str, &str); 8] = [
 ];
 
 /// A page of the navigation.
-pub(super) fn page(place: Place, title: &str, visit: &Visit, delegate: &GetDelegateResponse, body: &Markup) -> Html<String> {
+pub(super) fn page(
+    place: Place,
+    title: &str,
+    visit: &Visit,
+    delegate: &GetDelegateResponse,
+    body: &Markup,
+) -> Html<String> {
     let done = DONE.iter().find(|(word, _)| *word == visit.query("done"));
     let shown = html! {
         header.top {

@@ -78,7 +78,10 @@ pub(super) async fn show(
                 a href=(visit.with("from", "0")) { "⇤ Beginning" }
                 a href=(visit.with("from", &first.saturating_sub(LINES_MAX).to_string())) { "← Earlier" }
             }
-            @if !is_last { a href=(visit.with("from", &next.to_string())) { "Later →" } a href=(visit.with("from", "")) { "End ⇥" } }
+            @if !is_last {
+                a href=(visit.with("from", &next.to_string())) { "Later →" }
+                a href=(visit.with("from", "")) { "End ⇥" }
+            }
         }
         div #log.log tabindex="0" role="region" aria-label="Lines of the log" data-stream=[stream] {
             (lines(&records))

@@ -95,7 +95,8 @@ pub fn refusal(page: HttpPage, address: SocketAddr) -> Option<String> {
 /// Routes that say why there is no page.
 pub fn refuse(refusal: String) -> Router {
     let refuse = move || async move { (StatusCode::NOT_FOUND, refusal + "\n") };
-    Router::new().route("/ui", get(refuse.clone())).route("/ui/{*rest}", get(refuse))
+    let routes = Router::new().route("/ui", get(refuse.clone())).route("/ui/", get(refuse.clone()));
+    routes.route("/ui/{*rest}", get(refuse))
 }
 
 // === impl Page ===
@@ -104,13 +105,7 @@ impl Page {
     pub fn new(doors: Doors) -> Self {
         let Doors { token, address, vitals } = doors;
         let streams = Arc::new(Semaphore::new(STREAMS_MAX));
-        Self(Arc::new(Inner {
-            readings: Readings::default(),
-            keyring: Keyring::new(token),
-            address,
-            vitals,
-            streams,
-        }))
+        Self(Arc::new(Inner { readings: Readings::default(), keyring: Keyring::new(token), address, vitals, streams }))
     }
 
     /// There is something to show from now on; until then it says that the delegate starts.

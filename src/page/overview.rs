@@ -78,7 +78,7 @@ fn tiles(delegate: &GetDelegateResponse, tasks: &ListTasksResponse) -> Markup {
             div { dt { "Running" } dd { a href="/ui/tasks?state=running" { (in_state(&["running", "assigned"])) } } }
             div { dt { "Waiting" } dd { a href="/ui/tasks?state=waiting" { (in_state(&["waiting", "acquiring"])) } } }
             div { dt { "On offer" } dd { a href="/ui/tasks?state=listed" { (in_state(&["listed"])) } } }
-            div { dt { "Slots in use" } dd { (used) span.of { " of " (total) } } dd.gauge { (bar::gauge(used, total)) } }
+            div { dt { "Slots in use" } dd { (used) span.of { " of " (total) } } dd.gauge { (bar::used(used, total)) } }
             div { dt { "Open sessions" } dd { a href="/ui/sessions" { (delegate.open_session_count) } } }
             div { dt { "Unreported" } dd { a href="/ui/reports" { (delegate.unreported_result_count) } } }
             div.bad[dead > 0] { dt { "Dead letters" } dd { a href="/ui/reports" { (dead) } } }
@@ -105,7 +105,7 @@ fn admission(admission: Option<&Admission>) -> Markup {
             dl.gauges {
                 // In order of name, so that they stay where they are.
                 @for (of, percent) in admission.usage_percent.iter().collect::<std::collections::BTreeMap<_, _>>() {
-                    div { dt { (of) } dd { (percent) " %" } dd.gauge { (bar::gauge(u64::from(*percent), 100)) } }
+                    div { dt { (of) } dd { (percent) " %" } dd.gauge { (bar::full(*percent)) } }
                 }
             }
         }

@@ -40,7 +40,7 @@ fn card(runner: &Runner) -> Markup {
                 div {
                     dt { "Slots" }
                     dd { (runner.slots_used) " of " (runner.slots_total) }
-                    dd.gauge { (bar::gauge(runner.slots_used.into(), runner.slots_total.into())) }
+                    dd.gauge { (bar::used(runner.slots_used.into(), runner.slots_total.into())) }
                 }
             }
             dl.facts {

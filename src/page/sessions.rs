@@ -57,8 +57,8 @@ fn table(sessions: &[SessionView]) -> Markup {
                         td.state { (pill(&session.phase)) }
                         td.runner { (or_dash(&session.runner_id)) }
                         td { (tasks::number(session.task_ids.len())) }
-                        td { (ago(session.create_time.as_ref())) }
-                        td { (until(session.expire_time.as_ref())) }
+                        td data-head="opened" { (ago(session.create_time.as_ref())) }
+                        td data-head="closes" { (until(session.expire_time.as_ref())) }
                     }
                 }
             }

@@ -38,7 +38,9 @@ pub(super) async fn show(
             p.lead { (pill(&task.state)) " " (task.task_type) " of " (task.upstream) }
             (wait(&task))
             @if let Some(stop) = &detail.stop {
-                p.note.held { "To stop (" (stop.reason.replace('_', " ")) "), " (ago(stop.time.as_ref())) ": " (stop.message) }
+                p.note.held {
+                    "To stop (" (stop.reason.replace('_', " ")) "), " (ago(stop.time.as_ref())) ": " (stop.message)
+                }
             }
             @if !detail.error.is_empty() { p.note.bad { strong { (detail.outcome) } ": " (detail.error) } }
             (timeline(&detail, &task))
@@ -59,7 +61,10 @@ fn wait(task: &TaskView) -> Markup {
     html! {
         div.wait {
             p { span.label { "Waits for" } (task.waiting_for) }
-            p.sub { "since " (ago(task.waiting_since.as_ref())) @if task.deadline.is_some() { ", ends at the latest " (until(task.deadline.as_ref())) } }
+            p.sub {
+                "since " (ago(task.waiting_since.as_ref()))
+                @if task.deadline.is_some() { ", ends at the latest " (until(task.deadline.as_ref())) }
+            }
         }
     }
 }
@@ -101,14 +106,21 @@ fn timeline(detail: &GetTaskResponse, task: &TaskView) -> Markup {
             h2 #timeline-title { "Timeline" @if task.attempt > 1 { " of try " (task.attempt) } }
             table.timeline {
                 caption { "Phases of the task" }
-                thead { tr { th scope="col" { "Phase" } th scope="col" { "Share" } th scope="col" { "Lasted" } th scope="col" { "Began" } } }
+                thead {
+                    tr {
+                        th.phase scope="col" { "Phase" }
+                        th scope="col" { "Share" }
+                        th.lasted scope="col" { "Lasted" }
+                        th.began scope="col" { "Began" }
+                    }
+                }
                 tbody {
                     @for (name, from, length, stretch, is_open) in &rows {
                         tr {
                             th scope="row" { (name) }
-                            td.share { (bar::bar(std::slice::from_ref(stretch))) }
+                            td { (bar::bar(std::slice::from_ref(stretch))) }
                             td.num { (span(*length)) @if *is_open { " …" } }
-                            td.quiet { (ago(Some(from))) }
+                            td.began.quiet { (ago(Some(from))) }
                         }
                     }
                 }
@@ -132,10 +144,10 @@ fn facts(detail: &GetTaskResponse, task: &TaskView) -> Markup {
                 @if task.attempt > 0 { (fact("Try", &task.attempt.to_string())) }
                 (fact("Outcome", &detail.outcome))
                 @if detail.report_try_count > 0 {
-                    (fact("Reported", &format!("{}; last: {}", count(detail.report_try_count.into(), "try").replace("trys", "tries"), detail.report_error)))
+                    (fact("Report", &format!("try {}; last: {}", detail.report_try_count, detail.report_error)))
                 }
                 (fact("Outputs", &detail.outputs.join(", ")))
-                (fact("Trace", &task.trace_id))
+                @if !task.trace_id.is_empty() { div { dt { "Trace" } dd.id { (task.trace_id) } } }
                 @for (key, value) in &detail.labels { (fact(key, value)) }
             }
         }
@@ -151,7 +163,9 @@ fn logs(logs: &[LogView], task_id: &str) -> Markup {
                 ul.logs {
                     @for log in logs {
                         li {
-                            a href=(log::path(task_id, &log.step_id)) { @if log.step_id.is_empty() { "Log of the task" } @else { (log.step_id) } }
+                            a href=(log::path(task_id, &log.step_id)) {
+                                @if log.step_id.is_empty() { "Log of the task" } @else { (log.step_id) }
+                            }
                             " " span.quiet { (count(log.next_line, "line")) ", " @if log.closed { "closed" } @else { "open" } }
                             @for missing in &log.missing { span.sub { (missing) } }
                         }

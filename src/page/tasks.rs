@@ -71,14 +71,8 @@ pub(super) async fn show(State(page): State<Page>, visit: Visit) -> Result<Html<
 }
 
 fn has_words(task: &TaskView, words: &str) -> bool {
-    let fields = [
-        &task.task_id,
-        &task.external_id,
-        &task.task_type,
-        &task.runner_id,
-        &task.upstream,
-        &task.waiting_for,
-    ];
+    let fields =
+        [&task.task_id, &task.external_id, &task.task_type, &task.runner_id, &task.upstream, &task.waiting_for];
     words.is_empty() || fields.iter().any(|field| field.to_lowercase().contains(words))
 }
 

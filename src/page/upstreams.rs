@@ -48,7 +48,7 @@ pub(super) fn short(upstreams: &[Upstream], rows: usize) -> Markup {
             @for upstream in upstreams.iter().take(rows) {
                 li {
                     span.id { (upstream.name) }
-                    span.quiet { "heard " (ago(upstream.last_success_time.as_ref())) }
+                    span.quiet { (ago(upstream.last_success_time.as_ref())) }
                     (pill(&upstream.state))
                     @if !upstream.last_error.is_empty() { span.sub { (upstream.last_error) } }
                 }

@@ -65,7 +65,11 @@ pub(super) fn now() -> Timestamp {
 
 /// A text, or a dash in its place.
 pub(super) fn or_dash(text: &str) -> Markup {
-    if text.is_empty() { html! { span.quiet { "–" } } } else { html! { (text) } }
+    if text.is_empty() {
+        html! { span.quiet { "–" } }
+    } else {
+        html! { (text) }
+    }
 }
 
 /// `1 task`, `2 tasks`.
