@@ -349,6 +349,27 @@ impl fmt::Debug for Output {
 // === impl Spec ===
 
 impl Spec {
+    /// A task of a type and nothing else.
+    pub fn new(task_type: TaskType, kind: Kind) -> Self {
+        Self {
+            task_type,
+            kind,
+            priority: Priority::default(),
+            payload: None,
+            labels: BTreeMap::new(),
+            secrets: Vec::new(),
+            extensions: Vec::new(),
+            tenant: Arc::from(""),
+            timeout: None,
+            reply: Bytes::new(),
+            hand_back: false,
+            unsupported: None,
+            session: None,
+            cleanup: None,
+            trace_parent: None,
+        }
+    }
+
     /// About what the task takes in a frame beside its payload's content; never less.
     pub fn other_bytes(&self) -> usize {
         /// Tags, lengths and the envelope of one entry.

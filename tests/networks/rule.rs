@@ -14,7 +14,7 @@ use dlite::core::{
     input::{AcquireError, Answer, Handler, Hello, Input, Listed, Listing, Registered},
     ledger::Ledger,
     record::Host,
-    task::{Kind, Priority, Spec},
+    task::{Kind, Spec},
     time::{Mono, Now, Wall},
 };
 
@@ -245,21 +245,5 @@ fn a_task_of_a_late_answer_is_kept_and_waits_for_its_turn() {
 }
 
 fn spec() -> Spec {
-    Spec {
-        task_type: "WORK".into(),
-        kind: Kind::Standalone,
-        priority: Priority::Normal,
-        payload: None,
-        labels: BTreeMap::new(),
-        secrets: Vec::new(),
-        extensions: Vec::new(),
-        tenant: "".into(),
-        timeout: None,
-        reply: bytes::Bytes::new(),
-        hand_back: false,
-        unsupported: None,
-        session: None,
-        cleanup: None,
-        trace_parent: None,
-    }
+    Spec::new("WORK".into(), Kind::Standalone)
 }

@@ -12,7 +12,7 @@ use dlite::core::{
     input::{AcquireError, Answer, Frame, Handler, Held, Hello, Input, Listed, Listing, Registered, ReportError},
     rebuild,
     record::{Entry, Host},
-    task::{Blame, Error, Finish, Kind, Outcome, Payload, Priority, Retry, Spec},
+    task::{Blame, Error, Finish, Kind, Outcome, Payload, Retry, Spec},
     time::{Mono, Now, Wall},
     trace::TraceScope,
 };
@@ -286,23 +286,7 @@ pub fn held(lease: LeaseId, accept_acknowledged: bool, finished: bool) -> Vec<He
 }
 
 pub fn spec() -> Spec {
-    Spec {
-        task_type: TaskType::from("build"),
-        kind: Kind::Standalone,
-        priority: Priority::Normal,
-        payload: None,
-        labels: BTreeMap::new(),
-        secrets: Vec::new(),
-        extensions: Vec::new(),
-        tenant: "".into(),
-        timeout: None,
-        reply: Bytes::new(),
-        hand_back: false,
-        unsupported: None,
-        session: None,
-        cleanup: None,
-        trace_parent: None,
-    }
+    Spec::new(TaskType::from("build"), Kind::Standalone)
 }
 
 fn config() -> Config {

@@ -3,7 +3,6 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use bytes::Bytes;
 use dlite::core::{
     Core,
     admission::{Amount, Limits, Marks, Resource, Usage},
@@ -12,7 +11,7 @@ use dlite::core::{
     id::{ExternalId, InstanceId, LeaseId, LinkId, RunnerId, SlotClass, TaskId, TaskType, UpstreamName},
     input::{Answer, Frame, Handler, Hello, Input, Listed, Listing, Registered},
     record::Host as Place,
-    task::{Finish, Kind, Outcome, Priority, Spec},
+    task::{Finish, Kind, Outcome, Spec},
     time::{Mono, Now, Wall},
     trace::TraceScope,
 };
@@ -293,23 +292,7 @@ fn alone(id: &ExternalId, spec: Spec) -> Spec {
 }
 
 pub fn spec(kind: Kind) -> Spec {
-    Spec {
-        task_type: type_of(kind),
-        kind,
-        priority: Priority::Normal,
-        payload: None,
-        labels: BTreeMap::new(),
-        secrets: Vec::new(),
-        extensions: Vec::new(),
-        tenant: "".into(),
-        timeout: None,
-        reply: Bytes::new(),
-        hand_back: false,
-        unsupported: None,
-        session: None,
-        cleanup: None,
-        trace_parent: None,
-    }
+    Spec::new(type_of(kind), kind)
 }
 
 fn config(admission: Limits, upstreams: &[(&str, u32)]) -> Config {

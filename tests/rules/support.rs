@@ -13,7 +13,7 @@ use dlite::core::{
     id::{ExternalId, InstanceId, LeaseId, LinkId, RunnerId, SlotClass, TaskId, UpstreamName},
     input::{Answer, Frame, Handler, Hello, Input, Listed, Listing, Registered, ReportError},
     record::{Host, Record},
-    task::{Blame, Error, Finish, Kind, Outcome, Priority, Retry, Spec},
+    task::{Blame, Error, Finish, Kind, Outcome, Retry, Spec},
     time::{Mono, Now, Wall},
     trace::TraceScope,
 };
@@ -279,23 +279,7 @@ impl Rig {
 }
 
 pub fn spec() -> Spec {
-    Spec {
-        task_type: TYPE.into(),
-        kind: Kind::Standalone,
-        priority: Priority::Normal,
-        payload: None,
-        labels: BTreeMap::new(),
-        secrets: Vec::new(),
-        extensions: Vec::new(),
-        tenant: "".into(),
-        timeout: None,
-        reply: Bytes::new(),
-        hand_back: false,
-        unsupported: None,
-        session: None,
-        cleanup: None,
-        trace_parent: None,
-    }
+    Spec::new(TYPE.into(), Kind::Standalone)
 }
 
 /// An upstream's that takes tasks back.

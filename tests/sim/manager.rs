@@ -102,22 +102,15 @@ impl Manager {
         };
         let os = random.pick(&["linux", "linux", "linux", "darwin"]);
         let spec = Spec {
-            task_type: part.task_type,
-            kind: part.kind,
             priority: *random.pick(&[Priority::High, Priority::Normal, Priority::Low]),
             payload: Some(Payload { content_type: "text/plain".into(), content: Bytes::from(format!("task {nth}")) }),
             labels: BTreeMap::from([("os".to_owned(), (*os).to_owned())]),
-            secrets: Vec::new(),
-            extensions: Vec::new(),
-            tenant: "".into(),
             timeout,
-            reply: Bytes::new(),
             // No draw, so that the other half of all histories stays as it is.
             hand_back: nth % 2 == 1,
-            unsupported: None,
             session: part.session,
             cleanup: part.cleanup,
-            trace_parent: None,
+            ..Spec::new(part.task_type, part.kind)
         };
         let id = ExternalId::from(format!("e-{nth}"));
         let names: Vec<&UpstreamName> = hub.plan.upstreams.keys().collect();

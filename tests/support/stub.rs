@@ -235,20 +235,7 @@ impl Book {
 /// A plain task of a type, its content as given.
 pub fn spec(task_type: &str, content: &[u8]) -> Spec {
     Spec {
-        task_type: task_type.into(),
-        kind: dlite::core::task::Kind::default(),
-        priority: dlite::core::task::Priority::default(),
         payload: Some(Payload { content_type: "text/plain".into(), content: content.to_vec().into() }),
-        labels: BTreeMap::new(),
-        secrets: Vec::new(),
-        extensions: Vec::new(),
-        tenant: "".into(),
-        timeout: None,
-        reply: bytes::Bytes::new(),
-        hand_back: false,
-        unsupported: None,
-        session: None,
-        cleanup: None,
-        trace_parent: None,
+        ..Spec::new(task_type.into(), dlite::core::task::Kind::default())
     }
 }

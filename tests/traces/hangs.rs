@@ -16,7 +16,7 @@ use dlite::{
         id::{ExternalId, UpstreamName},
         input::{Answer, Listed, Listing, Registered, Standing, Told},
         record::Host,
-        task::{Kind, Payload, Priority, Spec},
+        task::{Kind, Payload, Spec},
     },
     daemon::{self, Daemon},
     runners::ids::Ids,
@@ -115,21 +115,8 @@ impl Upstream for Mill {
 
 fn spec() -> Spec {
     Spec {
-        task_type: "MILL".into(),
-        kind: Kind::Standalone,
-        priority: Priority::Normal,
         payload: Some(Payload { content_type: "text/plain".into(), content: b"grain"[..].into() }),
-        labels: BTreeMap::new(),
-        secrets: Vec::new(),
-        extensions: Vec::new(),
-        tenant: "".into(),
-        timeout: None,
-        reply: Default::default(),
-        hand_back: false,
-        unsupported: None,
-        session: None,
-        cleanup: None,
-        trace_parent: None,
+        ..Spec::new("MILL".into(), Kind::Standalone)
     }
 }
 

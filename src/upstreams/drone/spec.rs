@@ -13,7 +13,7 @@ use super::{
     wire::{self, Details},
 };
 use crate::{
-    core::task::{Extension, Kind, Payload, Priority, Secret, Spec},
+    core::task::{Extension, Kind, Payload, Secret, Spec},
     proto::upstream::drone::v1::StageInfo,
 };
 
@@ -54,23 +54,7 @@ pub(super) fn spec(stage: &wire::Stage, note: Note, details: Result<&Bytes, Stri
 
 /// What is known without details.
 fn bare(stage: &wire::Stage, note: &Note) -> Spec {
-    Spec {
-        task_type: task_type(&stage.stage_type),
-        kind: Kind::Pipeline,
-        priority: Priority::Normal,
-        payload: None,
-        labels: labels(stage),
-        secrets: Vec::new(),
-        extensions: Vec::new(),
-        tenant: "".into(),
-        timeout: None,
-        reply: note.encode(),
-        hand_back: false,
-        unsupported: None,
-        session: None,
-        cleanup: None,
-        trace_parent: None,
-    }
+    Spec { labels: labels(stage), reply: note.encode(), ..Spec::new(task_type(&stage.stage_type), Kind::Pipeline) }
 }
 
 /// Runners take these four for granted.

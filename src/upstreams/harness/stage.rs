@@ -86,24 +86,11 @@ mod tests {
     fn named(task_type: &str, payload: &str, rules: &[&str]) -> (Kind, Option<Arc<str>>) {
         let rules: Vec<String> = rules.iter().map(|rule| (*rule).to_owned()).collect();
         let mut spec = Spec {
-            task_type: task_type.into(),
-            kind: kind_of(task_type),
-            priority: Default::default(),
             payload: Some(crate::core::task::Payload {
                 content_type: "application/json".into(),
                 content: payload.as_bytes().to_vec().into(),
             }),
-            labels: BTreeMap::new(),
-            secrets: Vec::new(),
-            extensions: Vec::new(),
-            tenant: "".into(),
-            timeout: None,
-            reply: bytes::Bytes::new(),
-            hand_back: false,
-            unsupported: None,
-            session: None,
-            cleanup: None,
-            trace_parent: None,
+            ..Spec::new(task_type.into(), kind_of(task_type))
         };
         Pointers::new(&rules).place(&mut spec);
         (spec.kind, spec.session)

@@ -17,7 +17,7 @@ use crate::{
     core::{
         id::{DelegateId, TaskType, TraceId},
         record::Record,
-        task::{Identity, Kind, Offer, Payload, Priority, Spec},
+        task::{Identity, Kind, Offer, Payload, Spec},
         time::Wall,
     },
     journal::{self, Change, Store},
@@ -60,21 +60,8 @@ fn fill(scene: &Scene) -> Result<(), journal::Error> {
     let mut store = journal::open(&state)?.store;
     let identity = Arc::new(Identity { delegate_id: "bench".into(), instance_id: "bench".into() });
     let spec = Arc::new(Spec {
-        task_type: TaskType::from(NOOP),
-        kind: Kind::Standalone,
-        priority: Priority::Normal,
         payload: Some(Payload { content_type: "application/json".into(), content: Bytes::from(vec![b'7'; 2 << 10]) }),
-        labels: Default::default(),
-        secrets: Vec::new(),
-        extensions: Vec::new(),
-        tenant: "".into(),
-        timeout: None,
-        reply: Bytes::new(),
-        hand_back: false,
-        unsupported: None,
-        session: None,
-        cleanup: None,
-        trace_parent: None,
+        ..Spec::new(TaskType::from(NOOP), Kind::Standalone)
     });
     let now = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
     let at = Wall(i64::try_from(now.as_micros()).unwrap_or(i64::MAX));

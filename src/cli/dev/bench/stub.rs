@@ -20,7 +20,7 @@ use crate::{
         id::{ExternalId, TaskType},
         input::{Answer, Listed, Listing, Registered, Standing, Told},
         record::Host,
-        task::{Kind, Payload, Priority, Spec},
+        task::{Kind, Payload, Spec},
     },
     upstreams::Upstream,
 };
@@ -135,21 +135,9 @@ impl Stub {
 
     fn spec(&self) -> Spec {
         Spec {
-            task_type: TaskType::from(NOOP),
-            kind: Kind::Standalone,
-            priority: Priority::Normal,
             payload: Some(Payload { content_type: "application/json".into(), content: self.payload.clone() }),
-            labels: BTreeMap::new(),
-            secrets: Vec::new(),
-            extensions: Vec::new(),
-            tenant: "".into(),
             timeout: Some(Duration::from_secs(600)),
-            reply: Bytes::new(),
-            hand_back: false,
-            unsupported: None,
-            session: None,
-            cleanup: None,
-            trace_parent: None,
+            ..Spec::new(TaskType::from(NOOP), Kind::Standalone)
         }
     }
 }

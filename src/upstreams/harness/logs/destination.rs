@@ -103,27 +103,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::core::task::{Kind, Payload, Priority};
+    use crate::core::task::{Kind, Payload};
 
     fn task(payload: &str) -> Spec {
         let payload = Payload { content_type: Arc::from("application/json"), content: payload.to_owned().into() };
-        Spec {
-            task_type: "CI".into(),
-            kind: Kind::Standalone,
-            priority: Priority::Normal,
-            payload: Some(payload),
-            labels: BTreeMap::new(),
-            secrets: Vec::new(),
-            extensions: Vec::new(),
-            tenant: "".into(),
-            timeout: None,
-            reply: bytes::Bytes::new(),
-            hand_back: false,
-            unsupported: None,
-            session: None,
-            cleanup: None,
-            trace_parent: None,
-        }
+        Spec { payload: Some(payload), ..Spec::new("CI".into(), Kind::Standalone) }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::core::{
-    task::{self, Identity, Kind, Payload, Priority, Spec},
+    task::{self, Identity, Kind, Payload, Spec},
     time::Wall,
 };
 
@@ -12,23 +12,8 @@ const ALL: [Outcome; 6] =
     [Outcome::Succeeded, Outcome::Failed, Outcome::Errored, Outcome::Cancelled, Outcome::TimedOut, Outcome::Skipped];
 
 fn report(reply: Reply, finish: Finish) -> Answerable {
-    let spec = Spec {
-        task_type: "TYPE_X".into(),
-        kind: Kind::Standalone,
-        priority: Priority::Normal,
-        payload: None,
-        labels: Default::default(),
-        secrets: Vec::new(),
-        extensions: Vec::new(),
-        tenant: "acctEXAMPLE1".into(),
-        timeout: None,
-        reply: reply.encode(),
-        hand_back: false,
-        unsupported: None,
-        session: None,
-        cleanup: None,
-        trace_parent: None,
-    };
+    let spec =
+        Spec { tenant: "acctEXAMPLE1".into(), reply: reply.encode(), ..Spec::new("TYPE_X".into(), Kind::Standalone) };
     Answerable {
         steps: std::sync::Arc::default(),
         told: None,
