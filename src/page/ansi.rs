@@ -83,7 +83,7 @@ fn parts(text: &str) -> Vec<(Look, String)> {
                     rest.next();
                     let mut parameters = String::new();
                     // Ends with the first letter of this range, whatever it is.
-                    while let Some(letter) = rest.next() {
+                    for letter in rest.by_ref() {
                         if matches!(letter, '@'..='~') {
                             if letter == 'm' {
                                 look.apply(&parameters);

@@ -12,7 +12,7 @@
 //!
 //! It lives on the thread of `/healthz`, never on the loop's. It asks the driver for a list at most twice a second, however many
 //! browsers look; what a slow browser does not read is not made. Names and texts of upstreams and runners are hostile until shown
-//! otherwise: every page is made by `maud`, which escapes them, and the policy of [`guard`] runs no script but [`assets`].
+//! otherwise: every page is made by `maud`, which escapes them, and the policy of `guard` runs no script but `assets`.
 
 mod ansi;
 mod assets;
