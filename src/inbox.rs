@@ -8,6 +8,7 @@ use crate::{
     core::{
         command::{Command, Refusal},
         drain::Departure,
+        effect::Note,
         id::{LeaseId, LinkId},
         input::{Hello, Input},
         status::{Holding, NotFound, SessionStatus, Status, TaskDetail, TaskName, TaskStatus},
@@ -27,6 +28,8 @@ pub enum Event {
         peer: Arc<str>,
         orders: Orders,
     },
+    /// For metrics, traces and the operator's log.
+    Note(Note),
     Ask(Question),
     /// The operator's order, and where its answer goes.
     Order(Command, oneshot::Sender<Result<(), Refusal>>),
