@@ -194,7 +194,8 @@ mod tests {
         let (mut out, mut last) = (Vec::new(), Time::default());
         let time = Time(1_789_992_000_123_456_789);
         let args = [("exit".to_owned(), "1".to_owned())].into();
-        let line = Line { time, source: Source::Stderr, text: Bytes::from_static(b"a\nb \xff\x1b[0m"), ..Line::default() };
+        let line =
+            Line { time, source: Source::Stderr, text: Bytes::from_static(b"a\nb \xff\x1b[0m"), ..Line::default() };
         let gap = Gap { first: 2, lines: 3, bytes: 0, reason: GapReason::DiskSlow };
         for record in [Record::Line(line), Record::Line(Line { time, args, ..Line::default() }), Record::Gap(gap)] {
             put(&mut out, &record, &mut last).unwrap();

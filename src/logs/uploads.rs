@@ -69,9 +69,9 @@ pub async fn run(desk: Desk, metrics: Metrics, stop: impl Future<Output = ()>) {
         known.retain(|_, part| !part.is_finished());
         for log in desk.spool().logs() {
             let key = log.meta().key.clone();
-            known.entry(key).or_insert_with(|| {
-                parts.spawn(ship(desk.clone(), log, Arc::clone(&turns), metrics.clone()))
-            });
+            known
+                .entry(key)
+                .or_insert_with(|| parts.spawn(ship(desk.clone(), log, Arc::clone(&turns), metrics.clone())));
         }
     }
 }
@@ -100,8 +100,7 @@ async fn account(desk: &Desk, log: &Log, metrics: &Metrics) {
 /// To its sink, or as long as it is kept without one.
 async fn bring(desk: &Desk, log: &Log, turns: &Semaphore, metrics: &Metrics) {
     let LogKey { lease_id, log_id } = &log.meta().key;
-    let mut moments =
-        Moments { began: wall_now(), first_batch: None, closed: None, tries: 0, given_up: false };
+    let mut moments = Moments { began: wall_now(), first_batch: None, closed: None, tries: 0, given_up: false };
     let to = desk.address(log.meta()).map(|(sink, address)| (sink.deliver(&address.destination), address));
     let (mut delivery, address) = match to {
         Some((Ok(delivery), address)) => (delivery, address),

@@ -32,7 +32,10 @@ use opentelemetry::{
 use opentelemetry_sdk::{Resource, error::OTelSdkError, metrics::SdkMeterProvider};
 
 use self::{
-    definitions::{Definition, label}, instruments::Instruments, polls::Polls, text::Text,
+    definitions::{Definition, label},
+    instruments::Instruments,
+    polls::Polls,
+    text::Text,
 };
 pub use self::{journal::Timed, labels::LogUpload, text::CONTENT_TYPE};
 use crate::{
