@@ -7,7 +7,7 @@ use dlite::logs::{
     spool::{Appender, Error, Limits, LineHead},
 };
 
-use super::place::{PATIENCE, Place, add, contents, durable, limits, meta, records, reopen, segments, until};
+use super::place::{PATIENCE, Place, add, contents, durable, head, limits, meta, records, reopen, segments, until};
 
 #[tokio::test]
 async fn lines_come_back_as_they_were_written_from_any_number_on() {

@@ -7,10 +7,12 @@ use std::{
 };
 
 use dlite::logs::{
-    record::{Gap, Line, Record, Time},
+    record::{Gap, Record, Time},
     spool::{Appender, Limits, LineHead, Log, LogKey, Meta, Progress, Spool},
 };
 use tempfile::TempDir;
+
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Nothing here depends on the room of the machine's disk.
 pub fn limits() -> Limits {
