@@ -6,8 +6,9 @@
 //!                                            services
 //! ```
 //!
-//! All of it but `runner` is a function of its inputs: no file, process, clock or network. It accepts what a Drone runner of type `exec` accepts,
-//! and names document, step and line of what it refuses.
+//! All of it but `runner` is a function of its inputs: no file, process, clock or network. A pipeline that a Drone runner of type `exec`
+//! executes means the same here; what it would silently leave out, such as a misspelt key of a step, is refused with document, step and
+//! line.
 
 pub mod condition;
 pub mod expand;

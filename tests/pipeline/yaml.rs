@@ -209,7 +209,7 @@ fn each_mistake_says_what_and_where_it_is() {
         ("steps: [{name: a, detach: maybe}]", "line 3", "detach: is a text, write true or false"),
         ("steps: [{name: [a]}]", "line 3", "name: is a list, not a text"),
         ("clone: {depth: deep}", "line 3", "clone.depth: write a whole number from 0 to"),
-        ("clone: {retries: 101}", "line 3", "clone.retries: write a whole number from 0 to 100"),
+        ("clone: {retries: 11}", "line 3", "clone.retries: write a whole number from 0 to 10"),
         ("clone: false", "line 3", "clone: is a text, not a mapping"),
         ("environment: [A=1]", "line 3", "environment: is a list, not a mapping"),
         ("environment: {A: [1]}", "line 3", "environment.A: is a list; write a text, or {from_secret: name}"),

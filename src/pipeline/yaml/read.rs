@@ -49,14 +49,13 @@ const CONCURRENCY: &[&str] = &["limit"];
 const SECRET: &[&str] = &["version", "kind", "type", "name", "data", "get"];
 const GET: &[&str] = &["path", "name", "key"];
 const SIGNATURE: &[&str] = &["version", "kind", "type", "name", "hmac"];
-/// What pipelines of other types have, at the top or in a step, and what to write instead.
+/// What steps of other types have, and what to write instead.
 pub(super) const FOREIGN: &[(&str, &str)] = &[
     ("image", "steps of type exec run on the host; leave it out"),
     ("settings", "they are for plugins in containers; write commands"),
     ("privileged", "it is for containers; leave it out"),
     ("pull", "it is for containers; leave it out"),
     ("volumes", "they are for containers; leave them out"),
-    ("image_pull_secrets", "they are for containers; leave them out"),
 ];
 
 /// The model; without mistakes it is whole.
@@ -252,7 +251,7 @@ pub(super) fn subsection<'n>(
     page: &mut Page,
     top: &Section<'n>,
     key: &'static str,
-    prefix: &'static str,
+    prefix: &str,
     known: &'static [&'static str],
 ) -> Option<Section<'n>> {
     Section::open(page, top.get(key)?.node, prefix, known, Unknown::Refused)

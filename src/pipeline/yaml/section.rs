@@ -40,7 +40,7 @@ pub(super) type Fields<'n> = BTreeMap<&'n str, Field<'n>>;
 /// A mapping whose keys are known.
 pub(super) struct Section<'n> {
     /// With a dot at its end, or empty.
-    prefix: &'static str,
+    prefix: String,
     known: &'static [&'static str],
     fields: Fields<'n>,
 }
@@ -145,7 +145,7 @@ impl<'n> Section<'n> {
     pub fn open(
         page: &mut Page,
         node: &'n Node,
-        prefix: &'static str,
+        prefix: &str,
         known: &'static [&'static str],
         unknown: Unknown,
     ) -> Option<Self> {
@@ -157,7 +157,7 @@ impl<'n> Section<'n> {
                 page.push(field.line, path, format!("the key {} is not known", shown(key)), nearest);
             }
         }
-        Some(Self { prefix, known, fields })
+        Some(Self { prefix: prefix.to_owned(), known, fields })
     }
 
     /// The value of `key`, if there is one that is not empty.

@@ -18,12 +18,7 @@ const CONDITION: &[&str] = &["include", "exclude"];
 /// Of all globs of a document, aliases written out: each byte of it is compared with each character of a branch or the like.
 pub const GLOB_BYTES_MAX: usize = 64 << 10;
 
-pub(super) fn conditions(
-    page: &mut Page,
-    section: &Section<'_>,
-    key: &'static str,
-    prefix: &'static str,
-) -> Conditions {
+pub(super) fn conditions(page: &mut Page, section: &Section<'_>, key: &'static str, prefix: &str) -> Conditions {
     let Some(section) = subsection(page, section, key, prefix, CONDITIONS) else { return Conditions::default() };
     let mut condition = |key| condition(page, &section, key);
     Conditions {
@@ -45,7 +40,7 @@ fn condition(page: &mut Page, section: &Section<'_>, key: &'static str) -> Condi
     let Content::Map(_) = &field.node.content else {
         return Condition { include: globs(page, field, &path), exclude: Vec::new() };
     };
-    let Some(section) = Section::open(page, field.node, "when.", CONDITION, Unknown::Refused) else {
+    let Some(section) = Section::open(page, field.node, &format!("{path}."), CONDITION, Unknown::Refused) else {
         return Condition::default();
     };
     let mut list = |key| match section.get(key) {
