@@ -365,6 +365,7 @@ pub fn core_config(config: &Config) -> core::config::Config {
         no_runner_timeout: config.runners.no_runner_timeout,
         run_time_max: config.runners.run_time_max,
         drain_grace: config.drain.grace,
+        log_wait: config.logs.report_wait,
         attempts_max: config.runners.attempts_max,
         session_ttl: config.sessions.ttl,
         tasks_max: usize::try_from(config.tasks_max).unwrap_or(usize::MAX),

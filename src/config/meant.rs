@@ -144,9 +144,11 @@ pub struct Marks {
     pub low: u32,
 }
 
-/// What logs may take on disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What becomes of logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logs {
+    /// How long a report waits for its task's logs.
+    pub report_wait: Duration,
     pub log_max_mib: u32,
     pub all_max_mib: u32,
 }
@@ -330,7 +332,11 @@ impl Config {
                     other => unknown_choice("drain.on_signal", other),
                 },
             },
-            logs: Logs { log_max_mib: global.need("logs.log_max_mib"), all_max_mib: global.need("logs.all_max_mib") },
+            logs: Logs {
+                report_wait: global.need("logs.report_wait"),
+                log_max_mib: global.need("logs.log_max_mib"),
+                all_max_mib: global.need("logs.all_max_mib"),
+            },
             admission: Admission::build(global),
             sessions: Sessions { ttl: global.need("sessions.ttl") },
             upstreams: settings.upstreams.iter().map(Upstream::build).collect(),

@@ -40,6 +40,7 @@ const VALUES: &[(&str, &str)] = &[
     ("runners.attempts_max", "5"),
     ("drain.grace", "45s"),
     ("drain.on_signal", "leave"),
+    ("logs.report_wait", "5s"),
     ("logs.log_max_mib", "7"),
     ("logs.all_max_mib", "70"),
     ("runners.cleanup_reserve", "2"),
