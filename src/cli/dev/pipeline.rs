@@ -84,9 +84,8 @@ pub async fn play(server: &Drone, place: &Place, socket: &Path, patience: Durati
     let stage = submitted.stages[0];
     until_ended(server, stage, patience).await?;
     // That of a detached step may come behind the stage's end.
-    let has_logs = |record: &Record| {
-        record.steps_of(stage).all(|step| step.log.is_some() || step.row.status == "skipped")
-    };
+    let has_logs =
+        |record: &Record| record.steps_of(stage).all(|step| step.log.is_some() || step.row.status == "skipped");
     server.wait_until(has_logs, patience).await.map_err(|_| format!("not all logs are stored after {patience:?}"))?;
     // What it still does for a stage is to clear up behind it.
     super::drone::stop(&mut runner).await;

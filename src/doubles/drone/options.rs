@@ -119,7 +119,14 @@ impl std::fmt::Debug for Options {
 impl NewRepo {
     /// With the timeout that the server sets when it enables a repository, and no secrets.
     pub fn new(slug: impl Into<String>) -> Self {
-        Self { slug: slug.into(), timeout: 60, secrets: BTreeMap::new(), git_http_url: None, private: true, throttle: 0 }
+        Self {
+            slug: slug.into(),
+            timeout: 60,
+            secrets: BTreeMap::new(),
+            git_http_url: None,
+            private: true,
+            throttle: 0,
+        }
     }
 }
 
