@@ -14,6 +14,7 @@ pub mod inbox;
 pub mod journal;
 mod kit;
 pub mod logs;
+pub mod page;
 pub mod pipeline;
 pub mod pressure;
 pub mod proto;
