@@ -8,9 +8,10 @@ use tonic::{Request, Response, Status};
 
 use super::{Service, refused};
 use crate::{
+    core::logs::{LogGap, LogReceipt},
     logs::{
-        receipt::Receipt,
-        record::{Level, Record, Source},
+        receipt::Missing,
+        record::{GapReason, Level, Record, Source},
         spool::{Log, Reader},
     },
     proto::admin::v1 as proto,
@@ -28,9 +29,13 @@ const MISSING_MAX: usize = 16;
 pub(super) type Entries = Pin<Box<dyn Stream<Item = Result<proto::ReadLogResponse, Status>> + Send>>;
 
 impl Service {
-    /// The logs of a task that are on this machine.
-    pub(super) fn logs_of(&self, task_id: &str) -> Vec<proto::LogView> {
-        self.sorted_logs(task_id).iter().map(view).collect()
+    /// The logs of a task that are on this machine, and those that were and are on record.
+    pub(super) fn logs_of(&self, task_id: &str, records: &[LogReceipt]) -> Vec<proto::LogView> {
+        let here = self.sorted_logs(task_id);
+        let gone = records.iter().map(|log| (log, self.ids.lease(log.lease))).filter(|(log, lease_id)| {
+            !here.iter().any(|held| held.meta().key.lease_id == *lease_id && *held.meta().key.log_id == *log.log_id)
+        });
+        gone.map(|(log, lease_id)| recorded(log, lease_id)).chain(here.iter().map(view)).collect()
     }
 
     fn sorted_logs(&self, task_id: &str) -> Vec<Log> {
@@ -42,17 +47,23 @@ impl Service {
 
     pub(super) async fn one_log(&self, request: Request<proto::ReadLogRequest>) -> Result<Response<Entries>, Status> {
         let proto::ReadLogRequest { task_id, step_id, first_line, follow } = request.into_inner();
-        let mut logs = self.sorted_logs(&task_id);
-        if logs.is_empty() {
-            // Maybe it is the upstream's name of it.
-            let task = self.find_id(&task_id).await?;
-            logs = self.sorted_logs(&self.ids.task(task));
-        }
-        let log = chosen(&logs, &step_id).map_err(|text| refused(Reason::TaskUnknown, &text))?;
+        let log = self.log(&task_id, &step_id).await?;
         let (answers, outbound) = mpsc::channel(ANSWERS_MAX);
         // It ends with the log, or with who reads it.
         tokio::spawn(read(log.read_from(first_line), follow, answers));
         Ok(Response::new(Box::pin(ReceiverStream::new(outbound))))
+    }
+
+    /// The log of a step of a task, named as in [`proto::ReadLogRequest`].
+    pub(crate) async fn log(&self, task_id: &str, step_id: &str) -> Result<Log, Status> {
+        let mut logs = self.sorted_logs(task_id);
+        if logs.is_empty() {
+            // Maybe it is the upstream's name of it.
+            let task = self.find_id(task_id).await?;
+            logs = self.sorted_logs(&self.ids.task(task));
+        }
+        let log = chosen(&logs, step_id).map_err(|text| refused(Reason::TaskUnknown, &text))?;
+        Ok(log.clone())
     }
 }
 
@@ -142,17 +153,44 @@ fn entry(record: Record) -> proto::LogEntry {
 }
 
 fn view(log: &Log) -> proto::LogView {
-    let progress = log.progress();
+    let (progress, receipt) = (log.progress(), log.so_far());
+    let key = &log.meta().key;
+    let closed = progress.receipt.is_some();
+    let missing = receipt.missing.iter().map(|(reason, missing)| missing.text(*reason));
     proto::LogView {
-        log_id: log.meta().key.log_id.clone(),
+        log_id: key.log_id.clone(),
         step_id: log.meta().step_id.clone(),
         next_line: progress.next_line,
-        closed: progress.receipt.is_some(),
-        missing: missing(&log.so_far()),
+        closed,
+        missing: missing.take(MISSING_MAX).collect(),
+        line_count: receipt.lines,
+        byte_count: receipt.bytes,
+        missing_line_count: receipt.missing_lines(),
+        sha256: if closed { receipt.digest.clone() } else { String::new() },
+        truncated: receipt.truncated,
+        lease_id: key.lease_id.clone(),
+        here: true,
     }
 }
 
-fn missing(receipt: &Receipt) -> Vec<String> {
-    let told = receipt.missing.iter().map(|(reason, missing)| missing.text(*reason));
-    told.take(MISSING_MAX).collect()
+/// A log that is not here any more, as it is on record.
+fn recorded(log: &LogReceipt, lease_id: String) -> proto::LogView {
+    let text = |gap: &LogGap| match GapReason::of_word(&gap.reason) {
+        Some(reason) => Missing { lines: gap.lines, bytes: gap.bytes }.text(reason),
+        None => format!("[{} lines missing: {}]", gap.lines, gap.reason),
+    };
+    proto::LogView {
+        log_id: log.log_id.to_string(),
+        step_id: log.step_id.to_string(),
+        next_line: log.lines + log.missing_lines(),
+        closed: true,
+        missing: log.gaps.iter().map(text).take(MISSING_MAX).collect(),
+        line_count: log.lines,
+        byte_count: log.bytes,
+        missing_line_count: log.missing_lines(),
+        sha256: log.digest.to_string(),
+        truncated: log.truncated,
+        lease_id,
+        here: false,
+    }
 }

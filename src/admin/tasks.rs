@@ -51,7 +51,7 @@ impl Service {
             error: finish.map(error_text).unwrap_or_default(),
             report_try_count: detail.report_tries,
             report_error: detail.report_error.as_deref().unwrap_or_default().to_owned(),
-            logs: detail.status.task.map(|task| self.logs_of(&self.ids.task(task))).unwrap_or_default(),
+            logs: detail.status.task.map(|task| self.logs_of(&self.ids.task(task), &detail.logs)).unwrap_or_default(),
             task: Some(self.view(wall_now(), detail.status)),
         }))
     }

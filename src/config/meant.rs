@@ -53,11 +53,21 @@ pub struct Admin {
     pub socket: PathBuf,
 }
 
-/// Where metrics and health are asked for.
+/// Where metrics and health are asked for, and the status page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Http {
     /// Absent: switched off.
     pub listen: Option<SocketAddr>,
+    pub page: HttpPage,
+}
+
+/// Whether the status page is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpPage {
+    /// On a loopback address only.
+    Auto,
+    On,
+    Off,
 }
 
 /// Where metrics are sent to, besides being there to be asked for.
@@ -144,9 +154,11 @@ pub struct Marks {
     pub low: u32,
 }
 
-/// What logs may take on disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What becomes of logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logs {
+    /// How long a report waits for its task's logs.
+    pub report_wait: Duration,
     pub log_max_mib: u32,
     pub all_max_mib: u32,
 }
@@ -294,6 +306,12 @@ impl Config {
                     Listen::On(address) => Some(address),
                     Listen::Off => None,
                 },
+                page: match global.need::<String>("http.page").as_str() {
+                    "auto" => HttpPage::Auto,
+                    "on" => HttpPage::On,
+                    "off" => HttpPage::Off,
+                    other => unknown_choice("http.page", other),
+                },
             },
             metrics: Metrics {
                 endpoint: global.get("metrics.endpoint"),
@@ -330,7 +348,11 @@ impl Config {
                     other => unknown_choice("drain.on_signal", other),
                 },
             },
-            logs: Logs { log_max_mib: global.need("logs.log_max_mib"), all_max_mib: global.need("logs.all_max_mib") },
+            logs: Logs {
+                report_wait: global.need("logs.report_wait"),
+                log_max_mib: global.need("logs.log_max_mib"),
+                all_max_mib: global.need("logs.all_max_mib"),
+            },
             admission: Admission::build(global),
             sessions: Sessions { ttl: global.need("sessions.ttl") },
             upstreams: settings.upstreams.iter().map(Upstream::build).collect(),

@@ -14,6 +14,7 @@ pub const UPSTREAMS_MAX: usize = 32;
 /// Shortest duration that both ends of a protocol can keep; tests go down to it.
 const PROTOCOL_MIN: Duration = Duration::from_millis(100);
 const POLL_MIN: Duration = Duration::from_millis(10);
+const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const MONTH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -90,6 +91,17 @@ pub static OPTIONS: &[Opt] = &[
         default: Default::Fixed("127.0.0.1:9464"),
         live: false,
         doc: "TCP address of /metrics, /healthz and /readyz, which ask for no credentials and show no task's content; \"off\" for none.",
+    },
+    Opt {
+        key: "http.page",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Choice(&["auto", "on", "off"]),
+        default: Default::Fixed("auto"),
+        live: false,
+        doc: "The status page at /ui/ of http.listen. \"auto\" serves it if that is a loopback address. \"on\" serves it in any case; \
+              elsewhere than on loopback it then shows nothing without the token in admin.token of state_dir, which crosses the network \
+              in clear unless something in front speaks TLS.",
     },
     Opt {
         key: "metrics.endpoint",
@@ -326,6 +338,16 @@ pub static OPTIONS: &[Opt] = &[
         doc: "What SIGTERM and SIGINT wait for: the tasks that were taken, the open sessions, or nothing (\"cancel\" stops what runs). \
               \"leave\" ends at once and leaves what runs to its runners, which attach again to the next process: for an upgrade in \
               place that takes less than runners.lease_ttl.",
+    },
+    Opt {
+        key: "logs.report_wait",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Duration(Duration::ZERO, MINUTE),
+        default: Default::Fixed("2s"),
+        live: true,
+        doc: "How long the report of a result waits for logs of its task that the runner has not closed, so that it is on record what \
+              they came to. Then it leaves all the same, and the logs go on.",
     },
     Opt {
         key: "logs.log_max_mib",

@@ -26,6 +26,8 @@ pub struct Config {
     pub run_time_max: Option<Duration>,
     /// Between an order to drain that names no grace and the cancelling of what still runs.
     pub drain_grace: Duration,
+    /// How long a report waits for logs of its task that are still open.
+    pub log_wait: Duration,
     /// Tries of an idempotent task in all.
     pub attempts_max: u32,
     /// Tasks acquired and without a result, over all upstreams.

@@ -11,6 +11,7 @@ use super::{
     id::{ExternalId, LeaseId, LinkId, RequestId, RunnerId, SessionId, TaskId, TaskType, TraceId, UpstreamName},
     input::Denial,
     life::Life,
+    logs::LogReceipt,
     record::Host,
     session::Session,
     step::Step,
@@ -439,6 +440,8 @@ pub struct Summary {
     pub attempt: u32,
     pub trace_id: TraceId,
     pub times: Times,
+    /// What its logs came to, as far as they were closed by then.
+    pub logs: Vec<LogReceipt>,
     pub finished: Wall,
     pub reported: Wall,
 }

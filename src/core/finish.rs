@@ -127,6 +127,7 @@ impl Core {
         if own {
             // Nobody waits for its result: it is over.
             self.tell_life(id, now.wall, None, None);
+            self.forget_logs(id);
             self.record(scope_of(id), Record::ScopeEnded);
         } else {
             self.owe(now, id);

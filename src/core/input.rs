@@ -10,6 +10,7 @@ use super::{
     id::{
         ExternalId, InstanceId, LeaseId, LinkId, Lsn, RequestId, RunnerId, SlotClass, TaskId, TaskType, UpstreamName,
     },
+    logs::LogReceipt,
     session::StateUpdate,
     step::Step,
     task::{Error, Finish, Kind, Output, Spec},
@@ -28,6 +29,10 @@ pub enum Input {
     Detached { link: LinkId },
     /// The operator orders something; answered by `Effect::Answer`.
     Commanded { request: RequestId, command: Command },
+    /// A runner began a log.
+    LogOpened { lease: LeaseId, log_id: Arc<str> },
+    /// A log is closed and durable, and this is what it came to. Said again after a start.
+    LogClosed { task: TaskId, log: Box<LogReceipt> },
     /// The records up to here are durable.
     Durable(Lsn),
     /// The journal can't write, and goes on trying; or has little room left.

@@ -195,7 +195,8 @@ impl Ledger {
             | Record::StateUpdated { .. }
             | Record::StepsPlanned { .. }
             | Record::StepChanged { .. }
-            | Record::UpstreamTold { .. } => {
+            | Record::UpstreamTold { .. }
+            | Record::LogClosed { .. } => {
                 let held = self.scopes.get_mut(&scope).ok_or(misfit("news of an unknown task"))?;
                 let Content::Task(task) = &mut held.content else {
                     return Err(misfit("news of a task that was not taken"));
@@ -416,6 +417,7 @@ fn taken(id: TaskId, intention: &Intention, spec: Arc<Spec>, trace_id: TraceId, 
         outputs: Vec::new(),
         plan: None,
         told: None,
+        logs: Vec::new(),
         state: State::Waiting { since: at },
         times: Times { acquired: at, assigned: None, started: None, queued: at },
         leases: Vec::new(),
@@ -491,6 +493,7 @@ fn apply_to_task(task: &mut Task, record: &Record) -> Result<(), &'static str> {
                 plan.change(step);
             }
         }
+        (Record::LogClosed { log }, _) => task.logs.push((**log).clone()),
         (Record::UpstreamTold { note }, _) => task.told = Some(note.clone()),
         (Record::SessionJoined { session }, State::Waiting { .. }) if task.session.is_none() => {
             task.session = Some(*session);

@@ -14,6 +14,7 @@ use super::{
     Core,
     effect::{Effect, Note},
     id::{ExternalId, LeaseId, RunnerId, SessionId, TaskId, TaskType, TraceId, UpstreamName},
+    logs::LogReceipt,
     task::{Kind, Outcome, Spec, State, Task},
     time::Wall,
     trace::{TraceParent, TraceScope},
@@ -89,6 +90,8 @@ pub struct Life {
     pub began: Wall,
     /// In order.
     pub stages: Vec<Stage>,
+    /// What its closed logs came to; told with its end.
+    pub logs: Vec<LogReceipt>,
     pub end: Option<End>,
 }
 
@@ -125,6 +128,7 @@ impl Life {
             session: task.session,
             began: task.offer.polled,
             stages,
+            logs: if end.is_some() { task.logs.clone() } else { Vec::new() },
             end,
         }
     }

@@ -25,6 +25,7 @@ pub mod id;
 pub mod input;
 pub mod ledger;
 pub mod life;
+pub mod logs;
 pub mod record;
 pub mod session;
 pub mod status;
@@ -65,7 +66,7 @@ use self::{
     config::Config,
     drain::Drain,
     effect::{Effect, Note, Order, Wake},
-    id::{DelegateId, Ids, LeaseId, LinkId, UpstreamName},
+    id::{DelegateId, Ids, LeaseId, LinkId, TaskId, UpstreamName},
     input::Input,
     ledger::{Ledger, Misfit},
     outbox::Outbox,
@@ -103,6 +104,8 @@ pub struct Core {
     next_offer: u64,
     /// The latest word of a handler, per lease; never journalled.
     progress: BTreeMap<LeaseId, Arc<str>>,
+    /// Logs that are open, by the lease they were opened under; gone with the process.
+    open_logs: BTreeMap<TaskId, BTreeSet<(LeaseId, Arc<str>)>>,
     /// Leases whose result is in the journal, or was until it was reported: a runner that missed the acknowledgement is told
     /// so. Those reported before this process started are not known any more.
     answered: BTreeSet<LeaseId>,
@@ -172,6 +175,7 @@ impl Core {
             part_shares: Shares::default(),
             next_offer: 0,
             progress: BTreeMap::new(),
+            open_logs: BTreeMap::new(),
             answered: BTreeSet::new(),
             store_failing: None,
             drain: None,
@@ -246,6 +250,8 @@ impl Core {
             Input::Received { link, sequence, frame } => self.received(now, link, sequence, frame),
             Input::Detached { link } => self.detached(now, link),
             Input::Commanded { request, command } => self.commanded(now, request, command),
+            Input::LogOpened { lease, log_id } => self.log_opened(lease, log_id),
+            Input::LogClosed { task, log } => self.log_closed(task, *log),
             Input::Durable(lsn) => self.outbox.durable(lsn),
             Input::Pressure(usage) => self.pressure_read(now, usage),
             Input::StoreFailing { reason } => {
@@ -341,6 +347,7 @@ impl Core {
             Timer::SessionExpiry(session) => self.session_expired(now, session),
             Timer::Retry(task) => drop(self.assign(now, task)),
             Timer::Tell(task) => self.tell_due(task),
+            Timer::LogWait(task) => self.logs_awaited(task),
             Timer::Report(task) => self.report_due(task),
             Timer::AcquireSilence(task) => self.acquire_silent(now, task),
             Timer::IntentionExpiry(task) => self.intention_expired(now, task),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     id::{DelegateId, ExternalId, LeaseId, Lsn, RunnerId, SessionId, SlotClass, TaskId, TraceId, UpstreamName},
+    logs::LogReceipt,
     session::{Phase, Variable},
     step::Step,
     task::{Cancel, Finish, Identity, Offer, Output, Payload, Spec},
@@ -177,6 +178,10 @@ pub enum Record {
     /// The upstream knows more of the steps; the adapter's note says what.
     UpstreamTold {
         note: Bytes,
+    },
+    /// A log of the task is closed, and this is what it came to.
+    LogClosed {
+        log: Box<LogReceipt>,
     },
 }
 

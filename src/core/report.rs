@@ -32,21 +32,25 @@ const DEAD_LETTERS_MAX: usize = 1_000;
 impl Core {
     /// The task's result is to be sent. How long is counted once, so that a clock set forward does not give it up.
     pub(super) fn owe(&mut self, now: Now, id: TaskId) {
-        let untold = self.is_untold(id);
+        self.wait_for_logs(now, id);
+        let waits = self.waits_for_logs(id) || self.is_untold(id);
         let Some(task) = self.ledger.task(id) else { return };
         let (Some(up), State::Finished { at, .. }) = (self.upstreams.get_mut(&task.upstream), &task.state) else {
             return;
         };
         let until = now.mono + Self::remaining(now, *at, up.config.report_age_max);
         up.reports.entry(id).or_insert_with(|| ReportClock::new(until));
-        // What the steps came to is said before the result.
-        if !untold {
+        // What the steps came to is said before the result, and what the logs did goes with it.
+        if !waits {
             up.due.insert(id);
         }
     }
 
     pub(super) fn report_due(&mut self, id: TaskId) {
         let Some(upstream) = self.ledger.task(id).map(|task| task.upstream.clone()) else { return };
+        if self.waits_for_logs(id) {
+            return;
+        }
         if self.is_untold(id) {
             self.timers.clear(&Timer::Tell(id));
             return self.tell_due(id);
@@ -204,6 +208,7 @@ impl Core {
             runner: task.runner.clone(),
             outcome,
             attempt: task.attempt,
+            logs: task.logs.clone(),
             trace_id: task.trace_id,
             times: task.times,
             finished: *at,
@@ -241,6 +246,7 @@ impl Core {
 
     pub(super) fn forget_report(&mut self, now: Now, id: TaskId) {
         self.timers.clear(&Timer::Report(id));
+        self.forget_logs(id);
         let Some(task) = self.ledger.task(id) else { return };
         let upstream = task.upstream.clone();
         self.forget_news(&upstream, id);

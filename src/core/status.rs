@@ -7,6 +7,7 @@ use super::{
     admission::{Claim, Refusal, Usage},
     drain::Phase,
     id::{DelegateId, ExternalId, LeaseId, RunnerId, SessionId, TaskId, TaskType, TraceId, UpstreamName},
+    logs::LogReceipt,
     session::Session,
     task::{Cancel, Finish, Kind, Report, Spec, State, Task},
     time::{Now, Wall},
@@ -158,6 +159,8 @@ pub struct TaskDetail {
     pub finish: Option<Arc<Finish>>,
     pub report_tries: u32,
     pub report_error: Option<Arc<str>>,
+    /// What its closed logs came to, as far as it is in the journal.
+    pub logs: Vec<LogReceipt>,
 }
 
 /// What a log needs of the task it belongs to.
@@ -240,6 +243,7 @@ impl Core {
             finish: finished.map(|(finish, _)| finish),
             report_tries: clock.map_or(0, |clock| clock.tries),
             report_error: clock.and_then(|clock| clock.last_error.clone()),
+            logs: task.logs.clone(),
         }
     }
 
@@ -444,6 +448,9 @@ impl Core {
     }
 
     fn report_wait(&self, now: Now, task: &Task) -> String {
+        if let Some(at) = self.timers.get(&Timer::LogWait(task.id)) {
+            return format!("its logs to be closed (at most {} ms more)", at.since(now.mono).as_millis());
+        }
         let clock = self.upstreams.get(&task.upstream).and_then(|up| up.reports.get(&task.id));
         match (clock, self.timers.get(&Timer::Report(task.id))) {
             (None, _) => format!("upstream {} to be configured again", task.upstream),

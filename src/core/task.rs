@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     id::{ExternalId, LeaseId, RunnerId, SessionId, SlotClass, TaskId, TaskType, TraceId, UpstreamName},
+    logs::LogReceipt,
     step::Plan,
     time::Wall,
     trace::TraceParent,
@@ -299,6 +300,8 @@ pub struct Task {
     pub plan: Option<Plan>,
     /// The adapter's own note of what the upstream knows of them; opaque here.
     pub told: Option<Bytes>,
+    /// What its closed logs came to, of all its tries; at most [`RECEIPTS_MAX`](super::logs::RECEIPTS_MAX).
+    pub logs: Vec<LogReceipt>,
     pub state: State,
     pub times: Times,
     /// Its assignments so far, in order; at most `attempts_max` and [`UNACCEPTED_KEPT_MAX`].

@@ -29,6 +29,8 @@ pub enum Timer {
     Retry(TaskId),
     /// The steps may be told again.
     Tell(TaskId),
+    /// A result has waited long enough for the task's logs.
+    LogWait(TaskId),
     /// A result may be sent again.
     Report(TaskId),
     /// An acquire under way has no answer yet.

@@ -17,13 +17,19 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     intake::Intake,
     mask::Patterns,
-    receipt::Receipt,
+    receipt::{Missing, Receipt},
+    record::GapReason,
     seal::Seal,
     sink::Sink,
     spool::{self, Log, LogKey, Meta, Spool},
 };
 use crate::{
-    core::{id::UpstreamName, status::Holding},
+    core::{
+        id::{LeaseId, UpstreamName},
+        input::Input,
+        logs::{LogGap, LogReceipt},
+        status::Holding,
+    },
     inbox::{Event, Question},
     runners::ids::Ids,
 };
@@ -184,10 +190,18 @@ impl Desk {
         if others.len() >= LEASE_LOGS_MAX {
             return Err(Refusal::TooMany { lease_id: key.lease_id });
         }
+        let held = self.begin(meta, patterns)?;
+        // Before the runner hears of it, and so before the result that may have to wait for it.
+        self.tell(Input::LogOpened { lease: self.lease(&key.lease_id), log_id: key.log_id.as_str().into() }).await;
+        Ok(Found::Open(held))
+    }
+
+    fn begin(&self, meta: Meta, patterns: Option<Arc<Patterns>>) -> Result<Held, Refusal> {
+        let key = meta.key.clone();
         // Two streams at once: one makes it, the other finds it.
         let mut logs = self.logs();
         if let Some(open) = logs.get(&key).filter(|open| is_of_use(open)) {
-            return Ok(Found::Open(self.hold(open, &key)?));
+            return self.hold(open, &key);
         }
         let intake = Intake::new(patterns, self.0.spool.open_log(meta)?);
         if let (Some(sink), Some(address)) = (sink, &address) {
@@ -197,7 +211,40 @@ impl Desk {
         logs.insert(key.clone(), Arc::clone(&open));
         drop(logs);
         self.0.begun.send_modify(|begun| *begun += 1);
-        Ok(Found::Open(self.hold(&open, &key)?))
+        self.hold(&open, &key)
+    }
+
+    /// Waits until a log is closed, and has it put on record what it came to. What was told before counts for nothing.
+    pub(super) async fn account(&self, log: &Log) {
+        let Some(receipt) = log.closed().await else { return };
+        let Meta { key, task_id, step_id, .. } = log.meta();
+        let Some(task) = self.0.ids.parse_task(task_id) else { return };
+        let lease = self.lease(&key.lease_id);
+        let gap = |(reason, missing): (&GapReason, &Missing)| LogGap {
+            reason: reason.word().into(),
+            lines: missing.lines,
+            bytes: missing.bytes,
+        };
+        let log = LogReceipt {
+            lease,
+            log_id: key.log_id.as_str().into(),
+            step_id: step_id.as_str().into(),
+            lines: receipt.lines,
+            bytes: receipt.bytes,
+            digest: receipt.digest.as_str().into(),
+            gaps: receipt.missing.iter().map(gap).collect(),
+            truncated: receipt.truncated,
+        };
+        self.tell(Input::LogClosed { task, log: Box::new(log) }).await;
+    }
+
+    /// A driver that is gone needs no news.
+    async fn tell(&self, input: Input) {
+        let _ = self.0.driver.send(Event::Input(input)).await;
+    }
+
+    fn lease(&self, lease_id: &str) -> LeaseId {
+        self.0.ids.for_link().parse_lease(lease_id)
     }
 
     fn held(&self, key: &LogKey) -> Option<Held> {

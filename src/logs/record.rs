@@ -135,6 +135,38 @@ impl Level {
     }
 }
 
+// === impl GapReason ===
+
+impl GapReason {
+    const ALL: [Self; 7] = [
+        Self::LogFull,
+        Self::SpoolFull,
+        Self::DiskFull,
+        Self::DiskSlow,
+        Self::NotReceived,
+        Self::Damaged,
+        Self::Unmaskable,
+    ];
+
+    /// A stable word: of metrics, and on record.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::LogFull => "log_full",
+            Self::SpoolFull => "spool_full",
+            Self::DiskFull => "disk_full",
+            Self::DiskSlow => "disk_slow",
+            Self::NotReceived => "not_received",
+            Self::Damaged => "damaged",
+            Self::Unmaskable => "unmaskable",
+        }
+    }
+
+    /// The reason of this word; none that this version knows, perhaps.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.word() == word)
+    }
+}
+
 // === impl Gap ===
 
 impl Gap {
@@ -211,6 +243,15 @@ mod tests {
         assert_eq!(time(951_782_400, 1), "2000-02-29T00:00:00.000000001Z");
         assert_eq!(time(1_789_992_000, 123_456_789), "2026-09-21T12:00:00.123456789Z");
         assert_eq!(time(-1, 0), "1969-12-31T23:59:59.000000000Z");
+    }
+
+    #[test]
+    fn a_reason_has_one_word_on_disk_and_on_record() {
+        for reason in GapReason::ALL {
+            assert_eq!(serde_json::to_value(reason).unwrap(), reason.word());
+            assert_eq!(GapReason::of_word(reason.word()), Some(reason));
+        }
+        assert_eq!(GapReason::of_word("fashion"), None);
     }
 
     #[test]

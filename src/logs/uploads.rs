@@ -17,7 +17,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::Semaphore,
     task::{AbortHandle, JoinSet},
     time::{Instant, sleep},
 };
@@ -26,7 +26,7 @@ use super::{
     desk::{Desk, SWEEP_INTERVAL},
     record::Record,
     sink::{Delivery, Failure},
-    spool::{Log, LogKey, Progress, Reader},
+    spool::{Log, LogKey, Reader},
 };
 
 /// Between two live batches of a log.
@@ -74,31 +74,37 @@ pub async fn run(desk: Desk, stop: impl Future<Output = ()>) {
 
 /// One log's whole way.
 async fn ship(desk: Desk, log: Log, turns: Arc<Semaphore>) {
-    let meta = log.meta().clone();
+    // On record as soon as it is closed, however long its way to the sink is.
+    tokio::join!(desk.account(&log), bring(&desk, &log, &turns));
+    // As long as its lease is in force, its runner may come back and must not find it gone.
+    while !desk.is_over(&log.meta().key.lease_id).await {
+        sleep(SWEEP_INTERVAL).await;
+    }
+    desk.spool().remove(&log);
+}
+
+/// To its sink, or as long as it is kept without one.
+async fn bring(desk: &Desk, log: &Log, turns: &Semaphore) {
+    let meta = log.meta();
     let LogKey { lease_id, log_id } = &meta.key;
-    let delivery = desk.address(&meta).map(|(sink, address)| sink.deliver(&address.destination));
+    let delivery = desk.address(meta).map(|(sink, address)| sink.deliver(&address.destination));
     match delivery {
         Some(Ok(mut delivery)) => {
-            live(&log, &mut *delivery).await;
-            if let Err(reason) = whole(&desk, &log, &mut *delivery, &turns).await {
+            live(log, &mut *delivery).await;
+            if let Err(reason) = whole(desk, log, &mut *delivery, turns).await {
                 tracing::error!(%lease_id, %log_id, %reason, "a log did not get to its sink, and is given up");
             }
         }
         Some(Err(reason)) => {
             tracing::error!(%lease_id, %log_id, %reason, "where a log goes can't be read, so it stays here for a while");
-            closed(&log).await;
-            sleep(KEPT_WITHOUT_SINK.saturating_sub(age(&log))).await;
+            log.closed().await;
+            sleep(KEPT_WITHOUT_SINK.saturating_sub(age(log))).await;
         }
         None => {
-            closed(&log).await;
-            sleep(KEPT_WITHOUT_SINK.saturating_sub(age(&log))).await;
+            log.closed().await;
+            sleep(KEPT_WITHOUT_SINK.saturating_sub(age(log))).await;
         }
     }
-    // As long as its lease is in force, its runner may come back and must not find it gone.
-    while !desk.is_over(lease_id).await {
-        sleep(SWEEP_INTERVAL).await;
-    }
-    desk.spool().remove(&log);
 }
 
 /// Sends batches until the log is closed.
@@ -108,7 +114,7 @@ async fn live(log: &Log, delivery: &mut dyn Delivery) {
     while log.progress().receipt.is_none() {
         tokio::select! {
             () = reader.wait() => {}
-            () = closed(log) => return,
+            _ = log.closed() => return,
         }
         let next = log.progress().next_line;
         if next > reader.next_line() + LIVE_BEHIND_MAX {
@@ -133,12 +139,13 @@ async fn live(log: &Log, delivery: &mut dyn Delivery) {
             }
             Err(Failure::Never(reason)) => {
                 failures.tell(log, &reason);
-                return closed(log).await;
+                drop(log.closed().await);
+                return;
             }
         };
         tokio::select! {
             () = sleep(pause) => {}
-            () = closed(log) => return,
+            _ = log.closed() => return,
         }
     }
 }
@@ -198,12 +205,6 @@ async fn whole(desk: &Desk, log: &Log, delivery: &mut dyn Delivery, turns: &Sema
             }
         }
     }
-}
-
-async fn closed(log: &Log) {
-    let mut watch: watch::Receiver<Progress> = log.watch();
-    // The sender lives in the log.
-    let _ = watch.wait_for(|progress| progress.receipt.is_some() || progress.removed).await;
 }
 
 /// How long ago it was written.

@@ -1,7 +1,11 @@
 //! The core's notes as log lines. Levels by who needs to act: `warn` the operator, soon; `info` a task's milestones; `debug` the
 //! rest.
 
-use crate::{core::effect::Note, reason::Reason, runners::ids::Ids};
+use crate::{
+    core::{effect::Note, logs::LogReceipt},
+    reason::Reason,
+    runners::ids::Ids,
+};
 use tracing::{debug, error, info, warn};
 
 /// Writes one line; ids as runners and operators read them, never content.
@@ -49,6 +53,8 @@ pub fn log(ids: &Ids, note: &Note) {
             outcome = ?summary.outcome,
             attempt = summary.attempt,
             trace_id = %summary.trace_id,
+            log_lines = summary.logs.iter().map(|log| log.lines).sum::<u64>(),
+            log_lines_missing = summary.logs.iter().map(LogReceipt::missing_lines).sum::<u64>(),
             "result reported"
         ),
         // For the task's trace; whatever is worth a line has a note of its own.

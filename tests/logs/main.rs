@@ -7,6 +7,7 @@ mod lab;
 mod mask;
 mod model;
 mod random;
+mod receipts;
 mod spool;
 mod whole;
 

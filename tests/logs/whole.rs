@@ -183,7 +183,8 @@ async fn an_operator_reads_and_follows_a_log_while_the_sink_is_down() {
     assert_eq!(read(&["--from", "4"]), format!("{}\n", text(4)));
     let get = lab.command(&["tasks", "get", &task]);
     let get = String::from_utf8(get.stdout).unwrap();
-    assert!(get.contains("task: 5 lines, open"), "{get}");
+    let bytes = all.len() - 5;
+    assert!(get.contains(&format!("task: 5 lines, {bytes} bytes, open")), "{get}");
     // The delegate's name for it is good for as long as the log is here, whatever became of the task.
     let name = get.split(' ').next().unwrap().to_owned();
     let following = std::thread::scope(|scope| {

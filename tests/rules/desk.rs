@@ -300,6 +300,7 @@ fn config() -> Config {
         no_runner_timeout: Duration::from_secs(300),
         run_time_max: None,
         drain_grace: Duration::from_secs(30),
+        log_wait: Duration::from_secs(2),
         attempts_max: 3,
         session_ttl: Duration::from_secs(24 * 3600),
         tasks_max: 100,

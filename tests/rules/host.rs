@@ -321,6 +321,7 @@ fn config(admission: Limits, upstreams: &[(&str, u32)]) -> Config {
         no_runner_timeout: seconds(3_600),
         run_time_max: None,
         drain_grace: seconds(30),
+        log_wait: Duration::from_secs(2),
         attempts_max: 3,
         session_ttl: seconds(24 * 3_600),
         tasks_max: 10_000,

@@ -11,6 +11,7 @@ mod hand_back;
 mod host;
 mod intake;
 mod leases;
+mod logs;
 mod reports;
 mod restart;
 mod sessions;

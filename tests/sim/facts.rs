@@ -29,6 +29,8 @@ pub struct Facts {
     pub ended: BTreeSet<TaskId>,
     /// Intent to hand back, and not refused.
     pub handed_back: BTreeSet<TaskId>,
+    /// Closed ones, by the lease and the id within it.
+    logs: BTreeSet<(LeaseId, Arc<str>)>,
     /// The newest acquisition of each upstream task.
     newest: BTreeMap<ExternalId, TaskId>,
     /// The lease in force of each task.
@@ -111,6 +113,11 @@ impl Facts {
             | Record::StepsPlanned { lease, number, .. }
             | Record::StepChanged { lease, number, .. } => {
                 self.updates.insert(lease, number);
+            }
+            Record::LogClosed { log } => {
+                if !self.logs.insert((log.lease, log.log_id.clone())) {
+                    return Err("a log is closed twice");
+                }
             }
             Record::AttemptEnded { lease, .. } => {
                 self.attempts_ended.insert(lease);

@@ -218,6 +218,7 @@ impl Plan {
             no_runner_timeout: Duration::from_secs(40),
             run_time_max: self.run_time_max,
             drain_grace: DRAIN_GRACE,
+            log_wait: Duration::from_secs(2),
             attempts_max: 5,
             session_ttl: Duration::from_secs(90),
             tasks_max: 20,

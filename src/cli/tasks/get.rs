@@ -57,10 +57,21 @@ fn text(detail: &GetTaskResponse) -> String {
     line("outputs", &detail.outputs.join(" "));
     for log in &detail.logs {
         let step = if log.step_id.is_empty() { String::new() } else { format!("step {}, ", log.step_id) };
-        let state = if log.closed { "closed" } else { "open" };
-        line("log", &format!("{}: {step}{} lines, {state}", log.log_id, log.next_line));
+        let state = match (log.closed, log.here) {
+            (false, _) => "open",
+            (true, true) => "closed",
+            (true, false) => "closed, not on this machine any more",
+        };
+        let (lines, bytes) = (log.line_count, log.byte_count);
+        line("log", &format!("{}: {step}{lines} lines, {bytes} bytes, {state}", log.log_id));
+        if log.truncated {
+            line("", "[the runner left lines out]");
+        }
         for missing in &log.missing {
             line("", missing);
+        }
+        if log.closed {
+            line("", &format!("sha256 {}", log.sha256));
         }
     }
     line("trace", &task.trace_id);
@@ -101,6 +112,13 @@ fn json(detail: &GetTaskResponse) -> serde_json::Value {
             "next_line": log.next_line,
             "closed": log.closed,
             "missing": log.missing,
+            "line_count": log.line_count,
+            "byte_count": log.byte_count,
+            "missing_line_count": log.missing_line_count,
+            "sha256": log.sha256,
+            "truncated": log.truncated,
+            "lease_id": log.lease_id,
+            "here": log.here,
         })).collect::<Vec<_>>(),
     });
     if let (Some(value), serde_json::Value::Object(more)) = (value.as_object_mut(), more) {

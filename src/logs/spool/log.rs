@@ -73,6 +73,14 @@ impl Log {
         self.0.progress.subscribe()
     }
 
+    /// Waits until there will be no more of it; then what it came to. `None`: it is deleted.
+    pub async fn closed(&self) -> Option<Arc<Receipt>> {
+        let mut progress = self.watch();
+        // The sender lives in the log.
+        let ended = progress.wait_for(|progress| progress.receipt.is_some() || progress.removed).await;
+        ended.ok().and_then(|progress| progress.receipt.clone())
+    }
+
     /// When its files were last written, as far as the file system tells.
     pub fn written_at(&self) -> Option<SystemTime> {
         self.0.place.path().metadata().ok()?.modified().ok()

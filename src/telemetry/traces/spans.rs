@@ -12,6 +12,7 @@ use super::ids::span_id;
 use crate::{
     core::{
         life::{End, Life, Phase, Stage, is_well},
+        logs::LogReceipt,
         task::{Kind, Outcome},
         time::Wall,
     },
@@ -53,6 +54,13 @@ impl Maker<'_> {
         attributes.extend(self.session());
         let attempts = life.stages.iter().map(|stage| stage.attempt).max().unwrap_or(0);
         attributes.push(KeyValue::new("dlite.attempts", i64::from(attempts)));
+        if !life.logs.is_empty() {
+            let sum =
+                |of: fn(&LogReceipt) -> u64| i64::try_from(life.logs.iter().map(of).sum::<u64>()).unwrap_or(i64::MAX);
+            attributes.push(KeyValue::new("dlite.log.lines", sum(|log| log.lines)));
+            attributes.push(KeyValue::new("dlite.log.bytes", sum(|log| log.bytes)));
+            attributes.push(KeyValue::new("dlite.log.missing_lines", sum(LogReceipt::missing_lines)));
+        }
         let error = match &end.unreported {
             Some(unreported) => Some(&**unreported),
             None if is_well(end.outcome) => None,
@@ -246,6 +254,7 @@ mod tests {
             session: None,
             began: Wall(1),
             stages: vec![stage(Phase::Poll, 1, 5), stage(Phase::Report, 9, 3)],
+            logs: Vec::new(),
             end: Some(End {
                 at: Wall(9),
                 outcome: Outcome::Errored,

@@ -7,13 +7,14 @@ use bytes::Bytes;
 use super::{Runner, Stage, TTL, What};
 use crate::{
     core::{
-        id::LeaseId,
-        input::Frame,
+        id::{LeaseId, TaskId},
+        input::{Frame, Input},
+        logs::LogReceipt,
         session::StateUpdate,
         step::{Step, StepState},
         task::{Blame, CancelReason, Error, Finish, Outcome, Output, OutputValue, Payload, Retry},
     },
-    hub::{Cue, Hub},
+    hub::{Cue, Event, Hub},
     queue::{MS, SEC},
 };
 
@@ -91,11 +92,31 @@ impl Runner {
         if running.count() > self.profile.slots[&class] as usize && !self.profile.sloppy {
             hub.checks.violated("credits bound what runs", || format!("{} runs more than its {class} slots", self.id));
         }
+        self.logs(hub, task, lease, length);
         self.news(hub, lease);
         if length > 2 * SEC {
             self.cue(hub, SEC, Cue::News(lease));
         }
         self.cue(hub, length, Cue::End(lease));
+    }
+
+    /// Some handlers write a log, which is closed before the result or after it.
+    fn logs(&self, hub: &mut Hub, task: TaskId, lease: LeaseId, length: u64) {
+        let wire = self.link.as_ref().and_then(|link| hub.wires.get(&link.id));
+        let Some(process) = wire.map(|wire| wire.process).filter(|_| hub.random.chance(300)) else { return };
+        hub.after(MS, Event::Inbox { process, input: Input::LogOpened { lease, log_id: "task".into() } });
+        let log = Box::new(LogReceipt {
+            lease,
+            log_id: "task".into(),
+            step_id: "".into(),
+            lines: 1,
+            bytes: 1,
+            digest: "".into(),
+            gaps: Vec::new(),
+            truncated: false,
+        });
+        let closing = hub.random.between(length / 2, length + 8 * SEC);
+        hub.after(closing + 2 * MS, Event::Inbox { process, input: Input::LogClosed { task, log } });
     }
 
     /// Started first, outputs or progress later.
