@@ -191,6 +191,9 @@ impl Desk {
             return Err(Refusal::TooMany { lease_id: key.lease_id });
         }
         let held = self.begin(meta, patterns)?;
+        if let (Some(sink), Some(address)) = (sink, &address) {
+            sink.begun(address, held.log());
+        }
         // Before the runner hears of it, and so before the result that may have to wait for it.
         self.tell(Input::LogOpened { lease: self.lease(&key.lease_id), log_id: key.log_id.as_str().into() }).await;
         Ok(Found::Open(held))
@@ -204,9 +207,6 @@ impl Desk {
             return self.hold(open, &key);
         }
         let intake = Intake::new(patterns, self.0.spool.open_log(meta)?);
-        if let (Some(sink), Some(address)) = (sink, &address) {
-            sink.begun(address, &intake.log());
-        }
         let open = Arc::new(Open { intake: Shared::new(Some(intake)), streams: AtomicUsize::new(0) });
         logs.insert(key.clone(), Arc::clone(&open));
         drop(logs);
