@@ -19,7 +19,7 @@ use dlite::{
 use tempfile::TempDir;
 
 /// Long enough for any machine; no test that passes waits for it.
-pub const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(60);
 const TOKEN: &str = "tok-example-1";
 /// How long the double holds polls and watches.
 const HOLD: Duration = Duration::from_secs(2);
