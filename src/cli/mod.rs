@@ -28,7 +28,7 @@ mod sessions;
 mod status;
 mod style;
 mod support;
-mod table;
+pub(crate) mod table;
 mod tasks;
 mod upstreams;
 

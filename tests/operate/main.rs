@@ -22,6 +22,7 @@ mod front;
 mod lab;
 mod log;
 mod operator;
+mod page;
 mod reports;
 mod runners;
 mod say;
