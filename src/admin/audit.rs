@@ -16,9 +16,11 @@ const DEEDS_USUAL: usize = 100;
 
 /// The deed that a request is. The system vouches for the process at the other end; the rest is the request's own word.
 pub(super) fn deed<T>(request: &Request<T>, action: &str, arguments: impl Into<Arc<str>>) -> Deed {
-    let peer = request.extensions().get::<UdsConnectInfo>().and_then(|info| info.peer_cred);
+    let info = request.extensions().get::<UdsConnectInfo>();
+    let peer = info.and_then(|info| info.peer_cred);
     let actor = Actor {
-        via: "admin socket".into(),
+        // The page asks in this process, for whoever has its token.
+        via: if info.is_some() { "admin socket" } else { "page" }.into(),
         uid: peer.map(|peer| peer.uid()),
         pid: peer.and_then(|peer| peer.pid()).and_then(|pid| u32::try_from(pid).ok()),
     };

@@ -95,6 +95,7 @@ fn what_is_here_ends_and_is_reported_and_aborts_come_while_its_upstream_is_pause
     rig.pass(Duration::from_secs(4));
     rig.answer(Answer::Poll(Ok(Listing { aborts: vec!["b".into()], ..Listing::default() })));
     assert!(rig.orders.iter().any(|order| matches!(order, Order::Cancel { .. })), "{:?}", rig.orders);
+    rig.pass(Duration::from_secs(4));
     assert!(rig.calls.iter().any(|call| matches!(call, Call::Poll { .. })), "polls go on");
 }
 
@@ -245,6 +246,7 @@ fn polls_that_fail_in_a_row_are_counted_and_a_good_one_forgets_them() {
     let mut rig = Rig::ready(false);
     for nth in 0..10 {
         rig.take(&format!("a-{nth}"), spec());
+        rig.accept();
     }
     rig.list(&["b"]);
     assert_eq!(wait_of(&rig, "b").name(), Name::Slot);
