@@ -51,8 +51,9 @@ pub use self::{
     file::FILE_BYTES_MAX,
     headers::Headers,
     meant::{
-        Admin, Admission, ClientCert, Config, Drain, Family, Http, LegacyStatusCode, Log, LogFormat, LogUpload, Logs,
-        Marks, Metrics, OnSignal, OtlpProtocol, Runners, Sessions, Tls, Traces, Upstream, UpstreamKind,
+        Admin, Admission, ClientCert, Config, Drain, Family, Http, LegacyStatusCode, Log, LogFormat, LogSink,
+        LogUpload, Logs, Marks, Metrics, OnSignal, OtlpProtocol, Runners, Sessions, Tls, Traces, Upstream,
+        UpstreamKind,
     },
     proxy::{BadProxy, BadRule, NO_PROXY_AT_ALL, NoProxy, Proxy, ProxyUrl},
     ratio::Ratio,
