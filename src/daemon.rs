@@ -39,9 +39,10 @@ use crate::{
         spool::{self, Spool},
         uploads,
     },
+    page::{self, Page},
     pressure::{self, Places, Sampler},
-    runners::{convert, ids::Ids, link::Terms, server, service::Service},
-    state_dir::{self, StateDir},
+    runners::{access::Token, convert, ids::Ids, link::Terms, server, service::Service},
+    state_dir::{self, Secret, StateDir},
     telemetry::{
         metrics::{self, Metrics, Timed, definitions as table},
         traces::Propagation,
@@ -150,9 +151,18 @@ pub async fn start_on<S: journal::Store + 'static>(
     let mut parts = JoinSet::new();
     // Before the journal is read, which may take a while: a start is to be seen.
     let mut http = None;
+    let mut page = None;
     if let Some(address) = config.http.listen {
         let (listener, bound) = health::http::bind(address).map_err(bind("http.listen", address.to_string()))?;
-        let serving = health::http::serve(listener, vitals.clone(), metrics.clone(), until(stopped.clone()));
+        let routes = match page::refusal(config.http.page, bound) {
+            None => {
+                let token = Token::new(own_token(&state, StateDir::ADMIN_TOKEN)?.expose().trim_ascii());
+                let doors = page::Doors { token, address: bound, vitals: vitals.clone() };
+                page.insert(Page::new(doors)).routes()
+            }
+            Some(refusal) => page::refuse(refusal),
+        };
+        let serving = health::http::serve(listener, vitals.clone(), metrics.clone(), routes, until(stopped.clone()));
         parts.spawn_blocking(move || serving().map_err(bind("http.listen", bound.to_string())));
         http = Some(bound);
     }
@@ -227,6 +237,10 @@ pub async fn start_on<S: journal::Store + 'static>(
         reloads,
         logs: logs.clone(),
     };
+    let service = Arc::new(service);
+    if let Some(page) = page {
+        page.open(service.clone());
+    }
     parts.spawn(transport(
         "the admin socket",
         admin::serve(listener, service, health.clone(), until(stopped.clone())),
@@ -494,12 +508,16 @@ fn log_limits(logs: &crate::config::Logs) -> spool::Limits {
 fn token(config: &Config, state: &StateDir) -> Result<Vec<u8>, Error> {
     let path = &config.runners.token_file;
     if *path == state.token() {
-        let fresh = format!("{:032x}{:032x}", entropy()?, entropy()?);
-        let secret = state.secret_file(StateDir::TOKEN, || fresh.into_bytes())?;
-        return Ok(secret.expose().trim_ascii().to_vec());
+        return Ok(own_token(state, StateDir::TOKEN)?.expose().trim_ascii().to_vec());
     }
     let text = std::fs::read(path).map_err(|source| Error::Token { path: path.clone(), source })?;
     Ok(text.trim_ascii().to_vec())
+}
+
+/// A token in the state directory, made at the first start.
+fn own_token(state: &StateDir, name: &str) -> Result<Secret, Error> {
+    let fresh = format!("{:032x}{:032x}", entropy()?, entropy()?);
+    Ok(state.secret_file(name, || fresh.into_bytes())?)
 }
 
 fn entropy() -> Result<u128, Error> {

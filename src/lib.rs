@@ -13,6 +13,7 @@ pub mod health;
 pub mod inbox;
 pub mod journal;
 pub mod logs;
+pub mod page;
 pub mod pressure;
 pub mod proto;
 pub mod reason;

@@ -5,6 +5,7 @@
 //!  journal.db    facts, with its write-ahead log beside it
 //!  journal.key   what the facts are sealed with
 //!  runner.token  what runners show over TCP
+//!  admin.token   what operators show to the status page
 //!  runners.sock  where runners attach
 //!  admin.sock    where the operator's commands attach
 //! ```
@@ -75,6 +76,8 @@ impl StateDir {
     pub const KEY: &str = "journal.key";
     /// Name of the token that runners show over TCP.
     pub const TOKEN: &str = "runner.token";
+    /// Name of the token that operators show to the status page.
+    pub const ADMIN_TOKEN: &str = "admin.token";
     /// Name of the key that seals where logs go.
     pub const LOG_KEY: &str = "logs.key";
 

@@ -47,17 +47,23 @@ impl Service {
 
     pub(super) async fn one_log(&self, request: Request<proto::ReadLogRequest>) -> Result<Response<Entries>, Status> {
         let proto::ReadLogRequest { task_id, step_id, first_line, follow } = request.into_inner();
-        let mut logs = self.sorted_logs(&task_id);
-        if logs.is_empty() {
-            // Maybe it is the upstream's name of it.
-            let task = self.find_id(&task_id).await?;
-            logs = self.sorted_logs(&self.ids.task(task));
-        }
-        let log = chosen(&logs, &step_id).map_err(|text| refused(Reason::TaskUnknown, &text))?;
+        let log = self.log(&task_id, &step_id).await?;
         let (answers, outbound) = mpsc::channel(ANSWERS_MAX);
         // It ends with the log, or with who reads it.
         tokio::spawn(read(log.read_from(first_line), follow, answers));
         Ok(Response::new(Box::pin(ReceiverStream::new(outbound))))
+    }
+
+    /// The log of a step of a task, named as in [`proto::ReadLogRequest`].
+    pub(crate) async fn log(&self, task_id: &str, step_id: &str) -> Result<Log, Status> {
+        let mut logs = self.sorted_logs(task_id);
+        if logs.is_empty() {
+            // Maybe it is the upstream's name of it.
+            let task = self.find_id(task_id).await?;
+            logs = self.sorted_logs(&self.ids.task(task));
+        }
+        let log = chosen(&logs, step_id).map_err(|text| refused(Reason::TaskUnknown, &text))?;
+        Ok(log.clone())
     }
 }
 

@@ -67,12 +67,12 @@ pub fn bind(path: &Path) -> std::io::Result<UnixListener> {
 /// If the transport fails as a whole.
 pub async fn serve(
     listener: UnixListener,
-    service: Service,
+    service: Arc<Service>,
     health: Health,
     stop: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
     Server::builder()
-        .add_service(proto::admin_service_server::AdminServiceServer::new(service))
+        .add_service(proto::admin_service_server::AdminServiceServer::from_arc(service))
         .add_service(health.service())
         .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop)
         .await

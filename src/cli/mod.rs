@@ -16,7 +16,7 @@ mod runner;
 mod sessions;
 mod status;
 mod style;
-mod table;
+pub(crate) mod table;
 mod tasks;
 mod upstreams;
 

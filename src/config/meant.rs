@@ -53,11 +53,21 @@ pub struct Admin {
     pub socket: PathBuf,
 }
 
-/// Where metrics and health are asked for.
+/// Where metrics and health are asked for, and the status page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Http {
     /// Absent: switched off.
     pub listen: Option<SocketAddr>,
+    pub page: HttpPage,
+}
+
+/// Whether the status page is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpPage {
+    /// On a loopback address only.
+    Auto,
+    On,
+    Off,
 }
 
 /// Where metrics are sent to, besides being there to be asked for.
@@ -307,6 +317,12 @@ impl Config {
                 listen: match global.need("http.listen") {
                     Listen::On(address) => Some(address),
                     Listen::Off => None,
+                },
+                page: match global.need::<String>("http.page").as_str() {
+                    "auto" => HttpPage::Auto,
+                    "on" => HttpPage::On,
+                    "off" => HttpPage::Off,
+                    other => unknown_choice("http.page", other),
                 },
             },
             metrics: Metrics {

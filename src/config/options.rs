@@ -93,6 +93,17 @@ pub static OPTIONS: &[Opt] = &[
         doc: "TCP address of /metrics, /healthz and /readyz, which ask for no credentials and show no task's content; \"off\" for none.",
     },
     Opt {
+        key: "http.page",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Choice(&["auto", "on", "off"]),
+        default: Default::Fixed("auto"),
+        live: false,
+        doc: "The status page at /ui/ of http.listen. \"auto\" serves it if that is a loopback address. \"on\" serves it in any case; \
+              elsewhere than on loopback it then shows nothing without the token in admin.token of state_dir, which crosses the network \
+              in clear unless something in front speaks TLS.",
+    },
+    Opt {
         key: "metrics.endpoint",
         flag: Some("metrics-endpoint"),
         aliases: &[],

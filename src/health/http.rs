@@ -1,5 +1,5 @@
 //! `/metrics`, `/healthz` and `/readyz`, for probes and scrapers. They show counts and states, no task's content, and ask for no
-//! credentials; so the default address is one of this host only.
+//! credentials; so the default address is one of this host only. The status page shares the listener, with doors of its own.
 //!
 //! ```text
 //! /metrics   200 text of all metrics
@@ -7,10 +7,15 @@
 //! /readyz    200 work comes through · 503 it does not, with a reason for each condition
 //! ```
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::State,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
@@ -24,8 +29,9 @@ use hyper_util::{
 use serde::Serialize;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
+use tower::Layer as _;
 
 use super::{
     readiness::Readiness,
@@ -37,8 +43,22 @@ use crate::telemetry::metrics::{CONTENT_TYPE, Metrics};
 pub const CONNECTIONS_MAX: usize = 32;
 /// Longest life of a connection, which carries one request: a peer that dawdles holds its place no longer.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest life of a connection that carries a stream; whoever wants more of it asks again.
+pub const STREAM_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// Pause after an accept that failed, which it does while the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The connection that a request came by, among the extensions of that. Clones are the same one.
+#[derive(Clone, Debug)]
+pub struct Connection(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// Of this end.
+    local: Option<SocketAddr>,
+    /// Gone once it carries a stream.
+    place: Mutex<Option<OwnedSemaphorePermit>>,
+}
 
 #[derive(Clone)]
 struct Shown {
@@ -70,23 +90,31 @@ pub fn serve(
     listener: std::net::TcpListener,
     vitals: Vitals,
     metrics: Metrics,
+    page: Router,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> impl FnOnce() -> io::Result<()> + Send + 'static {
     move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async move {
-            take_all(TcpListener::from_std(listener)?, vitals, metrics, stop).await;
+            take_all(TcpListener::from_std(listener)?, vitals, metrics, page, stop).await;
             Ok(())
         })
     }
 }
 
-async fn take_all(listener: TcpListener, vitals: Vitals, metrics: Metrics, stop: impl Future<Output = ()>) {
+async fn take_all(
+    listener: TcpListener,
+    vitals: Vitals,
+    metrics: Metrics,
+    page: Router,
+    stop: impl Future<Output = ()>,
+) {
     let routes = Router::new()
         .route("/metrics", get(metrics_text))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
-        .with_state(Shown { vitals, metrics });
+        .with_state(Shown { vitals, metrics })
+        .merge(page);
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     tokio::pin!(stop);
     loop {
@@ -101,11 +129,15 @@ async fn take_all(listener: TcpListener, vitals: Vitals, metrics: Metrics, stop:
         };
         match accepted {
             Ok((stream, _)) => {
-                let answered = tokio::time::timeout(REQUEST_TIMEOUT, answer(stream, routes.clone()));
+                let (local, place) = (stream.local_addr().ok(), Mutex::new(place));
+                let connection = Connection(Arc::new(Inner { local, place }));
+                let answered = answer(stream, routes.clone(), connection.clone());
                 tokio::spawn(async move {
-                    // One that took too long is cut.
-                    let _ = answered.await;
-                    drop(place);
+                    tokio::select! {
+                        () = answered => {}
+                        // It is cut.
+                        () = connection.overdue() => {}
+                    }
                 });
             }
             Err(error) => {
@@ -116,7 +148,35 @@ async fn take_all(listener: TcpListener, vitals: Vitals, metrics: Metrics, stop:
     }
 }
 
-async fn answer(stream: TcpStream, routes: Router) {
+// === impl Connection ===
+
+impl Connection {
+    /// The address of this host that it leads to.
+    pub fn local(&self) -> Option<SocketAddr> {
+        self.0.local
+    }
+
+    /// Its answer is a stream, which somebody else bounds the number of: it gives its place back to probes, and may last for
+    /// [`STREAM_TIMEOUT`].
+    pub fn becomes_stream(&self) {
+        *self.0.place.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn is_stream(&self) -> bool {
+        self.0.place.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    /// Returns when it has lasted too long.
+    async fn overdue(&self) {
+        tokio::time::sleep(REQUEST_TIMEOUT).await;
+        if self.is_stream() {
+            tokio::time::sleep(STREAM_TIMEOUT - REQUEST_TIMEOUT).await;
+        }
+    }
+}
+
+async fn answer(stream: TcpStream, routes: Router, connection: Connection) {
+    let routes = Extension(connection).layer(routes);
     let mut server = auto::Builder::new(TokioExecutor::new()).http1_only();
     server.http1().timer(TokioTimer::new()).header_read_timeout(REQUEST_TIMEOUT).keep_alive(false);
     if let Err(error) = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes)).await {

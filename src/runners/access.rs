@@ -8,7 +8,7 @@ use tonic::{Request, Status, transport::server::UdsConnectInfo};
 use super::convert::stream_end;
 use crate::reason::Reason;
 
-/// The token of the TCP listener; compared in constant time, never printed.
+/// A token that a peer shows, such as that of the TCP listener; compared in constant time, never printed.
 #[derive(Clone)]
 pub struct Token(Arc<hmac::Key>, Arc<hmac::Tag>);
 
@@ -31,7 +31,8 @@ impl Token {
         Self(Arc::new(key), Arc::new(tag))
     }
 
-    fn matches(&self, text: &[u8]) -> bool {
+    /// Whether it is this token, in a time that tells nothing about it.
+    pub fn matches(&self, text: &[u8]) -> bool {
         hmac::verify(&self.0, text, self.1.as_ref().as_ref()).is_ok()
     }
 }

@@ -18,6 +18,7 @@ const VALUES: &[(&str, &str)] = &[
     ("log.filter", "warn,dlite::core=debug"),
     ("admin.socket", "/srv/admin.sock"),
     ("http.listen", "off"),
+    ("http.page", "off"),
     ("metrics.endpoint", "https://collector.example.test:4318/prefix"),
     ("metrics.protocol", "http"),
     ("metrics.interval", "15s"),

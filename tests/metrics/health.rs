@@ -76,7 +76,13 @@ async fn a_delegate_that_starts_is_alive_and_not_ready() {
     let vitals = Vitals::new();
     let metrics = Metrics::start(&Place::new().config, &vitals).expect("metrics");
     let (listener, address) = health::http::bind(([127, 0, 0, 1], 0).into()).expect("a listener");
-    std::thread::spawn(health::http::serve(listener, vitals.clone(), metrics, std::future::pending()));
+    std::thread::spawn(health::http::serve(
+        listener,
+        vitals.clone(),
+        metrics,
+        axum::Router::new(),
+        std::future::pending(),
+    ));
     let (status, body) = get(address, "/healthz").await;
     assert!(status == 200 && body.contains("the delegate starts"), "{status} {body}");
     let (status, body) = get(address, "/readyz").await;
@@ -102,7 +108,7 @@ async fn nobody_holds_the_door_by_saying_nothing() {
     let vitals = Vitals::new();
     let metrics = Metrics::start(&Place::new().config, &vitals).expect("metrics");
     let (listener, address) = health::http::bind(([127, 0, 0, 1], 0).into()).expect("a listener");
-    std::thread::spawn(health::http::serve(listener, vitals, metrics, std::future::pending()));
+    std::thread::spawn(health::http::serve(listener, vitals, metrics, axum::Router::new(), std::future::pending()));
     let mut silent = Vec::new();
     for _ in 0..health::http::CONNECTIONS_MAX {
         silent.push(tokio::net::TcpStream::connect(address).await.expect("a connection"));

@@ -7,3 +7,6 @@ mod front;
 #[allow(dead_code)] // The processes' target uses the rest of it.
 #[path = "../process/lab.rs"]
 mod lab;
+mod page;
+#[path = "../support/mod.rs"]
+mod support;
