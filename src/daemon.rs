@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     admin,
-    config::{Config, UpstreamKind},
+    config::{Config, LogSink, UpstreamKind},
     core::{
         self, Core,
         admission::{Amount, Limits, Marks, Resource, Starts},
@@ -353,7 +353,7 @@ impl Daemon {
     pub async fn reconfigure(&self, config: &Config) {
         let limits = log_limits(&config.logs);
         self.logs.spool().bound(limits.log_bytes_max, limits.all_bytes_max);
-        self.logs.send_to(config.logs.files.clone().map(Files::new));
+        self.logs.send_to(log_files(&config.logs));
         let config = core::config::Config { kinds: self.known_kinds.clone(), ..core_config(config) };
         self.order(Command::Reconfigure(Box::new(config))).await;
     }
@@ -498,7 +498,7 @@ fn logs(
     let seal = Seal::new(key.expose()).ok_or_else(|| Error::LogKey { path: state.path().join(StateDir::LOG_KEY) })?;
     let sinks = upstreams.iter().filter_map(|(name, upstream)| Some((name.clone(), upstream.log_sink()?)));
     let desk = Desk::new(spool, seal, sinks.collect(), Ids::of(delegate), driver.clone());
-    desk.send_to(config.logs.files.clone().map(Files::new));
+    desk.send_to(log_files(&config.logs));
     Ok(desk)
 }
 
@@ -516,6 +516,14 @@ fn watch_spool(census: &spool::Census, metrics: &Metrics, vitals: &Vitals) {
     metrics.gauge_of(&table::SPOOL_BYTES_MAX, look(spool::Census::bytes_max));
     metrics.gauge_of(&table::LOG_WAIT, look(|census| census.wait().as_secs()));
     vitals.watch_spool(look(spool::Census::used_percent));
+}
+
+/// Where logs go, if not to their upstreams' sinks.
+fn log_files(logs: &crate::config::Logs) -> Option<Files> {
+    match logs.sink {
+        LogSink::Upstream => None,
+        LogSink::File => Some(Files::new(logs.dir.clone())),
+    }
 }
 
 fn log_limits(logs: &crate::config::Logs) -> spool::Limits {

@@ -154,13 +154,23 @@ pub struct Marks {
     pub low: u32,
 }
 
+/// Where logs go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogSink {
+    /// To the log services that tasks and upstreams name.
+    Upstream,
+    /// To files of a directory.
+    File,
+}
+
 /// What becomes of logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logs {
     /// How long a report waits for its task's logs.
     pub report_wait: Duration,
-    /// Logs go to this directory; none: to their upstreams' log services.
-    pub files: Option<PathBuf>,
+    pub sink: LogSink,
+    /// Of [`LogSink::File`].
+    pub dir: PathBuf,
     pub log_max_mib: u32,
     pub all_max_mib: u32,
 }
@@ -352,11 +362,12 @@ impl Config {
             },
             logs: Logs {
                 report_wait: global.need("logs.report_wait"),
-                files: match global.need::<String>("logs.sink").as_str() {
-                    "upstream" => None,
-                    "file" => Some(global.need("logs.dir")),
+                sink: match global.need::<String>("logs.sink").as_str() {
+                    "upstream" => LogSink::Upstream,
+                    "file" => LogSink::File,
                     other => unknown_choice("logs.sink", other),
                 },
+                dir: global.need("logs.dir"),
                 log_max_mib: global.need("logs.log_max_mib"),
                 all_max_mib: global.need("logs.all_max_mib"),
             },

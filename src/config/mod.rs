@@ -51,7 +51,7 @@ pub use self::{
     file::FILE_BYTES_MAX,
     headers::Headers,
     meant::{
-        Admin, Admission, ClientCert, Config, Drain, Family, Http, HttpPage, LegacyStatusCode, Log, LogFormat,
+        Admin, Admission, ClientCert, Config, Drain, Family, Http, HttpPage, LegacyStatusCode, Log, LogFormat, LogSink,
         LogUpload, Logs, Marks, Metrics, OnSignal, OtlpProtocol, Runners, Sessions, Tls, Traces, Upstream,
         UpstreamKind,
     },

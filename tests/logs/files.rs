@@ -45,7 +45,8 @@ async fn each_try_at_a_task_keeps_its_own_file() {
     let go = lab.path("go");
     let task = lab.submit("k", Work { lines: 50, until: Some(go.clone()), ..Work::default() });
     let written = lab.written.clone();
-    lab.eventually("the first try has written", || written.load(Ordering::Relaxed) == 50).await;
+    let here = |lab: &Lab| lab.command(&["tasks", "logs", &task]).stdout.split(|byte| *byte == b'\n').count() - 1;
+    lab.eventually("the delegate has what the first try wrote", || here(&lab) == 50).await;
     lab.stop_runner();
     lab.start_runner();
     lab.eventually("the second try has written", || written.load(Ordering::Relaxed) == 100).await;

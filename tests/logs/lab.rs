@@ -73,9 +73,17 @@ name = "lab"
 state_dir = "state"
 {more}
 [log]
-filter = "debug"
+filter = "info,dlite=debug"
 [admin]
 socket = "a.sock"
+# However full the machine is that these tests run on.
+[admission]
+memory_high = 100
+memory_pressure_high = 100
+disk_high = 100
+cpu_high = 100
+cpu_pressure_high = 100
+io_pressure_high = 100
 [http]
 listen = "off"
 [runners]
