@@ -3,7 +3,7 @@
 use std::{env, error::Error, fs, path::PathBuf};
 
 /// Messages that hold payloads or secrets; their `Debug` is written by hand in `src/proto.rs` and shows sizes only.
-const UNPRINTABLE: [&str; 8] = [
+const UNPRINTABLE: [&str; 9] = [
     "dlite.runner.v1.Task",
     "dlite.runner.v1.Payload",
     "dlite.runner.v1.Secret",
@@ -11,6 +11,7 @@ const UNPRINTABLE: [&str; 8] = [
     "dlite.runner.v1.ExportedVariable",
     "dlite.runner.v1.Progress",
     "dlite.runner.v1.LogLine",
+    "dlite.runner.v1.Card",
     "dlite.upstream.harness.v1.TestIntelligence",
 ];
 

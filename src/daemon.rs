@@ -36,6 +36,7 @@ use crate::{
     journal,
     logs::{
         desk::Desk,
+        files::Files,
         seal::Seal,
         spool::{self, Spool},
         uploads,
@@ -46,7 +47,7 @@ use crate::{
     state_dir::{self, Secret, StateDir},
     telemetry::{
         events::Events,
-        metrics::{self, Metrics, Timed, definitions::SPOOL_BYTES},
+        metrics::{self, Metrics, Timed, definitions as table},
         traces::Propagation,
     },
     upstreams::{Upstream, drone},
@@ -72,6 +73,7 @@ pub struct Daemon {
     pub resumed: usize,
     reloads: mpsc::Receiver<admin::Reload>,
     driver: mpsc::Sender<Event>,
+    logs: Desk,
     /// What the upstreams know of the parts that task types play in a stage; a reload changes nothing of it.
     known_kinds: BTreeMap<TaskType, Kind>,
     stop: watch::Sender<bool>,
@@ -204,7 +206,7 @@ pub async fn start_on<S: journal::Store + 'static>(
     let terms = Terms { config: core_config, delegate, ids: Ids::of(delegate), kinds: kinds.clone(), propagation };
     let terms = Arc::new(terms);
     let logs = logs(config, &state, &upstreams, delegate, &sender)?;
-    metrics.gauge_of(&SPOOL_BYTES, logs.spool().gauge());
+    watch_spool(&logs.spool().census(), &metrics, &vitals);
     let links = Arc::new(AtomicU64::new(1));
     let health = Health::of(&vitals).await;
 
@@ -266,9 +268,10 @@ pub async fn start_on<S: journal::Store + 'static>(
         Ok(())
     });
 
+    let (desk, counting) = (logs.clone(), metrics.clone());
     let (sweeping, shipping) = (until(stopped.clone()), until(stopped.clone()));
     parts.spawn(async move {
-        tokio::join!(logs.sweep(sweeping), uploads::run(logs.clone(), shipping));
+        tokio::join!(logs.sweep(sweeping), uploads::run(logs.clone(), counting, shipping));
         Ok(())
     });
 
@@ -323,6 +326,7 @@ pub async fn start_on<S: journal::Store + 'static>(
         resumed,
         reloads: reload_orders,
         driver: driver_inbox,
+        logs: desk,
         known_kinds,
         stop,
         departed,
@@ -347,6 +351,9 @@ impl Daemon {
 
     /// Puts the live part of another configuration in force; the upstreams are the same ones.
     pub async fn reconfigure(&self, config: &Config) {
+        let limits = log_limits(&config.logs);
+        self.logs.spool().bound(limits.log_bytes_max, limits.all_bytes_max);
+        self.logs.send_to(config.logs.files.clone().map(Files::new));
         let config = core::config::Config { kinds: self.known_kinds.clone(), ..core_config(config) };
         self.order(Command::Reconfigure(Box::new(config))).await;
     }
@@ -387,6 +394,8 @@ impl Daemon {
             let _ = std::fs::remove_file(socket);
         }
         self.metrics.stop().await;
+        // It writes what is queued.
+        drop(self.logs);
         drop(self.state);
         outcome
     }
@@ -488,7 +497,25 @@ fn logs(
     let key = state.secret_file(StateDir::LOG_KEY, || fresh.to_vec())?;
     let seal = Seal::new(key.expose()).ok_or_else(|| Error::LogKey { path: state.path().join(StateDir::LOG_KEY) })?;
     let sinks = upstreams.iter().filter_map(|(name, upstream)| Some((name.clone(), upstream.log_sink()?)));
-    Ok(Desk::new(spool, seal, sinks.collect(), Ids::of(delegate), driver.clone()))
+    let desk = Desk::new(spool, seal, sinks.collect(), Ids::of(delegate), driver.clone());
+    desk.send_to(config.logs.files.clone().map(Files::new));
+    Ok(desk)
+}
+
+/// Lets metrics and health see how full the spool is.
+fn watch_spool(census: &spool::Census, metrics: &Metrics, vitals: &Vitals) {
+    let look = |look: fn(&spool::Census) -> u64| {
+        let census = census.clone();
+        move || look(&census)
+    };
+    let of_bytes = census.clone();
+    metrics.states_of(&table::SPOOL_BYTES, move || {
+        let (open, closed) = of_bytes.bytes();
+        [("open", open), ("closed", closed)]
+    });
+    metrics.gauge_of(&table::SPOOL_BYTES_MAX, look(spool::Census::bytes_max));
+    metrics.gauge_of(&table::LOG_WAIT, look(|census| census.wait().as_secs()));
+    vitals.watch_spool(look(spool::Census::used_percent));
 }
 
 fn log_limits(logs: &crate::config::Logs) -> spool::Limits {

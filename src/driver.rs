@@ -274,6 +274,7 @@ impl Driver {
                 self.links.insert(link, orders);
                 self.core.handle(now, Input::Attached { link, hello, peer });
             }
+            Event::Note(note) => self.perform(Effect::Note(note)),
             // Whoever asked may be gone.
             Event::Ask(Question::Leavings(answer)) => drop(answer.send(self.core.leavings())),
             Event::Ask(Question::Holding(lease, answer)) => drop(answer.send(self.core.holding(lease))),

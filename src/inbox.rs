@@ -9,6 +9,7 @@ use crate::{
         audit::Audit,
         command::{Command, Refusal},
         drain::Departure,
+        effect::Note,
         explain::Explained,
         id::{LeaseId, LinkId, UpstreamName},
         input::{Hello, Input},
@@ -31,6 +32,8 @@ pub enum Event {
         peer: Arc<str>,
         orders: Orders,
     },
+    /// For metrics, traces and the operator's log.
+    Note(Note),
     Ask(Question),
     /// The operator's order, and where its answer goes.
     Order(Command, oneshot::Sender<Result<(), Refusal>>),

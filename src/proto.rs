@@ -96,6 +96,12 @@ impl fmt::Debug for runner::v1::LogLine {
     }
 }
 
+impl fmt::Debug for runner::v1::Card {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Card({}, {} bytes)", self.schema_uri, self.data.len())
+    }
+}
+
 impl fmt::Debug for runner::v1::Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Progress({}, {} details bytes)", self.phase, self.details.len())

@@ -166,10 +166,12 @@ reasons! {
     PermissionDenied = "PERMISSION_DENIED", Task, PermissionDenied, UserCode, Never;
     /// A signal ended the command; the message names it. `SIGKILL` without a limit of the handler often is the system, out of memory.
     KilledBySignal = "KILLED_BY_SIGNAL", Task, Aborted, UserCode, Never;
-    /// The exec runner could not prepare the task: no directory, no file, no stream. The message has the system's word.
+    /// The exec or pipeline runner could not prepare the task: no directory, no file, no stream. The message has the system's word.
     RunnerFailed = "RUNNER_FAILED", Task, Internal, Runner, OtherRunner;
     /// The process that watches over an exec task was killed, and its command with it.
     KeeperLost = "KEEPER_LOST", Task, Unavailable, Runner, Never;
+    /// A step of a pipeline could not be executed: no sources to fetch, no shell, no process. The message names step and cause.
+    StepBroken = "STEP_BROKEN", Task, Internal, Runner, Never;
     /// The delegate sent an assignment without a task: a fault of the delegate.
     TaskMissing = "TASK_MISSING", Rejection, InvalidArgument, Delegate, OtherRunner;
     /// The runner has no handler for the type; it may have changed since it attached.

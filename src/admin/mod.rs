@@ -176,7 +176,7 @@ impl proto::admin_service_server::AdminService for Service {
             dead_letter_count: count(status.dead_letters),
             open_session_count: count(status.sessions),
             admission: Some(admission(&status.admission)),
-            log_spool_bytes: (self.logs.spool().gauge())(),
+            log_spool_bytes: self.logs.spool().used_bytes(),
         }))
     }
 

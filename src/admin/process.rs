@@ -68,7 +68,7 @@ impl Service {
             open_files: read.open_files,
             open_files_max: read.open_files_max,
             journal_bytes: read.journal_bytes,
-            log_spool_bytes: (self.logs.spool().gauge())(),
+            log_spool_bytes: self.logs.spool().used_bytes(),
         })
     }
 }

@@ -12,7 +12,7 @@ use super::{
     id::{ExternalId, LeaseId, LinkId, RequestId, RunnerId, SessionId, TaskId, TaskType, TraceId, UpstreamName},
     input::Denial,
     life::Life,
-    logs::LogReceipt,
+    logs::{LogReceipt, LogWay},
     record::Host,
     session::Session,
     step::Step,
@@ -277,6 +277,8 @@ pub enum Note {
     Reported(Box<Summary>),
     /// Stages of a task that are over, and that this process has not told; with its end, all of them.
     StagesEnded(Box<Life>),
+    /// A log is at its sink, or was given up. Not of the core: shells tell it the same way.
+    LogEnded(Box<LogWay>),
     /// The task is another delegate's to do now. Not `answered`: nobody knows whether the upstream took it back, and it is not
     /// asked again.
     HandedBack {

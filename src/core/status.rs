@@ -208,6 +208,7 @@ pub struct Holding {
     pub task: TaskId,
     pub upstream: UpstreamName,
     pub spec: Arc<Spec>,
+    pub trace_id: TraceId,
     /// The stage it belongs to.
     pub session: Option<Arc<Session>>,
 }
@@ -229,7 +230,8 @@ impl Core {
     pub fn holding(&self, lease: LeaseId) -> Option<Holding> {
         let task = self.ledger.task_of(lease)?;
         let session = task.session.and_then(|session| self.ledger.session(session)).cloned();
-        Some(Holding { task: task.id, upstream: task.upstream.clone(), spec: task.spec.clone(), session })
+        let (upstream, spec, trace_id) = (task.upstream.clone(), task.spec.clone(), task.trace_id);
+        Some(Holding { task: task.id, upstream, spec, trace_id, session })
     }
 
     /// The open task of this name.

@@ -64,9 +64,10 @@ impl Core {
     pub(super) fn step_changed(&mut self, now: Now, id: LinkId, sequence: u64, frame: &Frame) {
         let Frame::Step { lease, number, step } = frame else { return };
         let planned = self.ledger.task_of(*lease).and_then(|task| task.plan.as_ref());
-        let planned = planned.is_some_and(|plan| plan.lease == *lease && plan.holds(step));
-        if !planned && self.is_new(*lease, *number) {
-            return self.refuse_steps(id, sequence, frame, BadSteps::Unplanned);
+        let plan = planned.filter(|plan| plan.lease == *lease);
+        let bad = plan.map_or(Err(BadSteps::Unplanned), |plan| plan.check_change(step)).err();
+        if let Some(bad) = bad.filter(|_| self.is_new(*lease, *number)) {
+            return self.refuse_steps(id, sequence, frame, bad);
         }
         let step = Box::new((**step).clone().at(now.wall));
         let record = Record::StepChanged { lease: *lease, number: *number, step };

@@ -4,8 +4,11 @@ use std::{collections::BTreeMap, env, time::SystemTime};
 
 use tracing::warn;
 
-use super::{config::Route, record::MARK, room::Room, session};
-use crate::sdk::{Context, Session};
+use super::{config::Route, room::Room, session};
+use crate::{
+    kit::keeper::MARK,
+    sdk::{Context, Session},
+};
 
 /// Taken from the runner's environment, or else as here.
 const BASICS: [(&str, &str); 3] = [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("HOME", "/"), ("LANG", "C.UTF-8")];

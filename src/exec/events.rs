@@ -11,8 +11,10 @@ use serde::Deserialize;
 use tokio::{net::unix::pipe, sync::oneshot};
 use tracing::warn;
 
-use super::lines::Lines;
-use crate::sdk::{Context, Output};
+use crate::{
+    kit::lines::Lines,
+    sdk::{Context, Output},
+};
 
 /// Of one line: an output's value of 64 KiB, each byte escaped.
 const LINE_BYTES_MAX: usize = 512 * 1024;

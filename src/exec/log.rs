@@ -9,11 +9,11 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tracing::{info, warn};
 
-use super::{
-    lines::{Line, Lines},
-    mask::Mask,
-};
 use crate::{
+    kit::{
+        lines::{Line, Lines},
+        mask::Mask,
+    },
     proto::runner::v1::{LogLine, LogSource},
     sdk,
 };

@@ -16,89 +16,30 @@
 //!
 //! What is not: a script runs with the runner's rights. Who needs walls runs the runner as a user of its own, or in a container.
 
-mod cgroup;
 pub mod config;
 mod environment;
 mod events;
-mod keeper;
-mod lines;
 mod log;
-mod mask;
 mod outputs;
-mod process;
-mod record;
 mod result;
 mod room;
 mod session;
 mod task;
 mod verdict;
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
-use tracing::warn;
-
-use self::cgroup::Parent;
 pub use self::config::{Config, Limits, Route};
-use crate::{
-    sdk::{Connection, Handler, RunError, Runner, Token},
-    state_dir::{self, StateDir},
-};
+pub use crate::kit::keeper::{Host, HostError};
+use crate::sdk::{Connection, Handler, RunError, Runner, Token};
 
 /// Why the exec runner does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
-    StateDir(#[from] state_dir::Error),
-    #[error("{} can't be used", path.display())]
-    Rooms { path: PathBuf, source: io::Error },
+    Host(#[from] HostError),
     #[error(transparent)]
     Run(#[from] RunError),
-}
-
-/// What tasks need of the place they run in.
-#[derive(Debug)]
-pub struct Host {
-    /// This program, for `dlite runner keep`.
-    keeper: PathBuf,
-    rooms: PathBuf,
-    /// Where groups with limits can be made.
-    cgroups: Option<Parent>,
-    /// Two runners would sweep each other's rooms.
-    _lock: StateDir,
-}
-
-// === impl Host ===
-
-impl Host {
-    /// Takes the state directory's lock, ends what an earlier runner left there, and finds out how limits can be enforced.
-    ///
-    /// `keeper` is the `dlite` program. `is_alone`: the process is for this runner only, so that it may move to a cgroup below its
-    /// own, which limits ask for.
-    ///
-    /// # Errors
-    /// If the state directory is in use or can't be used.
-    pub fn prepare(config: &Config, keeper: PathBuf, is_alone: bool) -> Result<Arc<Self>, Error> {
-        let lock = StateDir::lock(&config.state_dir)?;
-        // Scripts start elsewhere, and find their files by these paths.
-        let rooms = config.state_dir.join("rooms");
-        let unusable = |source| Error::Rooms { path: rooms.clone(), source };
-        fs::create_dir_all(&rooms).map_err(unusable)?;
-        let rooms = fs::canonicalize(&rooms).map_err(unusable)?;
-        record::sweep(&rooms).map_err(unusable)?;
-        let limited: Vec<&Limits> =
-            config.routes.iter().map(|route| &route.limits).filter(|limits| !limits.is_empty()).collect();
-        let cgroups = if limited.is_empty() { None } else { find_cgroups(&limited, is_alone) };
-        Ok(Arc::new(Self { keeper, rooms, cgroups, _lock: lock }))
-    }
-
-    fn enforces_memory(&self) -> bool {
-        self.cgroups.as_ref().is_some_and(Parent::enforces_memory)
-    }
 }
 
 /// The runner that `config` describes, for a process that has one already or for [`run`].
@@ -123,13 +64,9 @@ pub fn connection(config: &Config, host: &Arc<Host>) -> Connection {
 /// # Errors
 /// As [`Host::prepare`] and [`Connection::run`].
 pub async fn run(config: &Config, keeper: PathBuf, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-    let host = Host::prepare(config, keeper, true)?;
+    let limits: Vec<&Limits> = config.routes.iter().map(|route| &route.limits).collect();
+    let host = Host::prepare(&config.state_dir, keeper, &limits, true)?;
     Ok(connection(config, &host).run(shutdown).await?)
-}
-
-/// The keeper of the task in `room`: what `dlite runner keep` is.
-pub fn keep(room: &Path) -> ExitCode {
-    keeper::run(room)
 }
 
 fn handler(route: &Route, host: &Arc<Host>) -> Handler {
@@ -148,36 +85,4 @@ fn handler(route: &Route, host: &Arc<Host>) -> Handler {
         Some(timeout) => handler.timeout(timeout),
         None => handler,
     }
-}
-
-/// One warning, if anything is not enforced as asked.
-fn find_cgroups(limited: &[&Limits], is_alone: bool) -> Option<Parent> {
-    let unenforced = |parent: &Parent| {
-        let mut names: Vec<&str> = limited.iter().flat_map(|limits| parent.unenforced(limits)).collect();
-        names.sort_unstable();
-        names.dedup();
-        names
-    };
-    let memory = "memory is watched instead: it is looked at every 50 ms, and a task above its limit is killed";
-    match Parent::find(is_alone) {
-        Ok(parent) => {
-            let names = unenforced(&parent);
-            if !names.is_empty() {
-                warn!(limits = ?names, memory, "cgroup v2 does not enforce these limits here");
-            }
-            Some(parent)
-        }
-        Err(error) => {
-            let names = unenforced(&Parent::none());
-            let why = crate::exec::chain(&error);
-            warn!(limits = ?names, %why, memory, "cgroup v2 does not enforce these limits here");
-            None
-        }
-    }
-}
-
-/// An error and its sources on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    std::iter::successors(error.source(), |error| error.source())
-        .fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }

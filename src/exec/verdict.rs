@@ -21,11 +21,13 @@ use tonic::Code;
 
 use super::{
     config::{RESULT_BYTES_MAX, Route},
-    keeper::spec::{Ended, Exit},
     log::Tail,
     result::{self, Captured},
 };
-use crate::sdk::{CancelReason, Cancellation, ErrorOrigin, Failure, Output, Retry, StateChange, Success, reason};
+use crate::{
+    kit::keeper::{Ended, Exit},
+    sdk::{CancelReason, Cancellation, ErrorOrigin, Failure, Output, Retry, StateChange, Success, reason},
+};
 
 /// The highest standard signal: shells tell the end of a child by 128 and its number.
 const SIGNAL_MAX: i32 = 31;

@@ -86,8 +86,9 @@ impl Context {
         Self { shared: Arc::new(Shared { lease_id, task, trace, deadline, cancellation, session, news, logs }) }
     }
 
-    /// The log of a step, or of the task itself if `step` is empty; the same one each time. It is closed when the handler ends, and
-    /// the task's result waits for it no longer than [`LOG_FLUSH_MAX`](super::LOG_FLUSH_MAX).
+    /// The log of a step (its `step_id`), or of the task itself if `step` is empty; the same one each time. It is closed when the step
+    /// is told to have ended, or else when the handler ends, and the task's result waits for it no longer than
+    /// [`LOG_FLUSH_MAX`](super::LOG_FLUSH_MAX).
     pub fn log(&self, step: &str) -> Log {
         self.shared.logs.open(step)
     }
@@ -246,11 +247,16 @@ impl Context {
         self.tell_steps(Update::StepPlan(StepPlan { steps })).await
     }
 
-    /// Tells one step of the plan as it is now.
+    /// Tells one step of the plan as it is now: state, times, [card](Step::with_card). The end of a step closes its
+    /// [log](Context::log); write all of it before. Returns as [`Context::outputs`] does, and waits for no log.
     ///
     /// # Errors
     /// Any [`StepError`].
-    pub async fn step(&self, step: Step) -> Result<(), StepError> {
+    pub async fn step(&self, mut step: Step) -> Result<(), StepError> {
+        step.has_log |= self.shared.logs.has(&step.step_id);
+        if step.is_final() {
+            self.shared.logs.close(&step.step_id);
+        }
         self.tell_steps(Update::Step(step)).await
     }
 

@@ -67,6 +67,7 @@ pub use self::{
     target::Token,
 };
 pub use crate::proto::runner::v1::{
-    CancelReason, ErrorOrigin, ExportedVariable, LogLevel, LogLine, LogReceipt, LogSource, Origin, Payload, Progress,
-    ResourceRequest, ResourceUsage, RunnerHealth, Secret, SessionPhase, Step, StepState, Task, TaskKind, TaskOutcome,
+    CancelReason, Card, ErrorOrigin, ExportedVariable, LogLevel, LogLine, LogReceipt, LogSource, Origin, Payload,
+    Progress, ResourceRequest, ResourceUsage, RunnerHealth, Secret, SessionPhase, Step, StepState, Task, TaskKind,
+    TaskOutcome,
 };

@@ -1,9 +1,27 @@
 //! The steps of a task, for upstreams that show them.
+//!
+//! ```no_run
+//! # use dlite::sdk::{Context, Failure, Payload, Step, StepError, StepState};
+//! async fn stage(task: Context, _: Payload) -> Result<Payload, StepError> {
+//!     let steps = vec![Step::pending(1, "clone"), Step::pending(2, "test")];
+//!     task.plan(steps.clone()).await?;
+//!     for step in steps {
+//!         let step = step.running();
+//!         task.step(step.clone()).await?;
+//!         task.log(&step.step_id).line("hello").await;
+//!         // Closes the step's log, too.
+//!         task.step(step.ended(StepState::Succeeded, 0)).await?;
+//!     }
+//!     Ok(Payload::default())
+//! }
+//! ```
 
 use std::time::SystemTime;
 
+use serde::Serialize;
+
 use super::refusal::Refusal;
-use crate::proto::runner::v1::{Step, StepState};
+use crate::proto::runner::v1::{Card, Step, StepState};
 
 /// Why steps were not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +58,27 @@ impl Step {
         self.exit_code = exit_code.into();
         self.end_time = Some(SystemTime::now().into());
         self
+    }
+
+    /// The same with a card, shown once it has ended.
+    #[must_use]
+    pub fn with_card(mut self, card: Card) -> Self {
+        self.card = Some(card);
+        self
+    }
+
+    /// Whether nothing more happens to it.
+    pub fn is_final(&self) -> bool {
+        !matches!(self.state(), StepState::Unspecified | StepState::Pending | StepState::Running)
+    }
+}
+
+// === impl Card ===
+
+impl Card {
+    /// `data`, up to 64 KiB as JSON, shown by the template at `schema_uri`. Fails as `serde_json` does.
+    pub fn json<T: Serialize + ?Sized>(schema_uri: impl Into<String>, data: &T) -> Result<Self, serde_json::Error> {
+        Ok(Self { schema_uri: schema_uri.into(), data: serde_json::to_vec(data)?.into() })
     }
 }
 

@@ -60,7 +60,7 @@ pub fn log(ids: &Ids, note: &Note) {
             "result reported"
         ),
         // For the task's trace; whatever is worth a line has a note of its own.
-        Note::StagesEnded(_) => {}
+        Note::StagesEnded(_) | Note::LogEnded(_) => {}
         Note::HandedBack { task, upstream, external_id, reason, answered } => {
             info!(%task, %upstream, %external_id, %reason, answered, "task handed back for another delegate");
         }

@@ -1,6 +1,6 @@
 //! The bodies we send, byte for byte, against files with invented values.
 //!
-//! Each was checked field by field against the wire reference (3.3, 3.6, 4.1, 4.2). `DLITE_BLESS=1` writes them anew.
+//! Each was checked field by field against the wire reference (3.3, 3.6, 3.7, 3.9 to 3.11, 4.1, 4.2). `DLITE_BLESS=1` writes them anew.
 
 use std::{
     future::Future,
@@ -15,9 +15,13 @@ use dlite::{
         effect::{Answerable, Call, Tellable},
         id::TaskId,
         input::{Answer, Told},
-        step::{Step, StepState},
+        step::{Card, Step, StepState},
         task::{Finish, Identity, Outcome, Spec},
         time::Wall,
+    },
+    logs::{
+        record::{Record, Time},
+        spool::{Limits, LineHead, Log, LogKey, Meta, Spool},
     },
     upstreams::{
         Upstream,
@@ -57,7 +61,10 @@ impl Transport for Script {
         assert_eq!((header.as_str(), &*value), ("x-drone-token", "tok-example-1"));
         let body = match (request.method.as_str(), path.as_str()) {
             ("PUT", "/rpc/v2/stage/9104") if request.body.windows(9).any(|text| text == br#""running""#) => REGISTERED,
-            ("POST", "/rpc/v2/step/30712/logs/upload") => STAGE,
+            (
+                "POST",
+                "/rpc/v2/step/30712/logs/upload" | "/rpc/v2/step/30712/logs/batch" | "/rpc/v2/step/30712/card",
+            ) => STAGE,
             ("POST", "/rpc/v2/stage/9104?machine=m1-0a1b2c3d") | ("PUT", _) => STAGE,
             ("GET", _) => DETAILS,
             _ => "",
@@ -138,12 +145,23 @@ async fn steps_are_sent_as_the_server_stores_them() {
     let acquire = Call::Acquire { task: TaskId(1), external_id: "5521/9104".into(), identity: identity.clone() };
     let Answer::Acquire { result: Ok(spec), .. } = adapter.perform(acquire).await else { panic!("not ours") };
     let spec: Arc<Spec> = Arc::new(*spec);
-    let second = |state, exit_code| Step {
+    let card = Card {
+        schema_uri: "https://cards.example.test/tests.json".into(),
+        data: Bytes::from_static(br#"{"passed":17,"failed":1}"#),
+    };
+    let second = |state: StepState, exit_code| Step {
         exit_code,
+        card: state.is_final().then(|| card.clone()),
+        has_log: true,
         ignore_error: true,
         error: if exit_code.is_some() { "exit code 2".into() } else { "".into() },
         ..step(2, state)
     };
+    let (log, _directory) = log().await;
+    let sink = adapter.log_sink().unwrap();
+    let destination = sink.destination(&spec, "s2").unwrap();
+    sink.begun(&destination, &log);
+    let mut delivery = sink.deliver(&destination).unwrap();
     let mut told = None;
     for (name, call, steps) in [
         ("running.json", "PUT /rpc/v2/stage/9104", [step(1, StepState::Pending), second(StepState::Pending, None)]),
@@ -174,6 +192,13 @@ async fn steps_are_sent_as_the_server_stores_them() {
         let answer = adapter.perform(Call::Tell { task: TaskId(1), news: Arc::new(news) }).await;
         let Answer::Tell { result: Ok(Told { note, behind: false }), .. } = answer else { panic!("{answer:?}") };
         told = note;
+        if name == "step.running.json" {
+            let records: Vec<Record> = log.read_from(0).map(Result::unwrap).collect();
+            delivery.live(&records).await.unwrap();
+            let sent = script.sent.lock().unwrap().pop().unwrap();
+            assert_eq!(sent.0, "POST /rpc/v2/step/30712/logs/batch");
+            check("batch.json", &sent.1);
+        }
         let sent = script.sent.lock().unwrap();
         let (last, body) = sent.last().unwrap();
         assert_eq!(last, call);
@@ -194,6 +219,33 @@ async fn steps_are_sent_as_the_server_stores_them() {
     adapter.perform(Call::Report { task: TaskId(1), report: Arc::new(report) }).await;
     let sent = script.sent.lock().unwrap();
     check("failure.steps.json", &sent.last().unwrap().1);
-    let (_, upload) = sent.iter().find(|(call, _)| call == "POST /rpc/v2/step/30712/logs/upload").unwrap();
-    assert_eq!(&upload[..], b"null", "a step without output");
+    let calls: Vec<&str> = sent.iter().map(|(call, _)| call.as_str()).collect();
+    let end = calls.len() - 4;
+    let due = [
+        "POST /rpc/v2/step/30712/logs/upload",
+        "POST /rpc/v2/step/30712/card",
+        "PUT /rpc/v2/step/30712",
+        "PUT /rpc/v2/stage/9104",
+    ];
+    assert_eq!(calls[end..], due, "in this order");
+    check("upload.json", &sent[end].1);
+    check("card.json", &sent[end + 1].1);
+}
+
+/// A log as its runner left it, with a line that never came.
+async fn log() -> (Log, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let (spool, _) = Spool::open(directory.path().join("spool"), Limits::default()).unwrap();
+    let key = LogKey { lease_id: "l".into(), log_id: "step-s2".into() };
+    let meta = Meta { key, task_id: "t".into(), step_id: "s2".into(), destination: Vec::new() };
+    let mut appender = spool.open_log(meta).unwrap();
+    for (number, millis, text) in [(0, 0, "+ echo \"<hello>\""), (1, 1_900, "<hello>"), (3, 2_000, "tab\there")] {
+        let time = Time((1_738_660_006_000 + millis) * 1_000_000);
+        appender.line(&LineHead { number, time, ..LineHead::default() }, text.as_bytes());
+    }
+    appender.submit().await;
+    let log = appender.log();
+    appender.close(Some(4), false).await;
+    log.watch().wait_for(|progress| progress.receipt.is_some()).await.unwrap();
+    (log, directory)
 }

@@ -1,15 +1,15 @@
-//! SIGKILL of delegate and runner at random moments: each stage has one true end at the server.
+//! SIGKILL of delegate and runner: each stage has one true end at the server, and what has ended well has all its log.
 
 use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use dlite::doubles::drone::{Drone, NewBuild, NewStage, Options};
+use dlite::doubles::drone::{Drone, NewBuild, NewStage, Options, Record, StepSeen};
 use tempfile::TempDir;
 
-use crate::support::TOKEN;
+use crate::support::{SOON, TOKEN};
 
 const KILLS: u64 = 30;
 /// Two stages for each kill, on a busy machine.
@@ -25,7 +25,7 @@ impl Lab {
     fn new(server: &Drone) -> Self {
         let directory = tempfile::Builder::new().prefix(&format!("dld{}-", std::process::id())).tempdir().unwrap();
         let text = format!(
-            "name = \"lab\"\nstate_dir = \"state\"\n[log]\nfilter = \"debug\"\n[admin]\nsocket = \"a.sock\"\n\
+            "name = \"lab\"\nstate_dir = \"state\"\n[log]\nfilter = \"debug\"\n[admin]\nsocket = \"a.sock\"\n[http]\nlisten = \"off\"\n[admission]\ndisk_high = 100\n\
              [runners]\nsocket = \"r.sock\"\nheartbeat_interval = \"100ms\"\nlease_ttl = \"1s\"\naccept_timeout = \"500ms\"\n\
              reassign_margin = \"200ms\"\ncancel_grace = \"500ms\"\nrevoke_margin = \"300ms\"\n\
              [[upstreams]]\nname = \"d\"\nkind = \"drone\"\nendpoint = \"{}\"\nsecret = \"{TOKEN}\"\n\
@@ -95,9 +95,11 @@ fn build(millis: u64) -> NewBuild {
     #[allow(clippy::cast_precision_loss)] // some hundred
     let seconds = millis as f64 / 3_000.0;
     let config = format!(
-        r#"{{"kind":"pipeline","type":"docker","name":"unit","steps":[{{"name":"clone","commands":["sleep {seconds}"]}},
-        {{"name":"database","detach":true}},{{"name":"lint","failure":"ignore","commands":["sleep {seconds}","exit 3"]}},
-        {{"name":"test","commands":["sleep {seconds}"]}}]}}"#
+        r#"{{"kind":"pipeline","type":"docker","name":"unit","steps":[
+        {{"name":"clone","commands":["echo one","sleep {seconds}","echo two"]}},
+        {{"name":"database","detach":true,"commands":["echo ready"]}},
+        {{"name":"lint","failure":"ignore","commands":["sleep {seconds}","exit 3"]}},
+        {{"name":"test","commands":["sleep {seconds}","echo done"]}}]}}"#
     );
     NewBuild { config, ..NewBuild::new(vec![NewStage::new("unit", "docker")]) }
 }
@@ -131,7 +133,7 @@ async fn thirty_kills_in_mid_stage_leave_each_stage_one_true_end() {
         assert!(all.is_ok(), "open: {open:?}; {:?}\n{}", record.totals, lab.tail());
         assert_eq!(record.totals.conflicts, 0, "two ends of one stage differ");
         assert_eq!(record.token_seen.total(), 0);
-        let (mut succeeded, mut lost) = (0, 0);
+        let (mut succeeded, mut lost, mut logged) = (0, 0, 0);
         for stage in &stages {
             let steps: Vec<&str> = record.steps_of(*stage).map(|step| &*step.row.status).collect();
             match record.status(*stage).unwrap() {
@@ -140,15 +142,106 @@ async fn thirty_kills_in_mid_stage_leave_each_stage_one_true_end() {
                     succeeded += 1;
                     let whole = steps == ["success", "success", "failure", "success"];
                     assert!(whole || steps.iter().all(|status| *status == "pending"), "{stage}: {steps:?}");
+                    if whole {
+                        logged +=
+                            record.steps_of(*stage).zip(LINES).map(|(step, due)| check_log(step, due)).sum::<u64>();
+                    }
                 }
                 "error" => lost += 1,
                 other => panic!("{stage} has ended as {other}"),
             }
         }
-        println!("kills: {succeeded} stages succeeded, {lost} were lost with their runner; {:?}", record.totals);
-        assert!(succeeded > 0);
+        println!("kills: {succeeded} stages succeeded with {logged} lines, {lost} were lost; {:?}", record.totals);
+        assert!(succeeded > 0 && logged > 0);
     });
     assert!(!lab.log().contains(TOKEN), "the token is in the log");
+    assert!(!std::fs::read_to_string(lab.path("runner.log")).unwrap_or_default().contains(TOKEN));
+}
+
+/// The lines of each step that has ended by itself, between the commands that wait.
+const LINES: [&[&str]; 4] = [
+    &["+ echo one", "one", "+ sleep", "+ echo two", "two"],
+    &["+ echo ready", "ready"],
+    &["+ sleep", "+ exit 3"],
+    &["+ sleep", "+ echo done", "done"],
+];
+
+/// How many lines it has.
+fn check_log(step: &StepSeen, due: &[&str]) -> u64 {
+    let stored = step.stored_lines().unwrap_or_else(|| panic!("{:?} has no log", step.row));
+    let lines: Vec<&str> = stored
+        .iter()
+        .map(|line| if line.out.starts_with("+ sleep") { "+ sleep" } else { line.out.trim_end() })
+        .collect();
+    assert_eq!(lines, due, "{:?}", step.row);
+    assert!(step.live.iter().all(|line| stored.contains(line)), "{:?}: {:?}", step.row, step.live);
+    stored.len() as u64
+}
+
+/// A stage that runs until somebody ends it, in its first step, which has said something.
+async fn long(server: &Drone) -> i64 {
+    let stage = server.submit(build(600_000)).unwrap().stages[0];
+    // What can be watched is on the delegate's disk.
+    let runs = |record: &Record| record.steps_of(stage).any(|step| step.live.len() >= 2);
+    server.wait_until(runs, SOON).await.unwrap();
+    stage
+}
+
+/// Waits until the stage is closed as an error, with all its steps; how long that took.
+async fn closed(server: &Drone, stage: i64) -> Duration {
+    let began = Instant::now();
+    server.wait_until(|record| record.effective(stage).is_some(), LONG).await.unwrap();
+    let took = began.elapsed();
+    server.read(|record| {
+        assert_eq!(record.status(stage), Some("error"));
+        let steps: Vec<&str> = record.steps_of(stage).map(|step| &*step.row.status).collect();
+        assert_eq!(steps, ["error", "skipped", "skipped", "skipped"]);
+        let first = record.steps_of(stage).next().unwrap();
+        let lines: Vec<String> = first.stored_lines().unwrap().into_iter().map(|line| line.out).collect();
+        assert!(
+            lines.starts_with(&["+ echo one\n".to_owned(), "one\n".to_owned()]),
+            "what it wrote is kept: {lines:?}"
+        );
+    });
+    took
+}
+
+/// A lease here, the pause of whoever looks for logs that nobody closes, and what a busy machine adds.
+const ORPHAN_MAX: Duration = Duration::from_secs(1 + 2 + 7);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stage_of_a_dead_runner_is_closed_within_its_lease_and_not_by_the_reaper() {
+    let server = Drone::start(Options { hold: Duration::from_secs(1), ..Options::new(TOKEN) }).await.unwrap();
+    let mut lab = Lab::new(&server);
+    let stage = long(&server).await;
+    kill(lab.runner.take());
+    let took = closed(&server, stage).await;
+    assert!(took < ORPHAN_MAX, "{took:?}\n{}", lab.tail());
+    assert!(server.reap().is_empty(), "nothing is left for it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stage_of_a_dead_delegate_goes_on_with_the_next_one_and_of_two_dead_is_closed() {
+    let server = Drone::start(Options { hold: Duration::from_secs(1), ..Options::new(TOKEN) }).await.unwrap();
+    let mut lab = Lab::new(&server);
+    let stage = server.submit(build(3_000)).unwrap().stages[0];
+    let runs = |record: &Record| record.steps_of(stage).any(|step| step.row.status == "running");
+    server.wait_until(runs, SOON).await.unwrap();
+    kill(lab.delegate.take());
+    lab.start_delegate();
+    server.wait_until(|record| record.effective(stage).is_some(), LONG).await.unwrap();
+    server.read(|record| {
+        assert_eq!(record.status(stage), Some("success"), "{}", lab.tail());
+        let lines: u64 = record.steps_of(stage).zip(LINES).map(|(step, due)| check_log(step, due)).sum();
+        assert_eq!(lines, 12);
+        assert_eq!(record.stages[&stage].accepts.total(), 1, "it was never given away");
+    });
+    let stage = long(&server).await;
+    kill(lab.delegate.take());
+    kill(lab.runner.take());
+    lab.start_delegate();
+    let took = closed(&server, stage).await;
+    assert!(took < ORPHAN_MAX, "{took:?}\n{}", lab.tail());
 }
 
 fn entropy() -> u64 {

@@ -51,8 +51,8 @@ impl Place {
         let manager = Manager::start(manager::Options::new("acctMIX0000000000001", SECRET.parse().unwrap())).await;
         let manager = manager.unwrap();
         let mut text = format!(
-            "state_dir = \"state\"\n[runners]\nsocket = \"r.sock\"\n[admin]\nsocket = \"a.sock\"\n\
-             [admission]\nstarts_per_second = 10000\nstarts_burst = 10000\n\
+            "state_dir = \"state\"\n[runners]\nsocket = \"r.sock\"\n[admin]\nsocket = \"a.sock\"\n[http]\nlisten = \"off\"\n\
+             [admission]\ndisk_high = 100\nstarts_per_second = 10000\nstarts_burst = 10000\n\
              [[upstreams]]\nname = \"harness\"\nkind = \"harness\"\nendpoint = \"{}\"\naccount_id = \"acctMIX0000000000001\"\n\
              account_secret = \"{SECRET}\"\npoll_interval = \"50ms\"\nweight = {}\n",
             manager.endpoint(),

@@ -12,8 +12,8 @@ use dlite::{
         task::{Outcome, Spec},
         time::Wall,
     },
-    doubles::drone::{Calls, Fault, Route, Submitted},
-    upstreams::Upstream,
+    doubles::drone::{self, Calls, Fault, Route, Submitted},
+    upstreams::{Upstream, drone::Options},
 };
 
 use crate::support::{Pair, ended, external, succeeded};
@@ -32,20 +32,25 @@ pub fn step(number: u32, state: StepState) -> Step {
         detached: false,
         ignore_error: false,
         depends_on: if number > 1 { vec![format!("s{}", number - 1).as_str().into()] } else { Vec::new() },
+        card: None,
+        has_log: false,
     }
 }
 
 /// A stage of ours with two steps, and the note of what the server knows of them.
-struct Stage {
-    pair: Pair,
+pub struct Stage {
+    pub pair: Pair,
     submitted: Submitted,
-    spec: Box<Spec>,
+    pub spec: Box<Spec>,
     told: Option<Bytes>,
 }
 
 impl Stage {
     async fn taken() -> Self {
-        let pair = Pair::new().await;
+        Self::of(Pair::new().await).await
+    }
+
+    async fn of(pair: Pair) -> Self {
         let (submitted, spec) = pair.taken().await;
         Self { pair, submitted, spec, told: None }
     }
@@ -56,12 +61,21 @@ impl Stage {
         stage
     }
 
-    fn id(&self) -> i64 {
+    pub async fn planned_with(
+        change_server: impl FnOnce(&mut drone::Options),
+        change: impl FnOnce(&mut Options),
+    ) -> Self {
+        let mut stage = Self::of(Pair::with(change_server, change).await).await;
+        stage.tell(&pending()).await.unwrap();
+        stage
+    }
+
+    pub fn id(&self) -> i64 {
         self.submitted.stages[0]
     }
 
     /// One call.
-    async fn tell(&mut self, steps: &[Step]) -> Result<Told, ReportError> {
+    pub async fn tell(&mut self, steps: &[Step]) -> Result<Told, ReportError> {
         let news = Tellable {
             external_id: external(&self.submitted).as_str().into(),
             identity: self.pair.identity.clone(),
@@ -79,11 +93,11 @@ impl Stage {
     }
 
     /// Calls until the server knows these.
-    async fn tell_all(&mut self, steps: &[Step]) {
+    pub async fn tell_all(&mut self, steps: &[Step]) {
         while self.tell(steps).await.unwrap().behind {}
     }
 
-    async fn report(&self, steps: &[Step], outcome: Outcome) -> Result<(), ReportError> {
+    pub async fn report(&self, steps: &[Step], outcome: Outcome) -> Result<(), ReportError> {
         let finish = if outcome == Outcome::Succeeded { succeeded() } else { ended(outcome, "", "it failed") };
         let mut report = self.pair.answerable(&external(&self.submitted), &self.spec, finish);
         (report.steps, report.told) = (Arc::new(steps.to_vec()), self.told.clone());
@@ -94,7 +108,7 @@ impl Stage {
         self.pair.server.read(|record| record.steps_of(self.id()).map(|step| step.row.status.clone()).collect())
     }
 
-    fn violations(&self) -> Vec<String> {
+    pub fn violations(&self) -> Vec<String> {
         self.pair.server.read(|record| record.violations.iter().cloned().collect())
     }
 }
@@ -213,4 +227,43 @@ async fn a_log_that_is_there_already_is_no_obstacle() {
     assert!(matches!(stage.tell(&steps).await, Err(ReportError::Unanswered(_))));
     stage.tell_all(&steps).await;
     assert_eq!(stage.statuses(), ["success", "pending"]);
+}
+
+#[tokio::test]
+async fn steps_of_a_later_plan_are_registered_too_and_those_it_has_no_more_end_with_the_stage() {
+    let mut stage = Stage::planned().await;
+    stage.tell_all(&[step(1, StepState::Succeeded), step(2, StepState::Running)]).await;
+    // Another runner takes the stage over: it has no second step, and a third.
+    let replanned = [step(1, StepState::Pending), step(3, StepState::Pending)];
+    stage.tell_all(&replanned).await;
+    assert_eq!(stage.statuses(), ["success", "running", "pending"]);
+    let done = [step(1, StepState::Succeeded), Step { exit_code: Some(2), ..step(3, StepState::Failed) }];
+    stage.tell_all(&done).await;
+    assert_eq!(stage.statuses(), ["success", "running", "failure"]);
+    stage.report(&done, Outcome::Failed).await.unwrap();
+    assert_eq!(stage.statuses(), ["success", "error", "failure"]);
+    stage.pair.server.read(|record| {
+        let second = &record.steps_of(stage.id()).nth(1).unwrap().row;
+        assert_eq!((second.name.as_str(), second.started), ("step-2", 1_738_660_006));
+        assert_eq!((record.totals.conflicts, record.totals.repeats), (0, 0));
+    });
+    assert!(stage.violations().is_empty(), "{:?}", stage.violations());
+}
+
+#[tokio::test]
+async fn a_later_registration_whose_answer_is_lost_costs_those_steps_alone() {
+    for fault in [Fault::CutBeforeAnswer, Fault::CutBefore] {
+        let mut stage = Stage::planned().await;
+        let arrives = matches!(fault, Fault::CutBeforeAnswer);
+        stage.pair.server.fault(Route::UpdateStage, fault, Calls::Next(1));
+        let replanned = [step(1, StepState::Succeeded), step(3, StepState::Succeeded)];
+        if !arrives {
+            assert!(matches!(stage.tell(&replanned).await, Err(ReportError::Unanswered(_))));
+        }
+        stage.tell_all(&replanned).await;
+        let third = if arrives { "pending" } else { "success" };
+        assert_eq!(stage.statuses(), ["success", "pending", third]);
+        stage.report(&replanned, Outcome::Succeeded).await.unwrap();
+        assert_eq!(stage.pair.server.status(stage.id()).as_deref(), Some("success"));
+    }
 }

@@ -2,124 +2,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use dlite::{
-    config::{self, LoadOptions},
-    core::effect::Note,
-    daemon::{self, Daemon},
-    doubles::drone::{Calls, Drone, Fault, NewBuild, NewStage, Options, Route},
-    proto::upstream::drone::v1::StageInfo,
-    sdk::{Context, Failure, Handler, Payload, Runner, Step, StepState},
-    upstreams,
+use dlite::doubles::drone::{Calls, Drone, Fault, NewBuild, NewRepo, Record, Route};
+
+use crate::{
+    place::{Place, SECRET, build, check_logs},
+    support::SOON,
 };
-use tempfile::TempDir;
-use tokio::sync::oneshot;
-
-use crate::support::{SOON, TOKEN};
-
-struct Place {
-    servers: Vec<Drone>,
-    daemon: Option<Daemon>,
-    stop_runner: Option<oneshot::Sender<()>>,
-    directory: TempDir,
-}
-
-impl Place {
-    /// A delegate of so many servers, whose ids are all the same, and a runner with so many slots.
-    async fn new(servers: usize, slots: u32) -> Self {
-        let directory = TempDir::new().unwrap();
-        let mut text =
-            "state_dir = \"state\"\n[runners]\nsocket = \"r.sock\"\n[admin]\nsocket = \"a.sock\"\n".to_owned();
-        let mut started = Vec::new();
-        for nth in 0..servers {
-            let options = Options { hold: Duration::from_secs(2), ..Options::new(TOKEN) };
-            let server = Drone::start(options).await.unwrap();
-            text += &format!(
-                "[[upstreams]]\nname = \"drone-{nth}\"\nkind = \"drone\"\nendpoint = \"{}\"\nsecret = \"{TOKEN}\"\n\
-                 heartbeat_interval = \"100ms\"\nreport_retry_min = \"50ms\"\nreport_retry_max = \"200ms\"\n",
-                server.endpoint()
-            );
-            started.push(server);
-        }
-        std::fs::write(directory.path().join("dlite.toml"), text).unwrap();
-        let mut place = Self { servers: started, daemon: None, stop_runner: None, directory };
-        place.start().await;
-        let socket = place.directory.path().join("r.sock");
-        let (stop, stopped) = oneshot::channel();
-        let handler = Handler::new("drone.stage.docker", stage)
-            .match_label("os", "linux")
-            .match_label("arch", "amd64")
-            .extension::<StageInfo>();
-        let runner = Runner::new("docker-1")
-            .handler(handler)
-            .slots("default", slots)
-            .connect(format!("unix:{}", socket.display()))
-            .backoff(Duration::from_millis(20), Duration::from_millis(100));
-        tokio::spawn(async move { runner.run(async { drop(stopped.await) }).await });
-        place.stop_runner = Some(stop);
-        place
-    }
-
-    async fn start(&mut self) {
-        let file = self.directory.path().join("dlite.toml");
-        let options = LoadOptions { environment: BTreeMap::new(), ..LoadOptions::of_process(Some(file)) };
-        let config = config::load(&options).unwrap().config;
-        let adapters = upstreams::from_config(&config).unwrap();
-        let observer = Box::new(|_: &_, _: &Note| ());
-        self.daemon = Some(daemon::start(&config, adapters, observer).await.unwrap());
-    }
-
-    async fn stop(&mut self) {
-        self.daemon.take().unwrap().stop().await.unwrap();
-    }
-
-    async fn ended(&self, server: usize, stage: i64) -> String {
-        let server = &self.servers[server];
-        server.wait_until(|record| record.effective(stage).is_some(), SOON).await.unwrap();
-        server.status(stage).unwrap()
-    }
-}
-
-/// Does what the stage is called.
-async fn stage(context: Context, _: Payload) -> Result<Payload, Failure> {
-    let info: StageInfo = context.extension().expect("asked for");
-    match info.stage_name.as_str() {
-        "good" => Ok(Payload::default()),
-        "steps" => steps(context, Duration::ZERO).await,
-        "slow-steps" => steps(context, Duration::from_millis(300)).await,
-        "bad" => Err(Failure::failed("two tests failed")),
-        _ => {
-            context.cancelled().await;
-            Err(Failure::cancelled())
-        }
-    }
-}
-
-/// Four steps, of which one runs beside the others and one fails and may; `pause` between any two changes.
-async fn steps(context: Context, pause: Duration) -> Result<Payload, Failure> {
-    let gone = |_| Failure::cancelled();
-    let step = |number, name: &str| Step { image: "alpine:3.20".to_owned(), ..Step::pending(number, name) };
-    let clone = step(1, "clone");
-    let database = Step { detached: true, ..step(2, "database") };
-    let lint = Step { ignore_error: true, depends_on: vec!["1".to_owned()], ..step(3, "lint") };
-    let test = Step { depends_on: vec!["3".to_owned()], ..step(4, "test") };
-    let plan = vec![clone.clone(), database.clone(), lint.clone(), test.clone()];
-    context.plan(plan).await.map_err(gone)?;
-    context.step(database.running()).await.map_err(gone)?;
-    for (step, state, code) in
-        [(clone, StepState::Succeeded, 0), (lint, StepState::Failed, 3), (test, StepState::Succeeded, 0)]
-    {
-        tokio::time::sleep(pause).await;
-        let step = step.running();
-        context.step(step.clone()).await.map_err(gone)?;
-        tokio::time::sleep(pause).await;
-        context.step(step.ended(state, code)).await.map_err(gone)?;
-    }
-    Ok(Payload::default())
-}
-
-fn build(name: &str) -> NewBuild {
-    NewBuild::new(vec![NewStage::new(name, "docker")])
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_stage_ends_at_its_own_server_although_their_ids_are_the_same() {
@@ -146,21 +34,32 @@ async fn each_stage_ends_at_its_own_server_although_their_ids_are_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancelled_build_stops_its_stage_within_a_second() {
+async fn a_stage_whose_details_are_of_no_use_is_closed_as_an_error() {
+    let place = Place::new(1, 1).await;
+    for fault in [Fault::Status(500, "no forge today".to_owned()), Fault::Html, Fault::Malformed] {
+        place.servers[0].fault(Route::Details, fault, Calls::All);
+        let stage = place.servers[0].submit(build("good")).unwrap().stages[0];
+        assert_eq!(place.ended(0, stage).await, "error");
+        place.servers[0].read(|record| {
+            let end = &record.effective(stage).unwrap().stage;
+            assert!(end.exit_code == 255 && end.error.contains("details"), "{}", end.error);
+        });
+        place.servers[0].clear_faults();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_build_frees_its_slot() {
     let place = Place::new(1, 1).await;
     let server = &place.servers[0];
     let submitted = server.submit(build("long")).unwrap();
     let stage = submitted.stages[0];
-    let accepted = |record: &dlite::doubles::drone::Record| {
-        record.stages[&stage].accepted_at.is_some() && record.totals.watches_open > 0
-    };
+    let accepted = |record: &Record| record.stages[&stage].accepted_at.is_some() && record.totals.watches_open > 0;
     server.wait_until(accepted, SOON).await.unwrap();
     assert!(server.cancel(submitted.build));
     // The only slot is free again once the handler has stopped.
     let next = server.submit(build("good")).unwrap().stages[0];
-    let began = std::time::Instant::now();
     assert_eq!(place.ended(0, next).await, "success");
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     assert_eq!(server.read(|record| record.totals.conflicts), 0);
 }
 
@@ -173,7 +72,7 @@ async fn lost_answers_and_a_restart_leave_one_true_end() {
     let good = place.servers[0].submit(build("good")).unwrap().stages[0];
     assert_eq!(place.ended(0, good).await, "success");
     let long = place.servers[0].submit(build("long")).unwrap();
-    let watched = |record: &dlite::doubles::drone::Record| record.totals.watches_open > 0;
+    let watched = |record: &Record| record.totals.watches_open > 0;
     place.servers[0].wait_until(watched, SOON).await.unwrap();
     place.stop().await;
     place.servers[0].wait_until(|record| record.totals.watches_open == 0, SOON).await.unwrap();
@@ -229,18 +128,18 @@ async fn four_steps_reach_the_server_each_as_it_went() {
         assert!(rows.iter().all(|row| row.started > 0 && row.stopped >= row.started && row.step_id == stage));
         let puts: Vec<_> = record.stages[&stage].puts.iter().map(|put| put.status.as_str()).collect();
         assert_eq!(puts, ["running", "success"]);
-        assert_eq!(record.violations.iter().collect::<Vec<_>>(), Vec::<&String>::new());
+        assert!(record.steps_of(stage).all(|step| step.uploads == 1));
     });
+    check_logs(server, stage);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outage_in_mid_stage_loses_no_state_of_a_step() {
+async fn an_outage_in_mid_stage_loses_no_state_of_a_step_and_no_log_line() {
     let outage = std::env::var("DLITE_OUTAGE_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(5);
     let place = Place::new(1, 1).await;
     let server = &place.servers[0];
     let stage = server.submit(build("slow-steps")).unwrap().stages[0];
-    let running =
-        |record: &dlite::doubles::drone::Record| record.steps_of(stage).any(|step| step.row.status == "success");
+    let running = |record: &Record| record.steps_of(stage).any(|step| step.row.status == "success");
     server.wait_until(running, SOON).await.unwrap();
     server.down();
     // The outage is what is tested, and outlasts the stage.
@@ -250,17 +149,52 @@ async fn an_outage_in_mid_stage_loses_no_state_of_a_step() {
     assert_eq!(place.ended(0, stage).await, "success");
     assert_eq!(ends(server, stage), ends_due());
     server.read(|record| assert_eq!((record.totals.conflicts, record.totals.repeats), (0, 0)));
+    check_logs(server, stage);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delegate_that_is_replaced_in_mid_stage_goes_on_where_the_last_one_was() {
     let mut place = Place::new(1, 1).await;
     let stage = place.servers[0].submit(build("slow-steps")).unwrap().stages[0];
-    let running =
-        |record: &dlite::doubles::drone::Record| record.steps_of(stage).any(|step| step.row.status == "success");
+    let running = |record: &Record| record.steps_of(stage).any(|step| step.row.status == "success");
     place.servers[0].wait_until(running, SOON).await.unwrap();
     place.stop().await;
     place.start().await;
     assert_eq!(place.ended(0, stage).await, "success");
     assert_eq!(ends(&place.servers[0], stage), ends_due());
+    check_logs(&place.servers[0], stage);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_in_an_outage_loses_no_state_of_a_step_and_no_log_line() {
+    let mut place = Place::new(1, 1).await;
+    let server = place.servers[0].clone();
+    let stage = server.submit(build("slow-steps")).unwrap().stages[0];
+    let running = |record: &Record| record.steps_of(stage).any(|step| step.row.status == "success");
+    server.wait_until(running, SOON).await.unwrap();
+    server.down();
+    place.stop().await;
+    place.start().await;
+    // The runner has done its part, unheard.
+    tokio::time::timeout(SOON, place.stops.recv()).await.expect("the stage goes on without its server");
+    assert_eq!(server.status(stage).as_deref(), Some("running"));
+    server.up();
+    assert_eq!(place.ended(0, stage).await, "success");
+    assert_eq!(ends(&server, stage), ends_due());
+    check_logs(&server, stage);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_of_the_repository_is_in_no_log_of_a_step() {
+    let place = Place::new(1, 1).await;
+    let server = &place.servers[0];
+    let secrets = BTreeMap::from([("pw".to_owned(), SECRET.to_owned())]);
+    let repo = server.add_repo(NewRepo { secrets, ..NewRepo::new("acme/lamp") });
+    let stage = server.submit(NewBuild { repo: Some(repo), ..build("secret") }).unwrap().stages[0];
+    assert_eq!(place.ended(0, stage).await, "success");
+    server.read(|record| {
+        let lines = record.steps_of(stage).next().unwrap().stored_lines().unwrap();
+        assert!(lines.len() == 1 && lines[0].out.starts_with("the password is "), "{lines:?}");
+        assert!(!lines[0].out.contains(SECRET), "{lines:?}");
+    });
 }

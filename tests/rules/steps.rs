@@ -8,10 +8,10 @@ use dlite::core::{
     id::{LeaseId, TaskId},
     input::{Answer, Frame, ReportError, Told},
     step::{Step, StepState},
-    task::{CancelReason, Finish, Outcome},
+    task::{CancelReason, Error, Finish, Outcome, Retry},
 };
 
-use crate::support::{Rig, spec};
+use crate::support::{Rig, other_delegate, spec};
 
 fn step(number: u32, state: StepState) -> Step {
     Step {
@@ -27,6 +27,8 @@ fn step(number: u32, state: StepState) -> Step {
         detached: false,
         ignore_error: false,
         depends_on: Vec::new(),
+        card: None,
+        has_log: false,
     }
 }
 
@@ -161,6 +163,31 @@ fn a_fault_that_lasts_costs_the_steps_and_not_the_result() {
         rig.pass(Duration::from_secs(120));
     }
     assert_eq!(rig.reports().len(), 1);
+}
+
+#[test]
+fn another_try_plans_anew_and_what_the_upstream_knows_stays() {
+    let mut rig = Rig::ready(true);
+    let task = rig.take("e-1", spec());
+    let lease = rig.accept();
+    plan(&mut rig, lease);
+    told(&mut rig, task, "n-1", false);
+    let again = Error { retry: Retry::SameRunner, ..other_delegate(None) };
+    rig.result(lease, Finish::of(Outcome::Errored, Some(again)));
+    rig.pass(Duration::from_secs(60));
+    let second = rig.accept();
+    assert_ne!(second, lease);
+    tells(&mut rig);
+    rig.frame(Frame::Started { lease: second, number: 1 });
+    let steps = vec![step(1, StepState::Pending), step(3, StepState::Pending)];
+    rig.frame(Frame::Plan { lease: second, number: 2, steps });
+    assert!(refusals(&mut rig).is_empty());
+    let news = tells(&mut rig);
+    let numbers: Vec<u32> = news[0].steps.iter().map(|step| step.number).collect();
+    assert_eq!((news.len(), news[0].told.as_deref(), &numbers[..]), (1, Some(&b"n-1"[..]), &[1, 3][..]));
+    // What the first try says late counts no more.
+    change(&mut rig, lease, 3, step(2, StepState::Failed));
+    assert!(tells(&mut rig).is_empty());
 }
 
 #[test]

@@ -6,6 +6,7 @@ use clap::{Args as ClapArgs, Subcommand};
 
 mod bench;
 mod drone;
+mod pipeline;
 mod runner;
 mod scene;
 mod show;

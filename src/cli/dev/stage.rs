@@ -1,11 +1,12 @@
-//! The sample handler of whole stages: plays a Drone pipeline written as JSON, whose commands only wait or exit.
+//! The sample handler of whole stages: plays a Drone pipeline written as JSON, whose commands only wait, say something or exit.
 
 use std::time::Duration;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
-use crate::sdk::{Context, Failure, Payload, Step, StepError, StepState};
+use crate::sdk::{Card, Context, Failure, Log, Payload, Step, StepError, StepState};
 
 /// What the Drone adapter calls stages of docker pipelines.
 pub const STAGE: &str = "drone.stage.docker";
@@ -42,9 +43,18 @@ struct Part {
     /// Runs beside the others until they are done.
     #[serde(default)]
     detach: bool,
-    /// `sleep <seconds>` or `exit <code>`.
+    /// `sleep <seconds>`, `echo <text>` or `exit <code>`; each is shown in the step's log. Without any, it has none.
     #[serde(default)]
     commands: Vec<String>,
+    /// Shown once it has ended.
+    #[serde(default)]
+    card: Option<Page>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Page {
+    schema: String,
+    data: Box<RawValue>,
 }
 
 /// Plays the steps one after the other.
@@ -53,18 +63,21 @@ pub async fn play(task: Context, payload: Payload) -> Result<Payload, Failure> {
     let steps: Vec<Step> = (1..).zip(&parts).map(|(number, part)| step(number, part)).collect();
     task.plan(steps.clone()).await.map_err(gone)?;
     let mut failed = None;
-    for (step, part) in steps.into_iter().zip(&parts) {
+    for (step, part) in steps.into_iter().zip(parts) {
         if failed.is_some() {
             task.step(step.ended(StepState::Skipped, None)).await.map_err(gone)?;
             continue;
         }
         let step = step.running();
         task.step(step.clone()).await.map_err(gone)?;
+        let log = (!part.commands.is_empty()).then(|| task.log(&step.step_id));
         if part.detach {
+            // It goes on until the stage has ended, and its log with it.
+            tokio::spawn(async move { run(part.commands, log.as_ref()).await });
             continue;
         }
         let code = tokio::select! {
-            code = run(&part.commands) => code,
+            code = run(part.commands, log.as_ref()) => code,
             _ = task.cancelled() => {
                 task.step(step.ended(StepState::Cancelled, None)).await.map_err(gone)?;
                 return Err(Failure::cancelled());
@@ -72,7 +85,7 @@ pub async fn play(task: Context, payload: Payload) -> Result<Payload, Failure> {
         };
         let state = if code == 0 { StepState::Succeeded } else { StepState::Failed };
         if code != 0 && part.failure != "ignore" {
-            failed = Some(part.name.clone());
+            failed = Some(part.name);
         }
         task.step(step.ended(state, code)).await.map_err(gone)?;
     }
@@ -90,7 +103,10 @@ fn read(payload: &Payload) -> Result<Pipeline, Failure> {
 }
 
 fn step(number: u32, part: &Part) -> Step {
+    let card = part.card.as_ref();
+    let card = card.map(|page| Card { schema_uri: page.schema.clone(), data: page.data.get().to_owned().into() });
     Step {
+        card,
         image: part.image.clone(),
         detached: part.detach,
         ignore_error: part.failure == "ignore",
@@ -100,8 +116,14 @@ fn step(number: u32, part: &Part) -> Step {
 }
 
 /// The exit code of the commands.
-async fn run(commands: &[String]) -> i32 {
+async fn run(commands: Vec<String>, log: Option<&Log>) -> i32 {
     for command in commands {
+        if let Some(log) = log {
+            log.line(format!("+ {command}")).await;
+            if let Some(text) = command.strip_prefix("echo ") {
+                log.line(text.to_owned()).await;
+            }
+        }
         match command.split_once(' ') {
             Some(("sleep", seconds)) => {
                 let seconds = seconds.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());

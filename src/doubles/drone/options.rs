@@ -31,8 +31,11 @@ pub struct NewRepo {
     pub slug: String,
     /// Of a stage, in minutes.
     pub timeout: i64,
-    /// Clear text; they are in every stage's details.
+    /// Clear text; they are in every stage's details but those of pull requests.
     pub secrets: BTreeMap<String, String>,
+    /// Where the sources are; none: at a host that is not there.
+    pub git_http_url: Option<String>,
+    pub private: bool,
     /// Most of its stages at once; 0: any number.
     pub throttle: i64,
 }
@@ -43,6 +46,14 @@ pub struct NewBuild {
     /// From [`Drone::add_repo`](super::Drone::add_repo); none: the one that is always there.
     pub repo: Option<i64>,
     pub event: String,
+    /// What was committed: its hash, the ref that leads to it, and the branch that it is or is meant for.
+    pub commit: String,
+    pub git_ref: String,
+    pub target: String,
+    /// Slug of the fork that a pull request comes from.
+    pub source_repo: String,
+    /// Where a promotion leads.
+    pub deploy_to: String,
     /// The whole configuration file.
     pub config: String,
     /// At least one.
@@ -108,7 +119,14 @@ impl std::fmt::Debug for Options {
 impl NewRepo {
     /// With the timeout that the server sets when it enables a repository, and no secrets.
     pub fn new(slug: impl Into<String>) -> Self {
-        Self { slug: slug.into(), timeout: 60, secrets: BTreeMap::new(), throttle: 0 }
+        Self {
+            slug: slug.into(),
+            timeout: 60,
+            secrets: BTreeMap::new(),
+            git_http_url: None,
+            private: true,
+            throttle: 0,
+        }
     }
 }
 
@@ -119,7 +137,17 @@ impl NewBuild {
         let config = format!(
             "kind: pipeline\ntype: {stage_type}\nname: {name}\n\nsteps:\n- name: check\n  commands:\n  - echo hello\n"
         );
-        Self { repo: None, event: "push".to_owned(), config, stages }
+        Self {
+            repo: None,
+            event: "push".to_owned(),
+            commit: "2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e".to_owned(),
+            git_ref: "refs/heads/main".to_owned(),
+            target: "main".to_owned(),
+            source_repo: String::new(),
+            deploy_to: String::new(),
+            config,
+            stages,
+        }
     }
 }
 

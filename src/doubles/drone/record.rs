@@ -185,4 +185,9 @@ impl StepSeen {
     pub(super) fn new(row: Step) -> Self {
         Self { row, puts: Recent::default(), live: Vec::new(), log: None, uploads: 0, card: None }
     }
+
+    /// The stored log as lines, if it is a list of lines; that of a step without output has none.
+    pub fn stored_lines(&self) -> Option<Vec<Line>> {
+        serde_json::from_slice::<Option<Vec<Line>>>(self.log.as_deref()?).ok().map(Option::unwrap_or_default)
+    }
 }

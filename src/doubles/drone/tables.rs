@@ -92,6 +92,7 @@ impl Tables {
         repo.counter += 1;
         let (number, throttle) = (repo.counter, repo.spec.throttle);
         let mut stages = Vec::new();
+        let build = build(id, repo_id, number, &new, now);
         for (nth, stage) in (1..).zip(new.stages) {
             let waits = !stage.depends_on.is_empty();
             let row = Stage {
@@ -123,7 +124,6 @@ impl Tables {
             stages.push(row.id);
             self.record.stages.insert(row.id, StageSeen::new(row));
         }
-        let build = build(id, repo_id, number, new.event, now);
         self.builds.insert(id, BuildRow { build, config: new.config, cancelled: None });
         Ok(Submitted { build: id, stages })
     }
@@ -180,20 +180,22 @@ impl Tables {
     }
 }
 
-fn build(id: i64, repo_id: i64, number: i64, event: String, now: i64) -> Build {
+fn build(id: i64, repo_id: i64, number: i64, new: &NewBuild, now: i64) -> Build {
     Build {
         id,
         repo_id,
         trigger: "@hook".to_owned(),
         number,
         status: "pending".to_owned(),
-        event,
+        event: new.event.clone(),
         message: "boil faster".to_owned(),
         before: "1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f".to_owned(),
-        after: "2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e".to_owned(),
-        git_ref: "refs/heads/main".to_owned(),
-        source: "main".to_owned(),
-        target: "main".to_owned(),
+        after: new.commit.clone(),
+        git_ref: new.git_ref.clone(),
+        source_repo: new.source_repo.clone(),
+        source: new.target.clone(),
+        target: new.target.clone(),
+        deploy_to: new.deploy_to.clone(),
         author_login: "rosa".to_owned(),
         author_name: "Rosa Example".to_owned(),
         author_email: "rosa@example.test".to_owned(),

@@ -109,6 +109,8 @@ pub struct Build {
     pub author_email: String,
     pub author_avatar: String,
     pub sender: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub deploy_to: String,
     pub started: i64,
     pub finished: i64,
     pub created: i64,

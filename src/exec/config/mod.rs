@@ -2,10 +2,7 @@
 //!
 //! It reads that file and nothing else: whether commands exist is seen when they are started.
 
-mod limits;
 mod route;
-mod section;
-mod value;
 
 use std::{
     collections::BTreeMap,
@@ -14,13 +11,16 @@ use std::{
     time::Duration,
 };
 
-pub(super) use self::value::RESULT_BYTES_MAX;
-pub use self::{limits::Limits, route::Route};
-use self::{
-    section::{Page, Section},
-    value::{Refusal, duration, path, slots},
+pub use self::route::Route;
+pub use crate::kit::keeper::Limits;
+pub(super) use crate::kit::toml::value::RESULT_BYTES_MAX;
+use crate::{
+    config::{Complaint, Complaints, FILE_BYTES_MAX, Source, read_text},
+    kit::toml::{
+        Page, Section,
+        value::{self, duration, path, slots},
+    },
 };
-use crate::config::{Complaint, Complaints, FILE_BYTES_MAX, Source, read_text};
 
 /// Most routes of one runner; the delegate's bound on handlers.
 pub const ROUTES_MAX: usize = 256;

@@ -2,8 +2,11 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use super::{Limits, section::Section, value};
-use crate::sdk::{CLEANUP_CLASS, TaskKind};
+use super::Limits;
+use crate::{
+    kit::toml::{Section, value},
+    sdk::{CLEANUP_CLASS, TaskKind},
+};
 
 /// Between SIGTERM and SIGKILL, unless said or the cancellation grants less.
 pub(super) const GRACE_DEFAULT: Duration = Duration::from_secs(10);
@@ -109,7 +112,7 @@ impl Route {
     }
 }
 
-fn kind(given: &toml::de::DeValue<'_>) -> Result<TaskKind, super::Refusal> {
+fn kind(given: &toml::de::DeValue<'_>) -> Result<TaskKind, crate::kit::toml::Refusal> {
     match value::text(given)?.as_str() {
         "standalone" => Ok(TaskKind::Standalone),
         "setup" => Ok(TaskKind::SessionSetup),

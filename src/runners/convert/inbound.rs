@@ -18,7 +18,7 @@ use crate::{
         id::{LeaseId, SlotClass},
         input::{Frame, Handler, Held, Hello},
         session::{STATE_BYTES_MAX, StateUpdate},
-        step::{STEPS_MAX, Step, StepState},
+        step::{CARD_BYTES_MAX, Card, STEPS_MAX, Step, StepState},
         task::{Blame, Error, Extension, Finish, Kind, OUTPUTS_MAX, Outcome, Output, OutputValue, Payload, Retry},
         time::Wall,
     },
@@ -32,6 +32,8 @@ const HEARTBEAT_LEASES_MAX: usize = 10_000;
 const SLOT_CLASSES_MAX: usize = 16;
 const SLOTS_MAX: u32 = 10_000;
 const OUTPUT_BYTES_MAX: usize = 64 << 10;
+/// Longest URL of a card's template, in bytes: as long as any text may be.
+const SCHEMA_URI_BYTES_MAX: usize = 4 << 10;
 
 /// One frame after its bounds were checked.
 #[derive(Debug)]
@@ -301,7 +303,22 @@ fn read_step(field: &str, step: proto::Step) -> Result<Step, Broken> {
         detached: step.detached,
         ignore_error: step.ignore_error,
         depends_on: step.depends_on.into_iter().map(Into::into).collect(),
+        card: step.card.map(|card| read_card(&at("card"), &card)).transpose()?,
+        has_log: step.has_log,
     })
+}
+
+fn read_card(field: &str, card: &proto::Card) -> Result<Card, Broken> {
+    let field = |name: &str| format!("{field}.{name}");
+    if card.schema_uri.is_empty() {
+        return Err(broken(&field("schema_uri"), "is needed"));
+    }
+    at_most(&field("schema_uri"), card.schema_uri.len(), SCHEMA_URI_BYTES_MAX)?;
+    at_most(&field("data"), card.data.len(), CARD_BYTES_MAX)?;
+    if serde_json::from_slice::<&serde_json::value::RawValue>(&card.data).is_err() {
+        return Err(broken(&field("data"), "is not JSON"));
+    }
+    Ok(Card { schema_uri: card.schema_uri.as_str().into(), data: bytes::Bytes::copy_from_slice(&card.data) })
 }
 
 /// None: a time before 1970, or beyond what is counted.

@@ -17,7 +17,7 @@ mod writer;
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -132,7 +132,7 @@ impl TaskLogs {
     }
 
     pub fn open(&self, step: &str) -> Log {
-        let mut logs = self.inner.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logs = self.logs();
         let log = logs.entry(step.to_owned()).or_insert_with(|| {
             let log_id = if step.is_empty() { TASK_LOG_ID.to_owned() } else { format!("step-{step}") };
             let open = OpenLog { lease_id: self.inner.lease_id.clone(), log_id, step_id: step.to_owned() };
@@ -143,9 +143,26 @@ impl TaskLogs {
         log.clone()
     }
 
+    /// Whether the log was opened.
+    pub fn has(&self, step: &str) -> bool {
+        self.logs().contains_key(step)
+    }
+
+    /// Ends one, and waits for nothing.
+    pub fn close(&self, step: &str) {
+        if let Some(log) = self.logs().get(step) {
+            log.buffer.close();
+        }
+    }
+
+    fn logs(&self) -> MutexGuard<'_, BTreeMap<String, Log>> {
+        // Changes are single inserts.
+        self.inner.logs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Ends them all and waits for them, no longer than [`LOG_FLUSH_MAX`].
     pub async fn finish(&self) {
-        let logs = std::mem::take(&mut *self.inner.logs.lock().unwrap_or_else(PoisonError::into_inner));
+        let logs = std::mem::take(&mut *self.logs());
         let all = async {
             for log in logs.values() {
                 log.buffer.close();

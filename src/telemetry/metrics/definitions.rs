@@ -136,8 +136,17 @@ table! {
         "Cleanups that the delegate ran by itself, because no upstream sent one.";
 
     // === logs ===
-    SPOOL_BYTES: Gauge, Bytes, "dlite_spool_bytes", [],
-        "What logs take up on the disk until they are delivered; logs.all_max_mib bounds it.";
+    SPOOL_BYTES: Gauge, Bytes, "dlite_spool_bytes", [STATE],
+        "What logs take up on the disk until their sinks have them: open (a runner still writes), closed.";
+    SPOOL_BYTES_MAX: Gauge, Bytes, "dlite_spool_bytes_max", [],
+        "What they may take up together: logs.all_max_mib.";
+    LOG_WAIT: Gauge, Seconds, "dlite_log_wait_seconds", [],
+        "Since the closed log was closed that has waited longest for its sink; 0 if none waits.";
+    LOG_UPLOADS: Counter, Count, "dlite_log_uploads_total", [OUTCOME],
+        "Tries to bring a whole log to its sink: delivered, failed (tried again), given_up.";
+    LOG_LINES_MISSING: Counter, Count, "dlite_log_lines_missing_total", [REASON],
+        "Lines that closed logs lack, by reason: log_full, spool_full, disk_full, disk_slow, not_received, damaged, unmaskable. Where \
+         they should be, the log says so.";
 
     // === results ===
     UNREPORTED: Gauge, Count, "dlite_unreported_results", [UPSTREAM],

@@ -148,17 +148,53 @@ pub(super) fn put(request: &Request, outcome: &Outcome) -> Put {
     }
 }
 
-/// What became of a step's log. The server stores one log a step, and fails at a second: that one is there already.
-pub(super) fn upload(request: &Request, outcome: &Outcome) -> Result<(), ReportError> {
+/// What became of a step's log. The server stores one log a step, and fails at a second, which is then there already. `is_unsure`: it
+/// may be, since an earlier answer was lost.
+///
+/// | answer | meaning |
+/// |---|---|
+/// | 2xx; 500 that names the second log, or any while unsure | stored |
+/// | other 500, 404, 405, 501 | fault |
+/// | 401, 403 | unauthorized |
+/// | 400, 413, 422 | refused |
+/// | none, or any other | unanswered |
+pub(super) fn upload(request: &Request, outcome: &Outcome, is_unsure: bool) -> Result<(), ReportError> {
     let response = match outcome {
         Ok(response) => response,
         Err(failure) => return Err(ReportError::Unanswered(about(request, failure))),
     };
+    let text = said(request, response);
     match response.status {
-        200..=299 | 500 => Ok(()),
-        401 | 403 => Err(ReportError::Unauthorized(said(request, response))),
-        400..=499 | 501 => Err(ReportError::Fault(said(request, response))),
-        _ => Err(ReportError::Unanswered(said(request, response))),
+        200..=299 => Ok(()),
+        500 if is_unsure || is_there(response) => Ok(()),
+        401 | 403 => Err(ReportError::Unauthorized(text)),
+        400 | 413 | 422 => Err(ReportError::Refused(text)),
+        404 | 405 | 500 | 501 => Err(ReportError::Fault(text)),
+        _ => Err(ReportError::Unanswered(text)),
+    }
+}
+
+/// What became of a card.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Carded {
+    Done,
+    /// The server knows no cards.
+    NoCards,
+    /// It does not want this one.
+    Refused(Arc<str>),
+    /// Nobody knows.
+    Unclear(Arc<str>),
+}
+
+pub(super) fn card(request: &Request, outcome: &Outcome) -> Carded {
+    match outcome {
+        Ok(response) => match response.status {
+            200..=299 => Carded::Done,
+            404 | 405 => Carded::NoCards,
+            400..=501 => Carded::Refused(said(request, response)),
+            _ => Carded::Unclear(said(request, response)),
+        },
+        Err(failure) => Carded::Unclear(about(request, failure)),
     }
 }
 
@@ -183,6 +219,11 @@ fn call<'a>(request: &Request, outcome: &'a Outcome) -> Result<&'a Response, Cal
 
 fn is_lost_race(response: &Response) -> bool {
     response.status == 409 || (response.status == 500 && says(response, OPTIMISTIC_LOCK))
+}
+
+fn is_there(response: &Response) -> bool {
+    let text = String::from_utf8_lossy(&response.body).to_lowercase();
+    wire::IS_THERE.iter().any(|part| text.contains(part))
 }
 
 fn is_stage(body: &[u8]) -> bool {
@@ -291,6 +332,38 @@ mod tests {
         assert_eq!(cut, ["failed", "unclear", "failed", "unclear", "unclear"].map(str::to_owned));
         let refused = of(&Err(Failure::Unconnected { reason: "refused".into() }));
         assert_eq!(refused[3], "unsent");
+    }
+
+    #[test]
+    fn a_log_or_card_that_the_server_does_not_take_is_told_from_one_that_is_there() {
+        let request = Request::upload(30_711, Bytes::from_static(b"null"), Duration::from_secs(1));
+        let judged = |status, body: &str, is_unsure| {
+            let outcome = Ok(Response { status, body: Bytes::copy_from_slice(body.as_bytes()) });
+            match upload(&request, &outcome, is_unsure) {
+                Ok(()) => "stored",
+                Err(ReportError::Fault(_)) => "fault",
+                Err(ReportError::Refused(_)) => "refused",
+                Err(ReportError::Unauthorized(_)) => "unauthorized",
+                Err(_) => "unanswered",
+            }
+        };
+        for (status, body, meaning, unsure) in [
+            (200, "", "stored", "stored"),
+            (500, "UNIQUE constraint failed: logs.log_id", "stored", "stored"),
+            (500, "Error 1062: Duplicate entry '7' for key 'PRIMARY'", "stored", "stored"),
+            (500, "duplicate key value violates unique constraint \"logs_pkey\"", "stored", "stored"),
+            (500, "database is locked", "fault", "stored"),
+            (404, "404 page not found", "fault", "fault"),
+            (413, "", "refused", "refused"),
+            (401, "", "unauthorized", "unauthorized"),
+            (502, "", "unanswered", "unanswered"),
+        ] {
+            assert_eq!((judged(status, body, false), judged(status, body, true)), (meaning, unsure), "{status} {body}");
+        }
+        let judged = |status| card(&request, &Ok(Response { status, body: Bytes::new() }));
+        assert_eq!((judged(200), judged(404)), (Carded::Done, Carded::NoCards));
+        assert!(matches!((judged(400), judged(500)), (Carded::Refused(_), Carded::Refused(_))));
+        assert!(matches!(judged(502), Carded::Unclear(_)));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::Instant,
 };
 
@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use super::{
     classify::{self, NoDetails, Outcome},
     filter,
+    logs::StepLogs,
     machine::machine,
     options::{Error, Options},
     polls::Polls,
@@ -31,6 +32,7 @@ use crate::{
         input::{Answer, CallError, Listing, Registered, Standing},
         record::Host,
     },
+    logs::sink::Sink,
     upstreams::{
         Upstream,
         check::Trouble,
@@ -50,6 +52,9 @@ pub struct Drone {
     pub(super) client: Arc<Client>,
     pub(super) polls: Polls,
     pub(super) watches: Watches,
+    pub(super) logs: StepLogs,
+    /// The server is one without cards.
+    pub(super) has_no_cards: AtomicBool,
     /// Stages that may be ours although the server did not say so, or said that they have a machine.
     pub(super) doubts: Mutex<BTreeSet<StageId>>,
     /// Rings when there is something for the next listing.
@@ -88,6 +93,8 @@ impl Drone {
         Ok(Self {
             polls: Polls::new(client.clone(), news.clone()),
             watches: Watches::new(client.clone(), news.clone()),
+            logs: StepLogs::new(client.clone()),
+            has_no_cards: AtomicBool::new(false),
             doubts: Mutex::default(),
             client,
             news,
@@ -176,6 +183,10 @@ impl Upstream for Drone {
 
     fn secret_changes(&self) -> Option<tokio::sync::watch::Receiver<u64>> {
         Some(self.client.token.changes())
+    }
+
+    fn log_sink(&self) -> Option<Arc<dyn Sink>> {
+        Some(Arc::new(self.logs.clone()))
     }
 
     fn perform(&self, call: Call) -> Pin<Box<dyn Future<Output = Answer> + Send + '_>> {

@@ -22,7 +22,10 @@
 //! | `accept` | from an offer to a stage of ours |
 //! | `spec` | a stage's details in the core's words |
 //! | `note` | the note, kept with a task, of the stage to be sent back |
-//! | `steps`, `tell` | a stage's steps as the server stores them; their way to it, one PUT a call |
+//! | `ends` | what the server gets of a step before the PUT that ends it |
+//! | `steps`, `known` | a stage's steps as the server stores them, and what it knows of them |
+//! | `tell` | their way to it, one PUT a call |
+//! | `logs` | the logs of steps: live, and whole before the server hears of the step's end |
 //! | `report` | a finished task as the final PUT, and its resolution |
 //! | `machine`, `token` | the name this delegate has there; the secret |
 //!
@@ -35,7 +38,10 @@
 mod accept;
 mod classify;
 mod client;
+mod ends;
 mod filter;
+mod known;
+mod logs;
 mod machine;
 mod note;
 mod options;
@@ -53,6 +59,7 @@ mod wire;
 pub use self::{
     client::Drone,
     filter::{LABEL_NODE_PREFIX, TASK_TYPE_PREFIX},
+    logs::{LOG_WAIT, UPLOAD_WAIT_MAX},
     options::{Error, Options, Pace},
     polls::POLL_PAUSE,
     request::{HOLD_TIMEOUT, REQUEST_TIMEOUT},

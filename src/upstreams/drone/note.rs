@@ -7,10 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{
-    steps::{Known, StepBody},
-    wire::STATUS_RUNNING,
-};
+use super::{known::Known, steps::StepBody, wire::STATUS_RUNNING};
 
 /// A stage as the server gave it, and what this adapter found out about it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,6 +44,10 @@ impl Note {
         let mut stage: Map<String, Value> = serde_json::from_slice(stage).ok()?;
         stage.remove("steps");
         Some(Self { stage, trouble: None })
+    }
+
+    pub fn stage_id(&self) -> Option<i64> {
+        self.stage.get("id").and_then(Value::as_i64)
     }
 
     pub fn encode(&self) -> Bytes {

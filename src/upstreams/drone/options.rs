@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
+    logs::{LOG_WAIT, UPLOAD_WAIT_MAX},
     request::{HOLD_TIMEOUT, REQUEST_TIMEOUT},
     token::{Token, TokenError},
 };
@@ -43,6 +44,9 @@ pub struct Pace {
     /// First pause after a poll or watch that failed at once; doubled up to `retry_max`.
     pub retry_min: Duration,
     pub retry_max: Duration,
+    /// How long a step's end waits for its runner to close the step's log, and for a server that does not answer its upload.
+    pub log_wait: Duration,
+    pub upload_wait_max: Duration,
 }
 
 /// Options that no client can be made from.
@@ -110,6 +114,8 @@ impl Default for Pace {
             turn: Duration::from_millis(200),
             retry_min: Duration::from_millis(500),
             retry_max: Duration::from_secs(30),
+            log_wait: LOG_WAIT,
+            upload_wait_max: UPLOAD_WAIT_MAX,
         }
     }
 }

@@ -26,15 +26,17 @@ use serde_json::{Map, Value};
 use super::{
     classify::{self, NoDetails, Put, about},
     client::Drone,
+    known::Known,
     note::{End, Note},
     request::Request,
     stage_id::StageId,
-    steps::{self, Known, unix},
+    steps::{self, unix},
     wire::{self, Details, is_open},
 };
 use crate::core::{
     effect::Answerable,
     input::ReportError,
+    step::Step,
     task::{Finish, Outcome},
 };
 
@@ -55,16 +57,33 @@ impl Drone {
         let stage = match &known {
             Some(known) => {
                 let outcome = if report.refusal.is_some() { Outcome::Errored } else { report.finish.outcome };
+                self.settle_steps(id, known, &report.steps).await?;
                 let steps = steps::ended(id.stage, known, &report.steps, outcome, report.finished);
                 note.since(known).ended(&end, &steps)
             }
             None => note.ended(&end, &[]),
         };
-        match self.put(id, &stage).await {
+        let result = match self.put(id, &stage).await {
             Put::Done(_) => Ok(()),
             Put::Failed(error) => Err(error),
             Put::Lost(text) | Put::Unclear(text) => self.resolve(id, &report.identity.delegate_id, &end, text).await,
+        };
+        if matches!(result, Ok(()) | Err(ReportError::Gone(_))) {
+            self.logs.shelf.leave(id.stage);
         }
+        result
+    }
+
+    /// Logs and cards of the steps that end with their stage: detached ones, and those of a runner that is gone.
+    async fn settle_steps(&self, id: StageId, known: &Known, steps: &[Step]) -> Result<(), ReportError> {
+        self.logs.shelf.claim(id.stage);
+        self.logs.shelf.learn(id.stage, known, steps);
+        // All wait for their runner at the same time.
+        self.logs.shelf.ending(id.stage, known.open(steps).map(|(_, step)| &*step.id));
+        for (server_id, step) in known.open(steps) {
+            self.before_end(id.stage, server_id, step).await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn put(&self, id: StageId, stage: &Map<String, Value>) -> Put {

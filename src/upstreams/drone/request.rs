@@ -57,11 +57,23 @@ impl Request {
         Self { method: Method::PUT, template: "/rpc/v2/step/{step}", target, body: json(body), timeout }
     }
 
-    /// The whole log of a step; none was written.
-    pub fn upload(step: i64, timeout: Duration) -> Self {
+    /// Lines of a step that runs.
+    pub fn batch(step: i64, body: Bytes, timeout: Duration) -> Self {
+        let target = format!("/rpc/v2/step/{step}/logs/batch");
+        let template = "/rpc/v2/step/{step}/logs/batch";
+        Self { method: Method::POST, template, target, body, timeout }
+    }
+
+    /// The whole log of a step.
+    pub fn upload(step: i64, body: Bytes, timeout: Duration) -> Self {
         let target = format!("/rpc/v2/step/{step}/logs/upload");
         let template = "/rpc/v2/step/{step}/logs/upload";
-        Self { method: Method::POST, template, target, body: Bytes::from_static(b"null"), timeout }
+        Self { method: Method::POST, template, target, body, timeout }
+    }
+
+    pub fn card(step: i64, card: &wire::Card<'_>, timeout: Duration) -> Self {
+        let target = format!("/rpc/v2/step/{step}/card");
+        Self { method: Method::POST, template: "/rpc/v2/step/{step}/card", target, body: json(card), timeout }
     }
 
     pub fn watch(build: i64, timeout: Duration) -> Self {

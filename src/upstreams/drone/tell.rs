@@ -5,7 +5,9 @@
 //!                                                        └─ 409, no answer ───► details ─┬─ running ─► ids are lost: no steps
 //!                                                                                        ├─ pending ─► once more, fresh version
 //!                                                                                        └─ closed ──► gone
-//!  a step is behind ─► its log, if it ends ─► PUT step ─┬─ 200 ──────────────► noted
+//!  a later plan has more steps ─► the same, with these alone
+//!
+//!  a step is behind ─► log, card if it ends ─► PUT step ─┬─ 200 ──────────────► noted
 //!                                                       ├─ no answer ────────► later, the same again
 //!                                                       └─ 409, 500 of a lost race ─► details ─┬─ open ───► it was an earlier
 //!                                                                                              │            one of ours: noted
@@ -19,16 +21,18 @@ use std::sync::Arc;
 use super::{
     classify::{self, Put, about},
     client::Drone,
+    known::Known,
     note::Note,
     report::Row,
     request::Request,
     stage_id::StageId,
-    steps::{self, Known, unix},
+    steps::{self, unix},
     wire::{self, is_open},
 };
 use crate::core::{
     effect::Tellable,
     input::{ReportError, Told},
+    step::Step,
 };
 
 impl Drone {
@@ -36,55 +40,100 @@ impl Drone {
         let unsent = |error: &dyn std::fmt::Display| ReportError::Refused(error.to_string().into());
         let id = StageId::parse(&news.external_id).map_err(|error| unsent(&error))?;
         let note = Note::decode(&news.reply).map_err(|error| unsent(&error))?;
-        let Some(told) = &news.told else { return self.register_steps(id, note, news).await };
-        let mut known = Known::decode(told).map_err(|error| unsent(&error))?;
-        let Some((nth, status)) = known.next(&news.steps) else { return Ok(Told::default()) };
-        self.put_step(id, news, &known, nth, status).await?;
-        known.told(nth, status);
-        Ok(told_of(&known, news))
+        self.logs.shelf.claim(id.stage);
+        let known = match &news.told {
+            None => self.register_steps(id, note, news).await?,
+            Some(told) => {
+                let known = Known::decode(told).map_err(|error| unsent(&error))?;
+                self.logs.shelf.learn(id.stage, &known, &news.steps);
+                let further = known.unregistered(&news.steps);
+                if !further.is_empty() {
+                    self.register_further(id, note, known, news, &further).await?
+                } else if let Some((nth, status)) = known.next(&news.steps) {
+                    self.put_step(id, news, known, nth, status).await?
+                } else {
+                    return Ok(Told::default());
+                }
+            }
+        };
+        self.logs.shelf.learn(id.stage, &known, &news.steps);
+        let behind = !known.unregistered(&news.steps).is_empty() || known.next(&news.steps).is_some();
+        Ok(Told { note: Some(known.encode()), behind })
     }
 
-    async fn register_steps(&self, id: StageId, note: Note, news: &Tellable) -> Result<Told, ReportError> {
-        let running = |note: Note| note.running(unix(news.started), &steps::planned(id.stage, &news.steps));
+    async fn register_steps(&self, id: StageId, note: Note, news: &Tellable) -> Result<Known, ReportError> {
+        let running =
+            |note: Note| note.running(unix(news.started), &steps::planned(id.stage, &news.steps, &news.steps));
         let text = match self.put(id, &running(note)).await {
-            Put::Done(answer) => return registered(&answer, news),
+            Put::Done(answer) => return Known::registered(&answer, &news.steps).ok_or_else(no_stage),
             Put::Failed(error) => return Err(error),
             Put::Lost(text) | Put::Unclear(text) => text,
         };
         let row = self.open_row(id, news, &text).await?;
         if row.stage.status == wire::STATUS_RUNNING {
-            let known = Known { version: row.version(), updated: row.updated(), lost: true, steps: Vec::new() };
-            return Ok(told_of(&known, news));
+            return Ok(Known { version: row.version(), updated: row.updated(), lost: true, steps: Vec::new() });
         }
         match self.put(id, &running(row.note)).await {
-            Put::Done(answer) => registered(&answer, news),
+            Put::Done(answer) => Known::registered(&answer, &news.steps).ok_or_else(no_stage),
             Put::Failed(error) => Err(error),
             Put::Lost(text) | Put::Unclear(text) => Err(ReportError::Unanswered(text)),
         }
     }
 
+    /// Steps that only a later plan has: another runner took the stage over and found another way through it.
+    async fn register_further(
+        &self,
+        id: StageId,
+        note: Note,
+        mut known: Known,
+        news: &Tellable,
+        further: &[Step],
+    ) -> Result<Known, ReportError> {
+        let bodies = steps::planned(id.stage, further, &news.steps);
+        let stage = note.since(&known).running(unix(news.started), &bodies);
+        let text = match self.put(id, &stage).await {
+            Put::Done(answer) => {
+                known.add(&answer, further).ok_or_else(no_stage)?;
+                return Ok(known);
+            }
+            Put::Failed(error) => return Err(error),
+            Put::Lost(text) | Put::Unclear(text) => text,
+        };
+        let row = self.open_row(id, news, &text).await?;
+        if row.version() == known.version {
+            return Err(ReportError::Unanswered(text));
+        }
+        (known.version, known.updated) = (row.version(), row.updated());
+        known.lose(further);
+        Ok(known)
+    }
+
+    /// What is known once the step has been told.
     async fn put_step(
         &self,
         id: StageId,
         news: &Tellable,
-        known: &Known,
+        mut known: Known,
         nth: usize,
         status: &'static str,
-    ) -> Result<(), ReportError> {
+    ) -> Result<Known, ReportError> {
         let step = &known.steps[nth];
-        let Some(body) = steps::changed(id.stage, step, &news.steps, status) else { return Ok(()) };
-        let timeout = self.client.options.request_timeout;
-        if !matches!(status, wire::STATUS_RUNNING | wire::STATUS_SKIPPED) {
-            let request = Request::upload(step.id, timeout);
-            classify::upload(&request, &self.client.send(&request).await)?;
+        let body = steps::changed(id.stage, step, &news.steps, status);
+        let planned = news.steps.iter().find(|planned| planned.number == step.number);
+        if let (Some(body), Some(planned)) = (body, planned) {
+            if status != wire::STATUS_RUNNING {
+                self.before_end(id.stage, step.id, planned).await?;
+            }
+            let request = Request::update_step(step.id, &body, self.client.options.request_timeout);
+            match classify::put(&request, &self.client.send(&request).await) {
+                Put::Done(_) => {}
+                Put::Failed(error) => return Err(error),
+                Put::Unclear(text) => return Err(ReportError::Unanswered(text)),
+                Put::Lost(text) => drop(self.open_row(id, news, &text).await?),
+            }
         }
-        let request = Request::update_step(step.id, &body, timeout);
-        match classify::put(&request, &self.client.send(&request).await) {
-            Put::Done(_) => Ok(()),
-            Put::Failed(error) => Err(error),
-            Put::Unclear(text) => Err(ReportError::Unanswered(text)),
-            Put::Lost(text) => self.open_row(id, news, &text).await.map(drop),
-        }
+        known.told(nth, status, &news.steps);
+        Ok(known)
     }
 
     /// The stage as it is, if it is still ours and open.
@@ -98,13 +147,6 @@ impl Drone {
     }
 }
 
-fn registered(answer: &[u8], news: &Tellable) -> Result<Told, ReportError> {
-    let known = Known::registered(answer, &news.steps);
-    let known =
-        known.ok_or_else(|| ReportError::Unanswered("the steps' registration was answered with no stage".into()))?;
-    Ok(told_of(&known, news))
-}
-
-fn told_of(known: &Known, news: &Tellable) -> Told {
-    Told { note: Some(known.encode()), behind: known.next(&news.steps).is_some() }
+fn no_stage() -> ReportError {
+    ReportError::Unanswered("the steps' registration was answered with no stage".into())
 }

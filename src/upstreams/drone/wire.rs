@@ -27,6 +27,10 @@ pub(super) const OPTIMISTIC_LOCK: &str = "Optimistic Lock Error";
 /// What it says of an id that no row has.
 pub(super) const NO_ROWS: &str = "no rows in result set";
 
+/// What it, or its database, says of a second log of a step: SQLite "UNIQUE constraint failed", MySQL "Duplicate entry", PostgreSQL
+/// "duplicate key value violates unique constraint".
+pub(super) const IS_THERE: [&str; 2] = ["unique constraint", "duplicate "];
+
 /// Longest error text that the server stores, in bytes.
 pub(super) const ERROR_BYTES_MAX: usize = 500;
 
@@ -72,6 +76,14 @@ pub(super) struct Stage {
     pub kernel: String,
     #[serde(deserialize_with = "or_null")]
     pub labels: BTreeMap<String, String>,
+}
+
+/// A step's card.
+#[derive(Serialize)]
+pub(super) struct Card<'a> {
+    pub schema: &'a str,
+    /// As the runner wrote it.
+    pub data: &'a RawValue,
 }
 
 /// Everything about a stage.

@@ -302,5 +302,7 @@ fn step(number: u32, state: StepState) -> Step {
         detached: false,
         ignore_error: false,
         depends_on: Vec::new(),
+        card: None,
+        has_log: false,
     }
 }
