@@ -21,8 +21,10 @@ use crate::{
     core::{
         self, Core,
         admission::{Amount, Limits, Marks, Resource, Starts},
+        audit::{Actor, Deed, FOLLOWED},
         command::Command,
         drain::Departure,
+        effect::Note,
         id::{DelegateId, TaskType, UpstreamName},
         input::Input,
         task::Kind,
@@ -34,6 +36,7 @@ use crate::{
     journal,
     logs::{
         desk::Desk,
+        files::Files,
         seal::Seal,
         spool::{self, Spool},
         uploads,
@@ -43,7 +46,8 @@ use crate::{
     runners::{access::Token, convert, ids::Ids, link::Terms, server, service::Service},
     state_dir::{self, Secret, StateDir},
     telemetry::{
-        metrics::{self, Metrics, Timed, definitions::SPOOL_BYTES},
+        events::Events,
+        metrics::{self, Metrics, Timed, definitions as table},
         traces::Propagation,
     },
     upstreams::{Upstream, drone},
@@ -69,6 +73,7 @@ pub struct Daemon {
     pub resumed: usize,
     reloads: mpsc::Receiver<admin::Reload>,
     driver: mpsc::Sender<Event>,
+    logs: Desk,
     /// What the upstreams know of the parts that task types play in a stage; a reload changes nothing of it.
     known_kinds: BTreeMap<TaskType, Kind>,
     stop: watch::Sender<bool>,
@@ -138,9 +143,15 @@ pub async fn start(
 pub async fn start_on<S: journal::Store + 'static>(
     config: &Config,
     upstreams: BTreeMap<UpstreamName, Arc<dyn Upstream>>,
-    observer: Observer,
+    mut observer: Observer,
     wrap: impl FnOnce(journal::Sqlite) -> S,
 ) -> Result<Daemon, Error> {
+    let events = Events::new();
+    let watched = events.clone();
+    let observer = Box::new(move |ids: &Ids, note: &Note| {
+        watched.note(ids, note);
+        observer(ids, note);
+    });
     let state = Arc::new(StateDir::lock(&config.state_dir)?);
     let bind = |what, path: String| move |source| Error::Bind { what, path, source };
     let vitals = Vitals::new();
@@ -195,7 +206,7 @@ pub async fn start_on<S: journal::Store + 'static>(
     let terms = Terms { config: core_config, delegate, ids: Ids::of(delegate), kinds: kinds.clone(), propagation };
     let terms = Arc::new(terms);
     let logs = logs(config, &state, &upstreams, delegate, &sender)?;
-    metrics.gauge_of(&SPOOL_BYTES, logs.spool().gauge());
+    watch_spool(&logs.spool().census(), &metrics, &vitals);
     let links = Arc::new(AtomicU64::new(1));
     let health = Health::of(&vitals).await;
 
@@ -234,6 +245,10 @@ pub async fn start_on<S: journal::Store + 'static>(
         driver: sender.clone(),
         reloads,
         logs: logs.clone(),
+        events: events.clone(),
+        metrics: metrics.clone(),
+        state_dir: config.state_dir.clone(),
+        certificates: config.upstreams.iter().map(certificates).collect(),
     };
     let service = Arc::new(service);
     if let Some(page) = page {
@@ -253,11 +268,24 @@ pub async fn start_on<S: journal::Store + 'static>(
         Ok(())
     });
 
+    let (desk, counting) = (logs.clone(), metrics.clone());
     let (sweeping, shipping) = (until(stopped.clone()), until(stopped.clone()));
     parts.spawn(async move {
-        tokio::join!(logs.sweep(sweeping), uploads::run(logs.clone(), shipping));
+        tokio::join!(logs.sweep(sweeping), uploads::run(logs.clone(), counting, shipping));
         Ok(())
     });
+
+    for (name, changes) in upstreams.iter().filter_map(|(name, up)| Some((name.clone(), up.secret_changes()?))) {
+        let recording = record_secrets(name, changes, sender.clone());
+        let stopping = until(stopped.clone());
+        parts.spawn(async move {
+            tokio::select! {
+                () = recording => {}
+                () = stopping => {}
+            }
+            Ok(())
+        });
+    }
 
     let driver_inbox = sender.clone();
     let driver = Driver::new(driver::Parts {
@@ -298,6 +326,7 @@ pub async fn start_on<S: journal::Store + 'static>(
         resumed,
         reloads: reload_orders,
         driver: driver_inbox,
+        logs: desk,
         known_kinds,
         stop,
         departed,
@@ -322,6 +351,9 @@ impl Daemon {
 
     /// Puts the live part of another configuration in force; the upstreams are the same ones.
     pub async fn reconfigure(&self, config: &Config) {
+        let limits = log_limits(&config.logs);
+        self.logs.spool().bound(limits.log_bytes_max, limits.all_bytes_max);
+        self.logs.send_to(config.logs.files.clone().map(Files::new));
         let config = core::config::Config { kinds: self.known_kinds.clone(), ..core_config(config) };
         self.order(Command::Reconfigure(Box::new(config))).await;
     }
@@ -362,6 +394,8 @@ impl Daemon {
             let _ = std::fs::remove_file(socket);
         }
         self.metrics.stop().await;
+        // It writes what is queued.
+        drop(self.logs);
         drop(self.state);
         outcome
     }
@@ -414,6 +448,12 @@ fn core_upstream(upstream: &crate::config::Upstream) -> core::config::Upstream {
     }
 }
 
+/// The files whose certificates are shown to, or trusted of, an upstream.
+fn certificates(upstream: &crate::config::Upstream) -> (UpstreamName, Vec<PathBuf>) {
+    let client = upstream.tls.client.iter().map(|client| client.cert.clone());
+    (upstream.name.as_str().into(), client.chain(upstream.tls.ca_files.iter().cloned()).collect())
+}
+
 /// A high mark that nothing can pass needs no looking at.
 fn limits(admission: &crate::config::Admission) -> Limits {
     let percent = |percent: u32| u8::try_from(percent).unwrap_or(u8::MAX);
@@ -457,7 +497,25 @@ fn logs(
     let key = state.secret_file(StateDir::LOG_KEY, || fresh.to_vec())?;
     let seal = Seal::new(key.expose()).ok_or_else(|| Error::LogKey { path: state.path().join(StateDir::LOG_KEY) })?;
     let sinks = upstreams.iter().filter_map(|(name, upstream)| Some((name.clone(), upstream.log_sink()?)));
-    Ok(Desk::new(spool, seal, sinks.collect(), Ids::of(delegate), driver.clone()))
+    let desk = Desk::new(spool, seal, sinks.collect(), Ids::of(delegate), driver.clone());
+    desk.send_to(config.logs.files.clone().map(Files::new));
+    Ok(desk)
+}
+
+/// Lets metrics and health see how full the spool is.
+fn watch_spool(census: &spool::Census, metrics: &Metrics, vitals: &Vitals) {
+    let look = |look: fn(&spool::Census) -> u64| {
+        let census = census.clone();
+        move || look(&census)
+    };
+    let of_bytes = census.clone();
+    metrics.states_of(&table::SPOOL_BYTES, move || {
+        let (open, closed) = of_bytes.bytes();
+        [("open", open), ("closed", closed)]
+    });
+    metrics.gauge_of(&table::SPOOL_BYTES_MAX, look(spool::Census::bytes_max));
+    metrics.gauge_of(&table::LOG_WAIT, look(|census| census.wait().as_secs()));
+    vitals.watch_spool(look(spool::Census::used_percent));
 }
 
 fn log_limits(logs: &crate::config::Logs) -> spool::Limits {
@@ -490,6 +548,17 @@ fn entropy() -> Result<u128, Error> {
     let mut bytes = [0; 16];
     ring::rand::SystemRandom::new().fill(&mut bytes).map_err(|_| Error::Random)?;
     Ok(u128::from_be_bytes(bytes))
+}
+
+/// Puts each change of an upstream's secret on record. Never comes back.
+async fn record_secrets(upstream: UpstreamName, mut changes: watch::Receiver<u64>, driver: mpsc::Sender<Event>) {
+    while changes.changed().await.is_ok() {
+        let deed = Deed::new(Actor::of("file"), "secret changed", format!("upstream {upstream}"));
+        let (answer, _) = oneshot::channel();
+        // A driver that is gone has nothing to record on.
+        let _ = driver.send(Event::Order(Command::PutOnRecord { deed, outcome: FOLLOWED.into() }, answer)).await;
+    }
+    std::future::pending().await
 }
 
 async fn until(mut stopped: watch::Receiver<bool>) {

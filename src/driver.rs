@@ -23,7 +23,7 @@ use crate::{
         time::{Mono, Now, Wall},
     },
     health::{PULSE_INTERVAL, Vitals},
-    inbox::{Event, Question},
+    inbox::{Event, Explanation, Question},
     journal::{self, Batch, Change, Writer},
     runners::{ids::Ids, link::Orders},
     telemetry::metrics::Metrics,
@@ -274,6 +274,7 @@ impl Driver {
                 self.links.insert(link, orders);
                 self.core.handle(now, Input::Attached { link, hello, peer });
             }
+            Event::Note(note) => self.perform(Effect::Note(note)),
             // Whoever asked may be gone.
             Event::Ask(Question::Leavings(answer)) => drop(answer.send(self.core.leavings())),
             Event::Ask(Question::Holding(lease, answer)) => drop(answer.send(self.core.holding(lease))),
@@ -281,6 +282,13 @@ impl Driver {
             Event::Ask(Question::Tasks(answer)) => drop(answer.send(self.core.task_list(now))),
             Event::Ask(Question::Sessions(answer)) => drop(answer.send(self.core.session_list())),
             Event::Ask(Question::Task(name, answer)) => drop(answer.send(self.core.find_task(now, &name))),
+            Event::Ask(Question::Explain(name, answer)) => {
+                let found = self.core.explain(now, &name);
+                drop(answer.send(Explanation { now, found, cut_off: self.core.cut_off_upstreams() }));
+            }
+            Event::Ask(Question::Reports(answer)) => drop(answer.send(self.core.report_list(now))),
+            Event::Ask(Question::Report(name, answer)) => drop(answer.send(self.core.find_report(now, &name))),
+            Event::Ask(Question::Audits(limit, answer)) => drop(answer.send(self.core.audit_list(limit))),
             Event::Order(command, answer) => {
                 self.requests += 1;
                 let request = RequestId(self.requests);

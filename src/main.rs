@@ -2,10 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use dlite::{cli::Cli, upstreams::tls};
 
 fn main() -> ExitCode {
     tls::install_crypto_provider();
-    Cli::parse().run()
+    Cli::of_process().run()
 }

@@ -227,6 +227,13 @@ reasons! {
     AdmissionDeclaredCpu = "ADMISSION_DECLARED_CPU", Listed, ResourceExhausted, Delegate, OtherDelegate;
     /// The disk that handlers declare for what runs would exceed `admission.disk_capacity_mib`.
     AdmissionDeclaredDisk = "ADMISSION_DECLARED_DISK", Listed, ResourceExhausted, Delegate, OtherDelegate;
+    /// The operator paused the upstream: nothing new is taken from it, and stages that are open here go on. `dlite upstreams resume`
+    /// takes that back.
+    UpstreamPaused = "UPSTREAM_PAUSED", Listed, FailedPrecondition, Delegate, OtherDelegate;
+    /// The operator drained every runner with a handler for the type. `dlite runners resume` takes that back.
+    RunnerDrained = "RUNNER_DRAINED", Listed, FailedPrecondition, Delegate, OtherDelegate;
+    /// Every runner with a handler for the type says that it is not healthy. Its log says why.
+    RunnerUnhealthy = "RUNNER_UNHEALTHY", Listed, FailedPrecondition, Runner, OtherDelegate;
     /// As many stages began within the last instant as `admission.starts_per_second` allows; the next ones follow at that rate.
     AdmissionStartRate = "ADMISSION_START_RATE", Listed, ResourceExhausted, Delegate, SameRunner;
 
@@ -292,7 +299,20 @@ reasons! {
     /// the task's own timeout.
     HandBackUnanswered = "HAND_BACK_UNANSWERED", Report, Unavailable, Upstream, Never;
 
+    /// The operator gave the result up (`dlite reports drop`). The upstream finds out by the task's own timeout.
+    ReportDropped = "REPORT_DROPPED", Report, Cancelled, Delegate, Never;
+
     // === operators' orders ===
+    /// The task runs or waits, so there is no result to send or to drop. `dlite tasks cancel` stops it.
+    NoResult = "NO_RESULT", Order, FailedPrecondition, Delegate, Never;
+    /// The task is on its way back to its upstream, which is done once whatever becomes of it.
+    HandedBack = "HANDED_BACK", Order, FailedPrecondition, Delegate, Never;
+    /// The upstream took a minimal failure in place of this result. Two results of one task are never sent.
+    AlreadyReported = "ALREADY_REPORTED", Order, FailedPrecondition, Upstream, Never;
+    /// The upstream has given the task out again; what that try brings is its result. Drop the old one.
+    ReportSuperseded = "REPORT_SUPERSEDED", Order, FailedPrecondition, Upstream, Never;
+    /// The result belongs to an upstream that is not configured any more. Configure it again under the same name, or drop the result.
+    ReportOrphaned = "REPORT_ORPHANED", Order, FailedPrecondition, Delegate, Never;
     /// No open task has this id; it may be reported already.
     TaskUnknown = "TASK_UNKNOWN", Order, NotFound, Delegate, Never;
     /// The task's result is decided; what is left is its way to the upstream.
@@ -301,6 +321,16 @@ reasons! {
     SessionUnknown = "SESSION_UNKNOWN", Order, NotFound, Delegate, Never;
     /// The session's cleanup waits or runs already.
     SessionClosing = "SESSION_CLOSING", Order, FailedPrecondition, Delegate, Never;
+    /// No upstream of this name is configured; `dlite upstreams list` has the names.
+    UpstreamUnknown = "UPSTREAM_UNKNOWN", Order, NotFound, Delegate, Never;
+    /// The upstream is not paused, so there is nothing to resume.
+    UpstreamNotPaused = "UPSTREAM_NOT_PAUSED", Order, FailedPrecondition, Delegate, Never;
+    /// No runner of this id is attached, and none left work behind; `dlite runners list` has the ids.
+    RunnerUnknown = "RUNNER_UNKNOWN", Order, NotFound, Delegate, Never;
+    /// The runner is not drained, so there is nothing to resume.
+    RunnerNotDrained = "RUNNER_NOT_DRAINED", Order, FailedPrecondition, Delegate, Never;
+    /// As many runners are drained as are remembered. Resume those that will not come back.
+    RunnersDrainedMax = "RUNNERS_DRAINED_MAX", Order, ResourceExhausted, Delegate, Never;
     /// A drain is under way. `dlite resume` takes it back; a signal ends the waiting.
     AlreadyDraining = "ALREADY_DRAINING", Order, FailedPrecondition, Delegate, Never;
     /// The process is to end, which can't be taken back.

@@ -13,8 +13,10 @@ use std::{fmt, time::Duration};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
+    admin,
     config::OnSignal,
     core::{
+        audit::Actor,
         command::Command,
         drain::{Departure, ENDING_MAX, Mode, REPORTS_MAX},
     },
@@ -109,9 +111,9 @@ pub async fn wait(
         let signal = tokio::select! {
             wish = daemon.wish() => match wish {
                 Wish::End(ended) => return Ok(Ended::Drained(ended?.unwrap_or_default())),
-                Wish::Reload(answer) => {
+                Wish::Reload(admin::Reload { by, answer }) => {
                     // The operator who asked may be gone; the log tells it too.
-                    let _ = answer.send(settings.reload(daemon).await);
+                    let _ = answer.send(settings.reload(daemon, by).await);
                     continue;
                 }
             },
@@ -119,7 +121,7 @@ pub async fn wait(
                 Told::Stop(signal) => signal,
                 Told::Reload => {
                     // Told by the log.
-                    let _ = settings.reload(daemon).await;
+                    let _ = settings.reload(daemon, Actor::of("signal")).await;
                     continue;
                 }
             },

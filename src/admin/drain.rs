@@ -2,9 +2,10 @@
 
 use tonic::{Request, Response, Status};
 
-use super::{Service, count, short_text, span, timestamp};
+use super::{Service, audit::deed, count, short_text, span, timestamp};
 use crate::{
     core::{
+        audit::Deed,
         command::Command,
         drain::{Mode, Phase},
         status::{self, DrainStatus},
@@ -17,6 +18,7 @@ impl Service {
         &self,
         request: Request<proto::DrainRequest>,
     ) -> Result<Response<proto::DrainResponse>, Status> {
+        let by = deed(&request, "drain", "");
         let request = request.into_inner();
         let mode = match DrainMode::try_from(request.mode) {
             Ok(DrainMode::Unspecified | DrainMode::FinishTasks) => Mode::FinishTasks,
@@ -27,12 +29,17 @@ impl Service {
         };
         let grace = span("grace_period", request.grace_period)?;
         let reason = short_text("reason", request.reason, "drained by the operator")?;
-        self.order(Command::Drain { mode, grace, reason }).await?;
+        let arguments = format!("{} --reason {reason:?}", mode.word());
+        let deed = Deed { arguments: arguments.into(), ..by };
+        self.order_by(deed, Command::Drain { mode, grace, reason }).await?;
         Ok(Response::new(proto::DrainResponse {}))
     }
 
-    pub(super) async fn take_drain_back(&self) -> Result<Response<proto::ResumeResponse>, Status> {
-        self.order(Command::Resume).await?;
+    pub(super) async fn take_drain_back(
+        &self,
+        request: &Request<proto::ResumeRequest>,
+    ) -> Result<Response<proto::ResumeResponse>, Status> {
+        self.order_by(deed(request, "resume", ""), Command::Resume).await?;
         Ok(Response::new(proto::ResumeResponse {}))
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     core::logs::{LogGap, LogReceipt},
     logs::{
         receipt::Missing,
-        record::{GapReason, Level, Record, Source},
+        record::{GapReason, Level, Record},
         spool::{Log, Reader},
     },
     proto::admin::v1 as proto,
@@ -131,12 +131,7 @@ fn entry(record: Record) -> proto::LogEntry {
                 seconds: line.time.0.div_euclid(1_000_000_000),
                 nanos: i32::try_from(line.time.0.rem_euclid(1_000_000_000)).unwrap_or_default(),
             }),
-            source: match line.source {
-                Source::Stdout => "stdout",
-                Source::Stderr => "stderr",
-                Source::System => "system",
-            }
-            .to_owned(),
+            source: line.source.as_str().to_owned(),
             level: line.level.as_str().to_owned(),
             text: line.text,
             missing: false,

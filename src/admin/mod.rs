@@ -1,6 +1,12 @@
 //! The operator's service: readings of the core's state, on a Unix socket of its own that only the delegate's user can open.
 
-use std::{future::Future, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     net::UnixListener,
@@ -13,8 +19,10 @@ use crate::{
     config::{Changes, Complaints},
     core::{
         admission::Refusal,
+        audit::{Actor, Deed},
         command::Command,
-        status::{self, RunnerStatus},
+        id::UpstreamName,
+        status,
         time::Wall,
     },
     health::grpc::Health,
@@ -23,13 +31,21 @@ use crate::{
     proto::admin::v1 as proto,
     reason::Reason,
     runners::{convert, ids::Ids},
+    telemetry::{events::Events, metrics::Metrics},
+    upstreams::certificate,
 };
 
+mod aside;
+mod audit;
 pub mod client;
 mod drain;
+mod explain;
 mod logs;
+mod process;
+mod reports;
 mod sessions;
 mod tasks;
+mod watch;
 
 /// How long an answer of the driver may take before the operator is told that it is stuck.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -42,14 +58,24 @@ pub struct Service {
     pub name: String,
     pub ids: Ids,
     /// Kind of each upstream.
-    pub kinds: std::collections::BTreeMap<crate::core::id::UpstreamName, &'static str>,
+    pub kinds: BTreeMap<UpstreamName, &'static str>,
     pub driver: mpsc::Sender<Event>,
     pub reloads: mpsc::Sender<Reload>,
     pub logs: Desk,
+    pub events: Events,
+    pub metrics: Metrics,
+    pub state_dir: PathBuf,
+    /// The certificates configured for each upstream.
+    pub certificates: BTreeMap<UpstreamName, Vec<PathBuf>>,
 }
 
-/// An order to read the configuration anew, and where the answer goes.
-pub type Reload = oneshot::Sender<Result<Changes, Complaints>>;
+/// An order to read the configuration anew.
+pub struct Reload {
+    /// Who gives it.
+    pub by: Actor,
+    /// Where the answer goes.
+    pub answer: oneshot::Sender<Result<Changes, Complaints>>,
+}
 
 /// Binds the socket; only the delegate's own user may open it.
 ///
@@ -85,10 +111,21 @@ impl Service {
         self.tell(|answer| Event::Ask(question(answer))).await
     }
 
+    /// When the first of an upstream's certificates ends.
+    fn certificate_end(&self, upstream: &UpstreamName) -> Option<std::time::SystemTime> {
+        let files = self.certificates.get(upstream)?;
+        files.iter().filter_map(|path| certificate::end_of_file(path)).min()
+    }
+
     /// Gives an order; answered once it is durable.
     async fn order(&self, command: Command) -> Result<(), Status> {
         let answer = self.tell(|answer| Event::Order(command, answer)).await?;
         answer.map_err(|refusal| refused(refusal.reason(), &refusal.to_string()))
+    }
+
+    /// The same by somebody: it goes on record with what came of it.
+    async fn order_by(&self, deed: Deed, command: Command) -> Result<(), Status> {
+        self.order(Command::Audited { deed, command: Box::new(command) }).await
     }
 
     async fn tell<T>(&self, event: impl FnOnce(oneshot::Sender<T>) -> Event) -> Result<T, Status> {
@@ -115,22 +152,15 @@ impl proto::admin_service_server::AdminService for Service {
         let (state, state_reason) = (drain::state(&status).to_owned(), drain::state_reason(&status));
         let upstreams = status.upstreams.into_iter().map(|up| proto::Upstream {
             kind: self.kinds.get(&up.name).copied().unwrap_or_default().to_owned(),
+            certificate_end_time: self.certificate_end(&up.name).map(Into::into),
             name: up.name.to_string(),
             state: up.state.to_owned(),
             registered_id: up.registered_id.map(|id| id.to_string()).unwrap_or_default(),
             last_success_time: up.last_success.map(timestamp),
             last_error: up.last_error.map(|error| error.to_string()).unwrap_or_default(),
+            pause: up.paused.map(aside::view),
         });
-        let runners = status.runners.into_iter().map(|runner| proto::Runner {
-            runner_id: runner.runner.to_string(),
-            instance_id: runner.instance.to_string(),
-            state: runner_state(&runner).to_owned(),
-            task_types: runner.task_types.iter().map(ToString::to_string).collect(),
-            slots_used: runner.slots_used,
-            slots_total: runner.slots_total,
-            sdk: runner.sdk.to_string(),
-            last_seen_time: runner.last_seen.map(timestamp),
-        });
+        let runners = status.runners.into_iter().map(|runner| self.runner_view(runner));
         Ok(Response::new(proto::GetDelegateResponse {
             name: self.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -146,6 +176,7 @@ impl proto::admin_service_server::AdminService for Service {
             dead_letter_count: count(status.dead_letters),
             open_session_count: count(status.sessions),
             admission: Some(admission(&status.admission)),
+            log_spool_bytes: self.logs.spool().used_bytes(),
         }))
     }
 
@@ -174,12 +205,13 @@ impl proto::admin_service_server::AdminService for Service {
         self.begin_drain(request).await
     }
 
-    async fn resume(&self, _: Request<proto::ResumeRequest>) -> Result<Response<proto::ResumeResponse>, Status> {
-        self.take_drain_back().await
+    async fn resume(&self, request: Request<proto::ResumeRequest>) -> Result<Response<proto::ResumeResponse>, Status> {
+        self.take_drain_back(&request).await
     }
 
-    async fn reload(&self, _: Request<proto::ReloadRequest>) -> Result<Response<proto::ReloadResponse>, Status> {
+    async fn reload(&self, request: Request<proto::ReloadRequest>) -> Result<Response<proto::ReloadResponse>, Status> {
         let (sender, answer) = oneshot::channel();
+        let sender = Reload { by: audit::deed(&request, "reload", "").actor, answer: sender };
         let under_way =
             |_| Status::unavailable("another reload is under way, or this delegate was not started from a file");
         self.reloads.try_send(sender).map_err(under_way)?;
@@ -209,18 +241,110 @@ impl proto::admin_service_server::AdminService for Service {
         self.end_session(request).await
     }
 
+    async fn explain_task(
+        &self,
+        request: Request<proto::ExplainTaskRequest>,
+    ) -> Result<Response<proto::ExplainTaskResponse>, Status> {
+        self.explain(request).await
+    }
+
+    async fn pause_upstream(
+        &self,
+        request: Request<proto::PauseUpstreamRequest>,
+    ) -> Result<Response<proto::PauseUpstreamResponse>, Status> {
+        self.begin_pause(request).await
+    }
+
+    async fn resume_upstream(
+        &self,
+        request: Request<proto::ResumeUpstreamRequest>,
+    ) -> Result<Response<proto::ResumeUpstreamResponse>, Status> {
+        self.end_pause(request).await
+    }
+
+    async fn drain_runner(
+        &self,
+        request: Request<proto::DrainRunnerRequest>,
+    ) -> Result<Response<proto::DrainRunnerResponse>, Status> {
+        self.begin_runner_drain(request).await
+    }
+
+    async fn resume_runner(
+        &self,
+        request: Request<proto::ResumeRunnerRequest>,
+    ) -> Result<Response<proto::ResumeRunnerResponse>, Status> {
+        self.end_runner_drain(request).await
+    }
+
     type ReadLogStream = logs::Entries;
 
     async fn read_log(&self, request: Request<proto::ReadLogRequest>) -> Result<Response<logs::Entries>, Status> {
         self.one_log(request).await
     }
-}
 
-fn runner_state(runner: &RunnerStatus) -> &'static str {
-    match (runner.attached, runner.draining) {
-        (false, _) => "detached",
-        (true, true) => "draining",
-        (true, false) => "attached",
+    async fn list_reports(
+        &self,
+        _: Request<proto::ListReportsRequest>,
+    ) -> Result<Response<proto::ListReportsResponse>, Status> {
+        self.all_reports().await
+    }
+
+    async fn get_report(
+        &self,
+        request: Request<proto::GetReportRequest>,
+    ) -> Result<Response<proto::GetReportResponse>, Status> {
+        self.one_report(request).await
+    }
+
+    async fn replay_report(
+        &self,
+        request: Request<proto::ReplayReportRequest>,
+    ) -> Result<Response<proto::ReplayReportResponse>, Status> {
+        self.send_report_again(request).await
+    }
+
+    async fn drop_report(
+        &self,
+        request: Request<proto::DropReportRequest>,
+    ) -> Result<Response<proto::DropReportResponse>, Status> {
+        self.forget_report(request).await
+    }
+
+    async fn list_audits(
+        &self,
+        request: Request<proto::ListAuditsRequest>,
+    ) -> Result<Response<proto::ListAuditsResponse>, Status> {
+        self.deeds(request).await
+    }
+
+    type WatchEventsStream = watch::Watched;
+
+    async fn watch_events(
+        &self,
+        request: Request<proto::WatchEventsRequest>,
+    ) -> Result<Response<watch::Watched>, Status> {
+        self.watch(request)
+    }
+
+    async fn set_log_level(
+        &self,
+        request: Request<proto::SetLogLevelRequest>,
+    ) -> Result<Response<proto::SetLogLevelResponse>, Status> {
+        self.log_level(request).await
+    }
+
+    async fn get_resources(
+        &self,
+        _: Request<proto::GetResourcesRequest>,
+    ) -> Result<Response<proto::GetResourcesResponse>, Status> {
+        self.resources().await.map(Response::new)
+    }
+
+    async fn collect_telemetry(
+        &self,
+        request: Request<proto::CollectTelemetryRequest>,
+    ) -> Result<Response<proto::CollectTelemetryResponse>, Status> {
+        self.telemetry(request.get_ref()).map(Response::new)
     }
 }
 

@@ -2,9 +2,10 @@
 
 use tonic::{Request, Response, Status};
 
-use super::{Service, count, refused, short_text, timestamp};
+use super::{Service, audit::deed, count, refused, short_text, timestamp};
 use crate::{
     core::{
+        audit::Deed,
         command::Command,
         id::SessionId,
         status::{SESSIONS_SHOWN_MAX, SessionStatus},
@@ -26,10 +27,14 @@ impl Service {
         &self,
         request: Request<proto::CloseSessionRequest>,
     ) -> Result<Response<proto::CloseSessionResponse>, Status> {
+        let by = deed(&request, "sessions close", "");
         let proto::CloseSessionRequest { session_id, reason, force } = request.into_inner();
         let reason = short_text("reason", reason, "closed by the operator")?;
         let session = self.find_session(&session_id).await?;
-        self.order(Command::CloseSession { session, reason, force }).await?;
+        let id = self.ids.session(session);
+        let arguments = format!("{id} --reason {reason:?}{}", if force { " --force" } else { "" });
+        let deed = Deed { arguments: arguments.into(), ..by };
+        self.order_by(deed, Command::CloseSession { session, reason, force }).await?;
         Ok(Response::new(proto::CloseSessionResponse {}))
     }
 

@@ -2,9 +2,10 @@
 
 use tonic::{Request, Response, Status};
 
-use super::{Service, refused, short_text, span, timestamp};
+use super::{Service, audit::deed, explain, refused, short_text, span, timestamp};
 use crate::{
     core::{
+        audit::Deed,
         command::Command,
         id::{ExternalId, TaskId},
         status::{self, NotFound, TaskDetail, TaskName, TaskStatus},
@@ -40,6 +41,18 @@ impl Service {
                 .iter()
                 .map(|(phase, at)| proto::TaskMoment { phase: (*phase).to_owned(), time: Some(timestamp(*at)) })
                 .collect(),
+            events: detail
+                .events
+                .iter()
+                .map(|event| proto::TaskEvent {
+                    time: Some(timestamp(event.at)),
+                    what: event.what.to_owned(),
+                    attempt: event.attempt,
+                    lease_id: event.lease.map(|lease| self.ids.lease(lease)).unwrap_or_default(),
+                    runner_id: event.runner.as_ref().map(ToString::to_string).unwrap_or_default(),
+                    text: event.text.clone(),
+                })
+                .collect(),
             labels: detail.labels.clone(),
             outputs: detail.outputs.iter().map(ToString::to_string).collect(),
             stop: detail.cancel.as_ref().map(|cancel| proto::TaskStop {
@@ -60,11 +73,14 @@ impl Service {
         &self,
         request: Request<proto::CancelTaskRequest>,
     ) -> Result<Response<proto::CancelTaskResponse>, Status> {
+        let by = deed(&request, "tasks cancel", "");
         let proto::CancelTaskRequest { task_id, reason, grace_period, force } = request.into_inner();
         let message = short_text("reason", reason, "cancelled by the operator")?;
         let grace = span("grace_period", grace_period)?;
         let task = self.find_id(&task_id).await?;
-        self.order(Command::CancelTask { task, message, grace, force }).await?;
+        let arguments = format!("{} --reason {message:?}{}", self.ids.task(task), if force { " --force" } else { "" });
+        let deed = Deed { arguments: arguments.into(), ..by };
+        self.order_by(deed, Command::CancelTask { task, message, grace, force }).await?;
         Ok(Response::new(proto::CancelTaskResponse {}))
     }
 
@@ -85,7 +101,8 @@ impl Service {
             Ok(detail) => Ok(detail),
             Err(NotFound::Unknown) => {
                 let text = format!(
-                    "no open task {name}: it may be reported already; `dlite tasks list` shows those that are open"
+                    "no open task {name}: it may be reported already, or only on offer; `dlite tasks list` shows those that are open, \
+                     `dlite tasks explain {name}` says what became of it"
                 );
                 Err(refused(Reason::TaskUnknown, &text))
             }
@@ -98,15 +115,16 @@ impl Service {
         }
     }
 
-    fn view(&self, now: Wall, task: TaskStatus) -> proto::TaskView {
+    pub(super) fn view(&self, now: Wall, task: TaskStatus) -> proto::TaskView {
         proto::TaskView {
             task_id: task.task.map(|id| self.ids.task(id)).unwrap_or_default(),
             upstream: task.upstream.to_string(),
             external_id: task.external_id.to_string(),
             task_type: task.task_type.map(|task_type| task_type.to_string()).unwrap_or_default(),
             state: task.state.to_owned(),
+            waiting_since: Some(timestamp(task.wait.since)),
+            wait: Some(explain::wait(now, &task.wait)),
             waiting_for: task.waiting_for,
-            waiting_since: Some(timestamp(task.since)),
             runner_id: task.runner.map(|runner| runner.to_string()).unwrap_or_default(),
             attempt: task.attempt,
             deadline: task.deadline.map(timestamp),
@@ -116,7 +134,7 @@ impl Service {
     }
 }
 
-fn error_text(finish: &Finish) -> String {
+pub(super) fn error_text(finish: &Finish) -> String {
     match &finish.error {
         Some(error) if error.reason.is_empty() => error.message.to_string(),
         Some(error) => format!("{}: {}", error.reason, error.message),

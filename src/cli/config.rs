@@ -139,7 +139,7 @@ fn shown_value(setting: &Setting) -> String {
     setting.value.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string)
 }
 
-fn document(loaded: &Loaded, sources: bool) -> serde_json::Value {
+pub(super) fn document(loaded: &Loaded, sources: bool) -> serde_json::Value {
     let settings = loaded.sources.iter().map(|setting| {
         let mut entry = json!({ "key": setting.key, "value": setting.value.as_ref().map(config::Value::to_json) });
         if sources {

@@ -35,14 +35,14 @@ pub fn run(args: &Args) -> ExitCode {
         let findings = doctor::examine(&options).await;
         match args.output {
             Output::Json => println!("{:#}", json(&findings)),
-            Output::Table => print!("{}", table(&findings, &Style::of_stdout())),
+            Output::Table => print!("{}", table(&findings, Style::of_stdout())),
         }
         if findings.failed() > 0 { ExitCode::from(EXIT_CHECK_FAILED) } else { ExitCode::SUCCESS }
     })
 }
 
 /// Everything in one line each, then what is wrong in whole sentences.
-pub fn table(findings: &Findings, style: &Style) -> String {
+pub fn table(findings: &Findings, style: Style) -> String {
     let rows = findings.iter().map(|finding| {
         let word = finding.verdict.word().to_owned();
         vec![word, finding.check.to_string(), finding.place.clone(), finding.verdict.found().to_owned()]

@@ -6,6 +6,7 @@ use tonic::transport::Channel;
 
 use super::{
     config::ConfigArgs,
+    confirm::Confirm,
     duration, fail,
     status::{ask, ask_for},
 };
@@ -43,6 +44,8 @@ pub struct Args {
     #[arg(long)]
     wait: bool,
     #[command(flatten)]
+    confirm: Confirm,
+    #[command(flatten)]
     config: ConfigArgs,
 }
 
@@ -53,6 +56,12 @@ pub struct ResumeArgs {
 }
 
 pub fn run(args: &Args) -> ExitCode {
+    // The other modes are taken back by a resume before they end anything.
+    if args.cancel
+        && let Err(code) = args.confirm.ask("cancel every task that runs here?")
+    {
+        return code;
+    }
     ask_for(&args.config, async |mut client| {
         let mode = match (args.finish_sessions, args.cancel) {
             (true, _) => DrainMode::FinishSessions,

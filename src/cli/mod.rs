@@ -4,24 +4,38 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{FromArgMatches as _, Parser, Subcommand};
 
+pub use self::help::command;
+
+mod audit;
+mod completions;
 pub mod config;
+mod confirm;
 mod dev;
 mod doctor;
 mod drain;
+mod events;
+mod help;
+mod init;
+mod log;
 mod reload;
+mod reports;
 mod run;
 mod runner;
+mod runners;
 mod sessions;
 mod status;
 mod style;
+mod support;
 pub(crate) mod table;
 mod tasks;
 mod upstreams;
 
 /// It did not work.
 pub const FAILED: u8 = 1;
+/// The command was not understood, or may not be followed as it was given; clap's own code.
+pub const USAGE: u8 = 2;
 /// Nobody answers at the admin socket.
 pub const UNREACHABLE: u8 = 3;
 
@@ -40,7 +54,11 @@ Start here:
   dlite config check            is my configuration right?
   dlite upstreams check NAME    does it lead to the manager?
   dlite run --config dlite.toml run the delegate
-  dlite tasks list              what runs, and what does each task wait for?"
+  dlite doctor                  what is wrong with this host, and what to do about it
+  dlite tasks list              what runs, and what does each task wait for?
+  dlite tasks explain TASK      why is it waiting, and what would end that?
+
+Exit codes of every command: 0 ok, 1 failed, 2 usage, 3 the delegate is unreachable, 4 a check failed, 5 a drain left something behind."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -68,41 +86,63 @@ enum Command {
     /// Look at open sessions, and end one
     #[command(subcommand)]
     Sessions(sessions::Command),
+    /// Look at results that are not reported, send one again, or give one up
+    #[command(subcommand)]
+    Reports(reports::Command),
+    /// See who did what to the delegate
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// Watch what happens, as it happens
+    Events(events::Args),
+    /// See or change, for a while, what the delegate's log tells
+    #[command(subcommand)]
+    Log(log::Command),
+    /// Collect what whoever helps you needs
+    #[command(subcommand)]
+    Support(support::Command),
     /// Have the delegate read its configuration anew, as SIGHUP does; a file with mistakes changes nothing
     Reload(reload::Args),
-    /// List upstreams, and check the way to one
+    /// List upstreams, check the way to one, stop taking work from one
     #[command(subcommand)]
-    Upstreams(Upstreams),
+    Upstreams(upstreams::Command),
+    /// Look at the attached runners, and take one out for maintenance
+    #[command(subcommand)]
+    Runners(runners::Command),
     /// Run a built-in runner
     #[command(subcommand)]
     Runner(runner::Command),
+    /// Print a script that completes commands and options in your shell
+    Completions(completions::Args),
+    /// Write the manual: a page for each command
+    Man(completions::ManArgs),
     /// Try it without an upstream, submit tasks by hand, measure
     Dev(dev::Args),
 }
 
 #[derive(Debug, Subcommand)]
 enum Config {
+    /// Write a first configuration from what you know: URL, account, token
+    Init(init::Args),
     /// Report every mistake of the configuration at once
     Check(config::CheckArgs),
     /// Print each value in force and where it came from; secrets masked
     Show(config::ShowArgs),
 }
 
-#[derive(Debug, Subcommand)]
-enum Upstreams {
-    /// Try the way to an upstream, stage by stage: DNS, TCP, proxy, TLS, HTTP, auth, poll
-    Check(upstreams::CheckArgs),
-    /// List the upstreams of the configuration
-    List(upstreams::ListArgs),
-}
-
 // === impl Cli ===
 
 impl Cli {
+    /// The command that this process was started with. What is none ends it with exit code 2, and help with 0.
+    pub fn of_process() -> Self {
+        let matches = command().get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
     /// Runs the command to its end.
     pub fn run(self) -> ExitCode {
         match self.command {
             Command::Run(args) => run::run(&args),
+            Command::Config(Config::Init(args)) => init::run(&args),
             Command::Config(Config::Check(args)) => config::check(&args),
             Command::Config(Config::Show(args)) => config::show(&args),
             Command::Doctor(args) => doctor::run(&args),
@@ -111,9 +151,16 @@ impl Cli {
             Command::Resume(args) => drain::resume(&args),
             Command::Tasks(command) => tasks::run(&command),
             Command::Sessions(command) => sessions::run(&command),
+            Command::Reports(command) => reports::run(&command),
+            Command::Audit(command) => audit::run(&command),
+            Command::Events(args) => events::run(&args),
+            Command::Log(command) => log::run(&command),
+            Command::Support(command) => support::run(&command),
+            Command::Completions(args) => completions::run(&args),
+            Command::Man(args) => completions::man(&args),
             Command::Reload(args) => reload::run(&args),
-            Command::Upstreams(Upstreams::Check(args)) => upstreams::check(&args),
-            Command::Upstreams(Upstreams::List(args)) => upstreams::list(&args),
+            Command::Upstreams(command) => upstreams::run(&command),
+            Command::Runners(command) => runners::run(&command),
             Command::Runner(command) => runner::run(command),
             Command::Dev(args) => dev::run(args),
         }

@@ -9,16 +9,23 @@ use super::{
     config::{ConfigArgs, EXIT_CHECK_FAILED, Output},
     drain::progress,
     fail,
-    table::{ago, render},
+    style::{Style, Tone},
+    table::{ago, bytes, render, span, until},
 };
 use crate::{
     admin::client,
     config,
-    proto::admin::v1::{Admission, GetDelegateRequest, GetDelegateResponse, admin_service_client::AdminServiceClient},
+    proto::admin::v1::{
+        Admission, Aside, GetDelegateRequest, GetDelegateResponse, GetResourcesRequest, GetResourcesResponse,
+        admin_service_client::AdminServiceClient,
+    },
 };
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// Show what the process costs, too: memory, CPU, open files, disk
+    #[arg(long)]
+    resources: bool,
     #[command(flatten)]
     config: ConfigArgs,
     /// How to print it
@@ -29,7 +36,11 @@ pub struct Args {
 pub fn run(args: &Args) -> ExitCode {
     ask(&args.config, async |mut client| {
         let status = client.get_delegate(GetDelegateRequest {}).await?.into_inner();
-        Ok(show(status, args.output))
+        let resources = match args.resources {
+            true => Some(client.get_resources(GetResourcesRequest {}).await?.into_inner()),
+            false => None,
+        };
+        Ok(show(status, resources.as_ref(), args.output, Style::of_stdout()))
     })
 }
 
@@ -71,20 +82,28 @@ pub fn ask_for(
     })
 }
 
-fn show(status: GetDelegateResponse, output: Output) -> String {
+fn show(status: GetDelegateResponse, resources: Option<&GetResourcesResponse>, output: Output, style: Style) -> String {
     if output == Output::Json {
-        return format!("{:#}\n", json(&status));
+        let mut document = json(&status);
+        if let Some(resources) = resources {
+            document["resources"] = resources_json(resources);
+        }
+        return format!("{document:#}\n");
     }
-    let state = if status.state_reason.is_empty() {
-        status.state.clone()
-    } else {
-        format!("{} ({})", status.state, status.state_reason)
+    let tone = match &*status.state {
+        "serving" => Tone::Good,
+        "store_failing" => Tone::Bad,
+        _ => Tone::Warning,
     };
+    let mut state = style.paint(tone, &status.state);
+    if !status.state_reason.is_empty() {
+        state += &format!(" ({})", status.state_reason);
+    }
     let drain_line = progress(&status);
     let admission = status.admission.as_ref().map(admission).unwrap_or_default();
     let mut text = format!(
         "{} {}: {state}, since {}\n\
-         {} open tasks, {} open sessions, {} unreported results, {} dead letters\n{admission}\n",
+         {} open tasks, {} open sessions, {} unreported results, {} dead letters, {} of logs on their way\n{admission}\n",
         status.name,
         status.version,
         ago(status.start_time),
@@ -92,6 +111,7 @@ fn show(status: GetDelegateResponse, output: Output) -> String {
         status.open_session_count,
         status.unreported_result_count,
         status.dead_letter_count,
+        bytes(status.log_spool_bytes),
     );
     if let Some(drain) = &status.drain {
         let grace_end = drain.grace_end_time.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -103,9 +123,17 @@ fn show(status: GetDelegateResponse, output: Output) -> String {
     let upstreams: Vec<_> = status
         .upstreams
         .into_iter()
-        .map(|up| vec![up.name, up.kind, up.state, up.registered_id, ago(up.last_success_time), up.last_error])
+        .map(|up| {
+            let note = match &up.pause {
+                Some(pause) => format!("paused {} ({}) {}", ago(pause.since_time), pause.reason, up.last_error),
+                None => up.last_error,
+            };
+            let end = up.certificate_end_time.map_or_else(|| "-".to_owned(), until);
+            vec![up.name, up.kind, up.state, up.registered_id, ago(up.last_success_time), end, note]
+        })
         .collect();
-    text += &render(&["UPSTREAM", "KIND", "STATE", "REGISTERED AS", "LAST SUCCESS", "LAST ERROR"], &upstreams);
+    let heads = ["UPSTREAM", "KIND", "STATE", "REGISTERED AS", "LAST SUCCESS", "CERTIFICATE ENDS", "NOTE"];
+    text += &render(&heads, &upstreams);
     text.push('\n');
     let runners: Vec<_> = status
         .runners
@@ -127,7 +155,36 @@ fn show(status: GetDelegateResponse, output: Output) -> String {
     } else {
         text += &render(&["RUNNER", "STATE", "SLOTS", "LAST SEEN", "SDK", "TASK TYPES"], &runners);
     }
+    if let Some(resources) = resources {
+        text += &format!("\n{}\n", resources_line(resources));
+    }
     text
+}
+
+fn resources_line(resources: &GetResourcesResponse) -> String {
+    let unknown = || "unknown".to_owned();
+    let cpu = resources.cpu_time.and_then(|time| std::time::Duration::try_from(time).ok());
+    let max = resources.open_files_max.map_or_else(|| "no limit".to_owned(), |max| max.to_string());
+    format!(
+        "memory {}, CPU {} since the start, {} open files of {max}, journal {}, logs {}",
+        resources.resident_bytes.map_or_else(unknown, bytes),
+        cpu.map_or_else(unknown, span),
+        resources.open_files.map_or_else(unknown, |count| count.to_string()),
+        bytes(resources.journal_bytes),
+        bytes(resources.log_spool_bytes),
+    )
+}
+
+pub(super) fn resources_json(resources: &GetResourcesResponse) -> serde_json::Value {
+    let cpu = resources.cpu_time.and_then(|time| std::time::Duration::try_from(time).ok());
+    serde_json::json!({
+        "resident_bytes": resources.resident_bytes,
+        "cpu_seconds": cpu.map(|time| time.as_secs_f64()),
+        "open_files": resources.open_files,
+        "open_files_max": resources.open_files_max,
+        "journal_bytes": resources.journal_bytes,
+        "log_spool_bytes": resources.log_spool_bytes,
+    })
 }
 
 /// One line: what is held up and why, and the last reading.
@@ -141,7 +198,7 @@ fn admission(admission: &Admission) -> String {
     }
 }
 
-fn json(status: &GetDelegateResponse) -> serde_json::Value {
+pub(super) fn json(status: &GetDelegateResponse) -> serde_json::Value {
     let time = |at: &Option<prost_types::Timestamp>| at.as_ref().map(ToString::to_string);
     serde_json::json!({
         "name": status.name,
@@ -152,6 +209,7 @@ fn json(status: &GetDelegateResponse) -> serde_json::Value {
         "start_time": time(&status.start_time),
         "open_task_count": status.open_task_count,
         "open_session_count": status.open_session_count,
+        "log_spool_bytes": status.log_spool_bytes,
         "unreported_result_count": status.unreported_result_count,
         "dead_letter_count": status.dead_letter_count,
         "drain": status.drain.as_ref().map(|drain| serde_json::json!({
@@ -175,17 +233,19 @@ fn json(status: &GetDelegateResponse) -> serde_json::Value {
             "state": up.state,
             "registered_id": up.registered_id,
             "last_success_time": time(&up.last_success_time),
+            "certificate_end_time": time(&up.certificate_end_time),
             "last_error": up.last_error,
+            "pause": up.pause.as_ref().map(aside),
         })).collect::<Vec<_>>(),
-        "runners": status.runners.iter().map(|runner| serde_json::json!({
-            "runner_id": runner.runner_id,
-            "instance_id": runner.instance_id,
-            "state": runner.state,
-            "task_types": runner.task_types,
-            "slots_used": runner.slots_used,
-            "slots_total": runner.slots_total,
-            "sdk": runner.sdk,
-            "last_seen_time": time(&runner.last_seen_time),
-        })).collect::<Vec<_>>(),
+        "runners": status.runners.iter().map(super::runners::json).collect::<Vec<_>>(),
+    })
+}
+
+/// What the operator has taken out.
+pub(super) fn aside(aside: &Aside) -> serde_json::Value {
+    serde_json::json!({
+        "reason": aside.reason,
+        "since_time": aside.since_time.as_ref().map(ToString::to_string),
+        "end_time": aside.end_time.as_ref().map(ToString::to_string),
     })
 }

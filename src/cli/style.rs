@@ -25,6 +25,11 @@ impl Style {
         Self { colour: std::io::stdout().is_terminal() && !refused }
     }
 
+    /// Never any colour.
+    pub fn plain() -> Self {
+        Self { colour: false }
+    }
+
     pub fn paint(self, tone: Tone, text: &str) -> String {
         let code = match tone {
             Tone::Good => 32,

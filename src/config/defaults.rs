@@ -57,6 +57,10 @@ impl Defaults<'_> {
                 let state_dir: PathBuf = global.get("state_dir").ok_or(Missing::Base)?;
                 Ok(Value::Path(state_dir.join("runner.token")))
             }
+            "logs.dir" => {
+                let state_dir: PathBuf = global.get("state_dir").ok_or(Missing::Base)?;
+                Ok(Value::Path(state_dir.join("log-files")))
+            }
             "upstreams[].delegate_name" => global.get("name").map(Value::Text).ok_or(Missing::Base),
             // The tests load a configuration without any option set, so a derived default that is not here cannot stay.
             other => unreachable!("{other} has no derived default"),

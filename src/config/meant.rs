@@ -159,6 +159,8 @@ pub struct Marks {
 pub struct Logs {
     /// How long a report waits for its task's logs.
     pub report_wait: Duration,
+    /// Logs go to this directory; none: to their upstreams' log services.
+    pub files: Option<PathBuf>,
     pub log_max_mib: u32,
     pub all_max_mib: u32,
 }
@@ -350,6 +352,11 @@ impl Config {
             },
             logs: Logs {
                 report_wait: global.need("logs.report_wait"),
+                files: match global.need::<String>("logs.sink").as_str() {
+                    "upstream" => None,
+                    "file" => Some(global.need("logs.dir")),
+                    other => unknown_choice("logs.sink", other),
+                },
                 log_max_mib: global.need("logs.log_max_mib"),
                 all_max_mib: global.need("logs.all_max_mib"),
             },

@@ -350,12 +350,32 @@ pub static OPTIONS: &[Opt] = &[
               they came to. Then it leaves all the same, and the logs go on.",
     },
     Opt {
+        key: "logs.sink",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Choice(&["upstream", "file"]),
+        default: Default::Fixed("upstream"),
+        live: true,
+        doc: "Where logs go that begin from now on: \"upstream\" to the log service that the task or its upstream names, \"file\" to files \
+              in logs.dir, whoever the upstream is.",
+    },
+    Opt {
+        key: "logs.dir",
+        flag: None,
+        aliases: &[],
+        kind: Kind::Path,
+        default: Default::Derived("log-files in state_dir", "/var/lib/dlite/log-files"),
+        live: true,
+        doc: "Directory for logs as files, if logs.sink says so: one file for each log, synced and whole once it is there, readable by \
+              this user alone. dlite never rotates or deletes one.",
+    },
+    Opt {
         key: "logs.log_max_mib",
         flag: None,
         aliases: &[],
         kind: Kind::Count(1, 1_048_576),
         default: Default::Fixed("512"),
-        live: false,
+        live: true,
         doc: "What one log may take on disk, in MiB, until its sink has it whole. Of what is beyond, the log says how much is missing.",
     },
     Opt {
@@ -364,7 +384,7 @@ pub static OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Count(1, 1_048_576),
         default: Default::Fixed("4096"),
-        live: false,
+        live: true,
         doc: "What all logs may take on disk together, in MiB.",
     },
     Opt {

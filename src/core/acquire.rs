@@ -17,11 +17,13 @@ use super::{
     effect::{Call, Effect, Note},
     id::{ExternalId, LinkId, TaskId, UpstreamName},
     input::AcquireError,
+    offers::Listed,
+    past::{End, Past},
     planted::planted,
     record::{Record, scope_of},
     roster::Seat,
     session::SESSION_BYTES_MAX,
-    task::{CancelReason, Error, Finish, Identity, Offer, Outcome, Spec},
+    task::{CancelReason, Error, Finish, Identity, Outcome, Spec},
     time::Now,
     timer::Timer,
     upstream::{ACQUIRE_LATE_MAX, ACQUIRE_SILENCE, Acquire, REFUSALS_APART, SET_ASIDE_FOR},
@@ -40,13 +42,17 @@ impl Core {
         now: Now,
         name: &UpstreamName,
         external_id: ExternalId,
-        offer: Offer,
+        listed: Listed,
         seat: Option<(LinkId, Seat)>,
     ) {
         let Some((_, delegate_id, _)) = self.ledger.registration(name) else { return };
         let identity =
             Arc::new(Identity { delegate_id: delegate_id.clone(), instance_id: self.delegate().to_string().into() });
         let task = TaskId(self.allot());
+        let offer = listed.offer;
+        if !listed.waits.is_empty() {
+            self.waits.insert(task, listed.waits);
+        }
         let reserved = seat.as_ref().map(|(link, _)| *link);
         let cleanup = seat.as_ref().is_some_and(|(_, seat)| seat.cleanup);
         if let Some((link, seat)) = seat
@@ -149,6 +155,8 @@ impl Core {
         let Some(name) = self.ledger.intention(task).map(|intention| intention.upstream.clone()) else { return };
         let Some(acquire) = self.upstreams.get_mut(&name).and_then(|up| up.acquires.get_mut(&task)) else { return };
         acquire.silent = true;
+        self.note_wait(now, task);
+        let Some(acquire) = self.upstreams.get_mut(&name).and_then(|up| up.acquires.get_mut(&task)) else { return };
         let Some(link) = acquire.reserved.take() else { return };
         self.roster.release_reservation(Some(link), task);
         self.fill(now, link);
@@ -214,6 +222,14 @@ impl Core {
         let Some(intention) = self.ledger.intention(task) else { return };
         let external_id = intention.external_id.clone();
         let released = self.drop_acquire(name, task);
+        self.pasts.push(Past {
+            upstream: name.clone(),
+            external_id: external_id.clone(),
+            task: Some(task),
+            task_type: None,
+            end: End::NotGiven(reason.into()),
+            at: now.wall,
+        });
         self.record(scope_of(task), Record::ScopeEnded);
         self.note(Note::AcquireEnded {
             upstream: name.clone(),

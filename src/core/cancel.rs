@@ -50,6 +50,7 @@ impl Core {
                 self.record(scope_of(id), Record::CancelRequested { cancel });
                 // The deadline stays: a long grace does not outlast it by more than the configured one.
                 self.arm_cancel_expiry(now, id);
+                self.note_wait(now, id);
                 if let Some(link) = self.link_of(lease) {
                     self.cancel_again(link, lease);
                 }

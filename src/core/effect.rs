@@ -6,12 +6,13 @@ use bytes::Bytes;
 
 use super::{
     admission::{self, Turn},
+    audit::Audit,
     command::Refusal,
     drain::Mode,
     id::{ExternalId, LeaseId, LinkId, RequestId, RunnerId, SessionId, TaskId, TaskType, TraceId, UpstreamName},
     input::Denial,
     life::Life,
-    logs::LogReceipt,
+    logs::{LogReceipt, LogWay},
     record::Host,
     session::Session,
     step::Step,
@@ -223,6 +224,17 @@ pub enum Note {
         reason: &'static str,
         repeats: bool,
     },
+    /// A runner was given a task, and has not answered.
+    Assigned {
+        task: TaskId,
+        runner: RunnerId,
+        attempt: u32,
+    },
+    /// It accepted, and works on it.
+    Accepted {
+        task: TaskId,
+        runner: RunnerId,
+    },
     AssignmentEnded {
         task: TaskId,
         lease: LeaseId,
@@ -265,6 +277,8 @@ pub enum Note {
     Reported(Box<Summary>),
     /// Stages of a task that are over, and that this process has not told; with its end, all of them.
     StagesEnded(Box<Life>),
+    /// A log is at its sink, or was given up. Not of the core: shells tell it the same way.
+    LogEnded(Box<LogWay>),
     /// The task is another delegate's to do now. Not `answered`: nobody knows whether the upstream took it back, and it is not
     /// asked again.
     HandedBack {
@@ -387,6 +401,43 @@ pub enum Note {
     },
     /// A drain was taken back.
     Resumed,
+    /// The operator had a result sent at once, or a dead letter sent after all.
+    ReportReplayed {
+        task: TaskId,
+        upstream: UpstreamName,
+        external_id: ExternalId,
+    },
+    /// The operator gave a result up: its upstream is never told.
+    ReportDropped {
+        task: TaskId,
+        upstream: UpstreamName,
+        external_id: ExternalId,
+        reason: Arc<str>,
+    },
+    /// A deed is on record.
+    Audited(Arc<Audit>),
+    /// The operator takes nothing new from an upstream, or does again.
+    UpstreamPaused {
+        upstream: UpstreamName,
+        reason: Arc<str>,
+    },
+    UpstreamResumed {
+        upstream: UpstreamName,
+    },
+    /// The operator gives a runner nothing new, or does again.
+    RunnerDrained {
+        runner: RunnerId,
+        grace: Option<Duration>,
+        reason: Arc<str>,
+    },
+    /// What a drained runner still did is stopped.
+    RunnerGraceOver {
+        runner: RunnerId,
+        open: usize,
+    },
+    RunnerResumed {
+        runner: RunnerId,
+    },
     /// A host became too full for some tasks, or is no more; `runner`: as this one says of its host, and for it alone.
     Admission {
         runner: Option<RunnerId>,
@@ -426,6 +477,24 @@ pub enum NotAcquired {
     },
     /// No runner of this type lets a new stage begin.
     SessionsRefused,
+    /// The operator has paused the upstream.
+    Paused,
+    /// Runners with a handler for it are attached, and none of them gets anything new; `runner`: one of them.
+    NotServing {
+        runner: RunnerId,
+        why: Idle,
+    },
+}
+
+/// Why an attached runner gets nothing new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Idle {
+    /// The operator has drained it.
+    Drained,
+    /// It is about to go.
+    Leaving,
+    /// It says that it is not healthy.
+    Unhealthy,
 }
 
 /// The life of a task that is over.
@@ -449,6 +518,28 @@ pub struct Summary {
 /// When the core wants a turn although nothing happened.
 pub type Wake = Option<Mono>;
 
+// === impl Idle ===
+
+impl Idle {
+    pub fn reason(self) -> Reason {
+        match self {
+            Self::Drained => Reason::RunnerDrained,
+            Self::Leaving => Reason::RunnerLeaving,
+            Self::Unhealthy => Reason::RunnerUnhealthy,
+        }
+    }
+}
+
+impl std::fmt::Display for Idle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Drained => "is drained by the operator",
+            Self::Leaving => "is about to go",
+            Self::Unhealthy => "says that it is not healthy",
+        })
+    }
+}
+
 // === impl NotAcquired ===
 
 impl NotAcquired {
@@ -467,6 +558,8 @@ impl NotAcquired {
             Self::StartRate { .. } => Reason::AdmissionStartRate,
             Self::SessionsMax { .. } => Reason::SessionsMax,
             Self::SessionsRefused => Reason::SessionsRefused,
+            Self::Paused => Reason::UpstreamPaused,
+            Self::NotServing { why, .. } => why.reason(),
         }
     }
 }
@@ -484,6 +577,10 @@ impl std::fmt::Display for NotAcquired {
             Self::Draining => f.write_str("the delegate drains and takes nothing new; `dlite resume` takes it back"),
             Self::SessionsMax { max } => write!(f, "{max} sessions are open already"),
             Self::SessionsRefused => f.write_str("every runner of this type refuses new sessions"),
+            Self::Paused => {
+                f.write_str("the upstream is paused by the operator; `dlite upstreams resume` takes that back")
+            }
+            Self::NotServing { runner, why } => write!(f, "runner {runner} has a handler for this type and {why}"),
             Self::UpstreamSilent => {
                 f.write_str("the upstream owes an answer to an acquire, and gets one at a time until it gives one")
             }

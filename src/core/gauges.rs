@@ -10,10 +10,12 @@ use super::{
     admission::Resource,
     drain::Phase,
     id::{LeaseId, LinkId, TaskId, UpstreamName},
+    offers::Group,
     session,
     task::{Report, State},
     time::Now,
     upstream::{self, Standing},
+    wait::Name,
 };
 
 /// A reading.
@@ -23,6 +25,8 @@ pub struct Gauges {
     /// Attached ones.
     pub runners: usize,
     pub tasks: Tasks,
+    /// Tasks by what they wait for, those on offer included; names that nobody waits for are left out.
+    pub waits: BTreeMap<Name, usize>,
     /// Of the task that has waited longest for a runner; zero if none does.
     pub queue_age: Duration,
     pub credits: Credits,
@@ -97,9 +101,10 @@ pub struct Credits {
 }
 
 /// Every state that an upstream can be in, in one word each.
-pub const UPSTREAM_STATES: [&str; 10] = [
+pub const UPSTREAM_STATES: [&str; 11] = [
     "unregistered",
     "registered",
+    "paused",
     "moved",
     "unreachable",
     "unauthorized",
@@ -126,6 +131,7 @@ impl Core {
             admission: self.room_gauges(),
             ..Gauges::default()
         };
+        gauges.waits = self.wait_gauges(now);
         gauges.tasks.listed = self.upstreams.values().map(|up| up.listed.len()).sum();
         gauges.tasks.acquiring = self.ledger.intentions().count();
         let mut places: BTreeMap<&UpstreamName, usize> =
@@ -167,12 +173,33 @@ impl Core {
     fn upstream_gauges(&self, name: &UpstreamName, up: &upstream::Upstream) -> UpstreamGauges {
         UpstreamGauges {
             name: name.clone(),
-            state: up.state(),
+            state: self.upstream_state(name, up),
             registered: up.standing == Standing::Registered && up.denied.is_none(),
             unreported: 0,
             unreported_age: Duration::ZERO,
             dead_letters: 0,
         }
+    }
+
+    fn wait_gauges(&self, now: Now) -> BTreeMap<Name, usize> {
+        let mut waits = BTreeMap::new();
+        let mut count = |name, more| *waits.entry(name).or_default() += more;
+        for up in self.upstreams.values() {
+            let reasons = self.reasons_now(now, up);
+            for (group, size) in up.listed.sizes().filter(|(group, _)| **group != Group::Apart) {
+                count(self.left_name(up, reasons.get(group)), size);
+            }
+            for (_, listed) in up.listed.iter().filter(|(_, listed)| listed.apart) {
+                count(self.left_name(up, listed.reason.as_ref()), 1);
+            }
+        }
+        for (task, intention) in self.ledger.intentions() {
+            count(self.intention_wait(now, task, intention).name(), 1);
+        }
+        for task in self.ledger.tasks() {
+            count(self.wait_of(now, task).name(), 1);
+        }
+        waits
     }
 
     fn session_gauges(&self) -> Sessions {

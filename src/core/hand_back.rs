@@ -17,6 +17,7 @@ use super::{
     effect::{Effect, Note},
     id::{TaskId, UpstreamName},
     input::ReportError,
+    past::{End, Past},
     planted::planted,
     record::{Record, scope_of},
     time::Now,
@@ -73,7 +74,16 @@ impl Core {
     pub(super) fn handed_back(&mut self, now: Now, id: TaskId, reason: &str, answered: bool) {
         let Some(task) = self.ledger.task(id) else { return };
         let (upstream, external_id) = (task.upstream.clone(), task.external_id.clone());
+        let task_type = task.spec.task_type.clone();
         self.tell_life(id, now.wall, None, (!answered).then_some(Reason::HandBackUnanswered.word()));
+        self.pasts.push(Past {
+            upstream: upstream.clone(),
+            external_id: external_id.clone(),
+            task: Some(id),
+            task_type: Some(task_type),
+            end: End::HandedBack(reason.into()),
+            at: now.wall,
+        });
         self.forget_report(now, id);
         if let Some(up) = self.upstreams.get_mut(&upstream) {
             let remembered = &mut up.handed_back;

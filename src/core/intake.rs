@@ -11,9 +11,11 @@ use super::{
     Core,
     admission::{Amount, Claim, begins_a_stage},
     effect::{Call, Effect, NotAcquired, Note, Wanted},
+    explain::remember,
     id::{ExternalId, LinkId, TaskType, UpstreamName},
     input::{CallError, Listed as Offered, Listing},
     offers::{Group, Listed, Offers},
+    past::Past,
     planted::planted,
     roster::{Link, Seat},
     session::SESSIONS_MAX,
@@ -21,6 +23,7 @@ use super::{
     time::Now,
     timer::Timer,
     upstream::{Standing, Upstream},
+    wait::{Cause, Hint},
 };
 
 /// Listed tasks looked at in one poll, cleanups first; the rest is listed again by the next one.
@@ -51,7 +54,11 @@ impl Core {
         let Some(sent) = up.polling.take() else { return };
         let next = now.mono + self.random.around(up.config.poll_interval);
         self.timers.set(Timer::Poll(name.clone()), next);
-        let Ok(listing) = result else { return };
+        let Ok(listing) = result else {
+            up.poll_failures = up.poll_failures.saturating_add(1);
+            return;
+        };
+        up.poll_failures = 0;
         up.closed.retain(|_, at| now.mono.since(*at) < CLOSED_KEPT_FOR);
         up.set_aside.retain(|_, until| *until > now.mono);
 
@@ -88,9 +95,12 @@ impl Core {
             if old_news || self.ledger.open(name, &offered.external_id).is_some() {
                 continue;
             }
-            let (reason, since, nth, offer) = match before.remove(&offered.external_id) {
-                Some(was) => (was.reason, was.since, was.nth, was.offer),
-                None => (None, now.wall, self.next_offer, Offer { polled: sent.wall, listed: now.wall }),
+            let (reason, since, nth, offer, waits) = match before.remove(&offered.external_id) {
+                Some(was) => (was.reason, was.since, was.nth, was.offer, was.waits),
+                None => {
+                    let offer = Offer { polled: sent.wall, listed: now.wall };
+                    (None, now.wall, self.next_offer, offer, Vec::new())
+                }
             };
             self.next_offer = self.next_offer.max(nth + 1);
             let kind = self.kind_of_offer(&offered.task_type, offered.kind);
@@ -102,12 +112,16 @@ impl Core {
             };
             let Offered { external_id, task_type, labels, unsupported, .. } = offered;
             let apart_now = apart.is_some();
-            let listed = Listed { task_type, kind, labels, unsupported, apart: apart_now, reason, since, nth, offer };
+            let listed =
+                Listed { task_type, kind, labels, unsupported, apart: apart_now, reason, since, nth, offer, waits };
             offers.insert(external_id.clone(), listed);
             if let Some(reason) = apart {
                 self.judged(now, name, &mut offers, &external_id, &reason);
             }
         }
+        // What is left of the last listing went elsewhere.
+        let gone: Vec<Past> = before.iter().filter_map(|(id, listed)| listed.past(now, name, id)).collect();
+        gone.into_iter().for_each(|past| self.pasts.push(past));
         if let Some(up) = self.upstreams.get_mut(name) {
             up.listed = offers;
         }
@@ -134,7 +148,7 @@ impl Core {
     }
 
     /// Notes of each offer that was not taken why not. Offers of a group share their reason.
-    fn judge_listed(&mut self, now: Now, name: &UpstreamName) {
+    pub(super) fn judge_listed(&mut self, now: Now, name: &UpstreamName) {
         let Some(reasons) = self.upstreams.get(name).map(|up| self.reasons_now(now, up)) else { return };
         let Some(up) = self.upstreams.get_mut(name) else { return };
         let mut offers = std::mem::take(&mut up.listed);
@@ -153,6 +167,8 @@ impl Core {
         // Readings move within a reason, which is no news.
         if listed.reason.as_ref().map(NotAcquired::reason) != Some(reason.reason()) {
             listed.since = now.wall;
+            let name_of = Cause::Left { reason: reason.clone(), hint: Hint::default() }.name();
+            remember(&mut listed.waits, name_of, now.wall);
             self.note(Note::NotAcquired {
                 upstream: name.clone(),
                 external_id: id.clone(),
@@ -170,6 +186,9 @@ impl Core {
         let claim = Claim::of(kind);
         if self.leaves_offers(&up.config.name, kind) && !planted!(self, DrainAcquires) {
             return Err(NotAcquired::Draining);
+        }
+        if self.pause_leaves(&up.config.name, kind) {
+            return Err(NotAcquired::Paused);
         }
         if self.store_failing.is_some() {
             return Err(NotAcquired::StoreFailing);
@@ -211,9 +230,15 @@ impl Core {
         if sets_up && self.ledger.session_count() >= SESSIONS_MAX {
             return Err(NotAcquired::SessionsMax { max: SESSIONS_MAX });
         }
-        let (mut refusal, mut class, mut refused) = (None, None, false);
+        let (mut refusal, mut class, mut refused, mut idle) = (None, None, false, None);
         let mut best: Option<(u32, LinkId, Seat)> = None;
-        for link in self.roster.with_type(task_type).filter(|link| link.takes_work()) {
+        for link in self.roster.with_type(task_type) {
+            if let Some(why) = self.idle(link, kind) {
+                if link.handlers.iter().any(|handler| handler.takes(task_type, labels)) {
+                    idle.get_or_insert_with(|| NotAcquired::NotServing { runner: link.runner.clone(), why });
+                }
+                continue;
+            }
             if sets_up && link.refuses_sessions {
                 refused = true;
                 continue;
@@ -236,7 +261,7 @@ impl Core {
             (None, Some(refusal), _) => Err(NotAcquired::Admission(refusal)),
             (None, None, Some(class)) => Err(NotAcquired::NoSlot { class }),
             (None, None, None) if refused => Err(NotAcquired::SessionsRefused),
-            (None, None, None) => Err(NotAcquired::NoRunner),
+            (None, None, None) => Err(idle.unwrap_or(NotAcquired::NoRunner)),
         }
     }
 
@@ -254,7 +279,7 @@ impl Core {
             if begins_a_stage(kind) {
                 self.ramp.spend(self.config.admission.starts, now.mono);
             }
-            self.intend(now, &name, external_id, listed.offer, seat);
+            self.intend(now, &name, external_id, listed, seat);
         }
         if held_up {
             self.arm_ramp(now);
@@ -312,7 +337,7 @@ impl Core {
                 (wanted, handler.kind)
             })
             .collect();
-        let open = |(_, kind): &(Wanted, Kind)| !self.leaves_offers(name, *kind);
+        let open = |(_, kind): &(Wanted, Kind)| !self.leaves_offers(name, *kind) && !self.pause_leaves(name, *kind);
         let has_seat = |(wanted, kind): &(Wanted, Kind)| match self.seat(&wanted.task_type, *kind, Some(&wanted.labels))
         {
             Ok(_) => true,

@@ -6,7 +6,8 @@ use std::{
 };
 
 use super::{
-    id::{DelegateId, ExternalId, LeaseId, SessionId, TaskId, TraceId, UpstreamName},
+    audit::Audit,
+    id::{DelegateId, ExternalId, LeaseId, RunnerId, SessionId, TaskId, TraceId, UpstreamName},
     record::{Host, Record},
     session::Session,
     step::Plan,
@@ -33,8 +34,13 @@ pub struct Ledger {
     intentions: BTreeSet<TaskId>,
     dead: BTreeSet<TaskId>,
     sessions: BTreeMap<SessionKey, SessionId>,
+    /// By scope, and so by age. Apart from the rest, which is gone through often.
+    audits: BTreeMap<u64, Arc<Audit>>,
     /// Tasks without a result, by the session they have joined.
     members: BTreeMap<SessionId, BTreeSet<TaskId>>,
+    /// Upstreams and runners that the operator has taken out, by the scope that says so.
+    paused: BTreeMap<UpstreamName, u64>,
+    drained: BTreeMap<RunnerId, u64>,
 }
 
 /// Upstream, tenant and the upstream's name for the stage: the same name of another tenant is another session.
@@ -56,6 +62,17 @@ enum Content {
     Intention(Intention),
     Task(Box<Task>),
     Session(Arc<Session>),
+    Pause { upstream: UpstreamName, aside: Aside },
+    RunnerDrain { runner: RunnerId, aside: Aside },
+}
+
+/// An upstream or a runner that the operator has taken out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Aside {
+    pub reason: Arc<str>,
+    pub since: Wall,
+    /// When what a runner still does is stopped; absent: never.
+    pub ends: Option<Wall>,
 }
 
 /// An acquire that has left or is about to, and has no answer in the journal.
@@ -84,7 +101,7 @@ impl Ledger {
     /// If the record can't follow what the scope holds; the ledger is unchanged then.
     pub fn apply(&mut self, scope: u64, record: &Record) -> Result<(), Misfit> {
         let misfit = |what| Misfit { scope, what };
-        if record.opens_scope() && self.scopes.contains_key(&scope) {
+        if record.opens_scope() && (self.scopes.contains_key(&scope) || self.audits.contains_key(&scope)) {
             return Err(misfit("a scope that is open already"));
         }
         match record {
@@ -164,6 +181,16 @@ impl Ledger {
                 self.members.entry(*session).or_default().insert(id);
                 self.open_scope(scope, Content::Task(Box::new(task)));
             }
+            Record::UpstreamPaused { upstream, reason, at } => {
+                self.paused.insert(upstream.clone(), scope);
+                let aside = Aside { reason: reason.clone(), since: *at, ends: None };
+                self.open_scope(scope, Content::Pause { upstream: upstream.clone(), aside });
+            }
+            Record::RunnerDrained { runner, reason, at, ends } => {
+                self.drained.insert(runner.clone(), scope);
+                let aside = Aside { reason: reason.clone(), since: *at, ends: *ends };
+                self.open_scope(scope, Content::RunnerDrain { runner: runner.clone(), aside });
+            }
             Record::SessionStarted { .. }
             | Record::SessionReady
             | Record::SessionExtended { .. }
@@ -177,6 +204,9 @@ impl Ledger {
                 };
                 Arc::make_mut(session).apply(record).map_err(misfit)?;
                 held.rows += 1;
+            }
+            Record::DeedDone { audit } => {
+                self.audits.insert(scope, audit.clone());
             }
             Record::ScopeEnded => self.close_scope(scope).ok_or(misfit("the end of nothing"))?,
             Record::LeaseCut { .. }
@@ -196,7 +226,9 @@ impl Ledger {
             | Record::StepsPlanned { .. }
             | Record::StepChanged { .. }
             | Record::UpstreamTold { .. }
-            | Record::LogClosed { .. } => {
+            | Record::LogClosed { .. }
+            | Record::MinimalReported { .. }
+            | Record::ReportReplayed { .. } => {
                 let held = self.scopes.get_mut(&scope).ok_or(misfit("news of an unknown task"))?;
                 let Content::Task(task) = &mut held.content else {
                     return Err(misfit("news of a task that was not taken"));
@@ -216,13 +248,20 @@ impl Ledger {
                     (Record::TaskFinished { .. }, Some(session)) => leave(&mut self.members, session, TaskId(scope)),
                     _ => {}
                 }
-                if matches!(record, Record::ReportAbandoned { .. }) {
-                    self.dead.insert(TaskId(scope));
-                    // A dead letter does not stand in the way of the same upstream task, live or in replay.
-                    let key = (task.upstream.clone(), task.external_id.clone());
-                    if self.open.get(&key) == Some(&TaskId(scope)) {
-                        self.open.remove(&key);
+                let key = || (task.upstream.clone(), task.external_id.clone());
+                match record {
+                    Record::ReportAbandoned { .. } | Record::MinimalReported { .. } => {
+                        self.dead.insert(TaskId(scope));
+                        // A dead letter does not stand in the way of the same upstream task, live or in replay.
+                        if self.open.get(&key()) == Some(&TaskId(scope)) {
+                            self.open.remove(&key());
+                        }
                     }
+                    Record::ReportReplayed { .. } => {
+                        self.dead.remove(&TaskId(scope));
+                        self.open.insert(key(), TaskId(scope));
+                    }
+                    _ => {}
                 }
             }
         }
@@ -234,6 +273,9 @@ impl Ledger {
     }
 
     fn close_scope(&mut self, scope: u64) -> Option<()> {
+        if self.audits.remove(&scope).is_some() {
+            return Some(());
+        }
         match self.scopes.remove(&scope)?.content {
             // A newer reservation took the place before this scope ended.
             Content::Delegate | Content::Reservation => {}
@@ -250,6 +292,8 @@ impl Ledger {
                 self.open.remove(&(intention.upstream, intention.external_id));
                 self.intentions.remove(&TaskId(scope));
             }
+            Content::Pause { upstream, .. } => drop(self.paused.remove(&upstream)),
+            Content::RunnerDrain { runner, .. } => drop(self.drained.remove(&runner)),
             Content::Session(session) => {
                 let key = (session.upstream.clone(), session.tenant.clone(), session.external_id.clone());
                 self.sessions.remove(&key);
@@ -274,7 +318,8 @@ impl Ledger {
 
     /// How many rows `scope` has: the number of its next one.
     pub fn rows(&self, scope: u64) -> u32 {
-        self.scopes.get(&scope).map_or(0, |scope| scope.rows)
+        let audits = u32::from(self.audits.contains_key(&scope));
+        self.scopes.get(&scope).map_or(audits, |scope| scope.rows)
     }
 
     /// The first number that no process has reserved.
@@ -377,6 +422,29 @@ impl Ledger {
         ids.into_iter().filter_map(|id| self.session(id))
     }
 
+    /// What the operator said when this upstream was paused, and the scope that says so; absent: it is not.
+    pub fn pause(&self, upstream: &UpstreamName) -> Option<(u64, &Aside)> {
+        let scope = *self.paused.get(upstream)?;
+        match &self.scopes.get(&scope)?.content {
+            Content::Pause { aside, .. } => Some((scope, aside)),
+            _ => None,
+        }
+    }
+
+    /// What the operator said when this runner was drained, and the scope that says so; absent: it is not.
+    pub fn runner_drain(&self, runner: &RunnerId) -> Option<(u64, &Aside)> {
+        let scope = *self.drained.get(runner)?;
+        match &self.scopes.get(&scope)?.content {
+            Content::RunnerDrain { aside, .. } => Some((scope, aside)),
+            _ => None,
+        }
+    }
+
+    /// Runners that the operator has drained, by name.
+    pub fn drained_runners(&self) -> impl Iterator<Item = &RunnerId> {
+        self.drained.keys()
+    }
+
     pub fn session_count(&self) -> usize {
         self.sessions.len()
     }
@@ -393,6 +461,20 @@ impl Ledger {
 
     pub fn has_leases(&self) -> bool {
         !self.leases.is_empty()
+    }
+
+    /// The operator's deeds, the oldest first.
+    pub fn audits(&self) -> impl DoubleEndedIterator<Item = &Arc<Audit>> {
+        self.audits.values()
+    }
+
+    pub fn audit_count(&self) -> usize {
+        self.audits.len()
+    }
+
+    /// Scope of the oldest deed.
+    pub fn oldest_audit(&self) -> Option<u64> {
+        self.audits.keys().next().copied()
     }
 
     /// Results that are not sent any more, the oldest first.
@@ -424,6 +506,7 @@ fn taken(id: TaskId, intention: &Intention, spec: Arc<Spec>, trace_id: TraceId, 
         runner: None,
         session: None,
         own: false,
+        replayed: None,
     }
 }
 
@@ -527,7 +610,17 @@ fn apply_to_task(task: &mut Task, record: &Record) -> Result<(), &'static str> {
             *report = Report::Owed;
         }
         (Record::ReportAbandoned { reason }, State::Finished { report, .. }) => {
-            *report = Report::Dead { reason: reason.clone() };
+            *report = Report::Dead { reason: reason.clone(), answered: false };
+        }
+        (Record::MinimalReported { reason }, State::Finished { report, .. }) => {
+            *report = Report::Dead { reason: reason.clone(), answered: true };
+        }
+        (
+            Record::ReportReplayed { at },
+            State::Finished { report: report @ Report::Dead { answered: false, .. }, .. },
+        ) => {
+            *report = Report::Owed;
+            task.replayed = Some(*at);
         }
         _ => return Err("news that does not fit the task's state"),
     }

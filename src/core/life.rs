@@ -13,6 +13,7 @@ use std::sync::Arc;
 use super::{
     Core,
     effect::{Effect, Note},
+    explain::Waited,
     id::{ExternalId, LeaseId, RunnerId, SessionId, TaskId, TaskType, TraceId, UpstreamName},
     logs::LogReceipt,
     task::{Kind, Outcome, Spec, State, Task},
@@ -56,6 +57,8 @@ pub struct Stage {
     pub error: Option<Arc<str>>,
     /// An earlier note of this process has told it.
     pub told: bool,
+    /// What the task waited for within it, as far as this process saw.
+    pub waits: Vec<Waited>,
 }
 
 /// How a task's life ended.
@@ -146,7 +149,7 @@ pub fn is_well(outcome: Outcome) -> bool {
 }
 
 /// All stages of `task` that are over; those that ended before `started` are marked as not told.
-fn stages(task: &Task, started: Wall) -> Vec<Stage> {
+fn stages(task: &Task, waits: &[Waited], started: Wall) -> Vec<Stage> {
     let mut stages = Vec::with_capacity(3 + 3 * task.leases.len());
     let mut earlier = None;
     let mut push = |phase, from, to, attempt, lease: Option<(LeaseId, &RunnerId)>, error: Option<Arc<str>>| {
@@ -161,6 +164,7 @@ fn stages(task: &Task, started: Wall) -> Vec<Stage> {
             after: if phase == Phase::Run { std::mem::replace(&mut earlier, lease_id) } else { None },
             error,
             told: to >= started,
+            waits: within(waits, from, to),
         });
     };
     // No upstream was asked for one of the delegate's own.
@@ -191,6 +195,11 @@ fn stages(task: &Task, started: Wall) -> Vec<Stage> {
     stages
 }
 
+/// Those of the waits that began in a span.
+fn within(waits: &[Waited], from: Wall, to: Wall) -> Vec<Waited> {
+    waits.iter().filter(|waited| (from..to).contains(&waited.at)).copied().collect()
+}
+
 /// The stable word for an end: its reason, or its outcome if nobody gave one.
 fn word_of(finish: &super::task::Finish) -> Arc<str> {
     match &finish.error {
@@ -216,7 +225,7 @@ impl Core {
     /// The last `count` stages of the task are over.
     pub(super) fn tell_stages(&mut self, id: TaskId, count: usize) {
         let Some(task) = self.ledger.task(id) else { return };
-        let mut stages = stages(task, self.started);
+        let mut stages = stages(task, self.waits(id), self.started);
         let mut stages = stages.split_off(stages.len().saturating_sub(count));
         stages.iter_mut().for_each(|stage| stage.told = false);
         let life = Life::of(task, stages, None);
@@ -228,7 +237,7 @@ impl Core {
     pub(super) fn tell_life(&mut self, id: TaskId, at: Wall, refusal: Option<&str>, unreported: Option<&str>) {
         let Some(task) = self.ledger.task(id) else { return };
         let State::Finished { finish, at: finished, .. } = &task.state else { return };
-        let mut stages = stages(task, self.started);
+        let mut stages = stages(task, self.waits(id), self.started);
         if !task.own {
             stages.push(Stage {
                 phase: Phase::Report,
@@ -240,6 +249,7 @@ impl Core {
                 after: None,
                 error: unreported.or(refusal).map(Arc::from),
                 told: false,
+                waits: within(self.waits(id), *finished, at),
             });
         }
         let clock = self.upstreams.get(&task.upstream).and_then(|up| up.reports.get(&id));

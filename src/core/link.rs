@@ -102,6 +102,7 @@ impl Core {
             if decision == Decision::Keep {
                 self.cancel_again(id, lease);
                 if let Some(task) = self.ledger.task_of(lease).map(|task| task.id) {
+                    self.note_wait(now, task);
                     self.arm_run_limit(now, id, task);
                     // It may have missed what others changed meanwhile.
                     self.tell_session(task, None);
@@ -185,6 +186,9 @@ impl Core {
                     acquire.reserved = None;
                 }
             }
+        }
+        for task in link.held().values().map(|used| used.task).collect::<Vec<_>>() {
+            self.note_wait(now, task);
         }
         self.note(Note::RunnerDetached { runner: link.runner, link: id });
         self.session_runners_changed(now);
@@ -394,6 +398,9 @@ impl Core {
                     link.set_undecided(lease, false);
                 }
                 self.record(scope_of(task), Record::LeaseAccepted { lease, at: now.wall });
+                if let Some(runner) = runner {
+                    self.note(Note::Accepted { task, runner });
+                }
                 let handler = self.ledger.task(task).and_then(|task| self.roster.get(id)?.handler_for(task));
                 let any_runner = handler.is_some_and(|handler| handler.any_runner);
                 self.session_task_accepted(task, any_runner);

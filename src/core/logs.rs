@@ -15,11 +15,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Core,
-    id::{LeaseId, TaskId},
+    id::{LeaseId, TaskId, TraceId, UpstreamName},
     record::{Record, scope_of},
     task::{Report, State},
-    time::Now,
+    time::{Now, Wall},
     timer::Timer,
+    trace::TraceParent,
 };
 
 /// Receipts kept of one task, over all its tries; later ones are known to its logs alone.
@@ -54,6 +55,32 @@ pub struct LogGap {
     pub lines: u64,
     /// Of their texts, as far as they were seen.
     pub bytes: u64,
+}
+
+/// The way of one log to its sink, which is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogWay {
+    pub task: TaskId,
+    pub lease: LeaseId,
+    pub log_id: Arc<str>,
+    /// Empty: it went to a file.
+    pub upstream: UpstreamName,
+    pub trace_id: TraceId,
+    /// The span that its task came with.
+    pub parent: Option<TraceParent>,
+    /// When this process had it first.
+    pub began: Wall,
+    /// When its sink had a part of it as it grew.
+    pub first_batch: Option<Wall>,
+    pub closed: Wall,
+    pub ended: Wall,
+    pub lines: u64,
+    pub bytes: u64,
+    pub missing_lines: u64,
+    /// Of sending it whole, by this process.
+    pub tries: u32,
+    /// Its sink does not have it, and will not.
+    pub given_up: bool,
 }
 
 // === impl LogReceipt ===

@@ -16,10 +16,12 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod admission;
+pub mod audit;
 pub mod command;
 pub mod config;
 pub mod drain;
 pub mod effect;
+pub mod explain;
 pub mod gauges;
 pub mod id;
 pub mod input;
@@ -33,8 +35,10 @@ pub mod step;
 pub mod task;
 pub mod time;
 pub mod trace;
+pub mod wait;
 
 mod acquire;
+mod aside;
 mod cancel;
 mod finish;
 mod hand_back;
@@ -42,6 +46,7 @@ mod intake;
 mod link;
 mod offers;
 mod outbox;
+pub mod past;
 pub mod planted;
 mod random;
 mod report;
@@ -52,6 +57,7 @@ mod share;
 mod standing;
 mod tell;
 mod timer;
+pub mod unreported;
 mod upstream;
 mod waiting;
 
@@ -66,10 +72,12 @@ use self::{
     config::Config,
     drain::Drain,
     effect::{Effect, Note, Order, Wake},
+    explain::Waited,
     id::{DelegateId, Ids, LeaseId, LinkId, TaskId, UpstreamName},
     input::Input,
     ledger::{Ledger, Misfit},
     outbox::Outbox,
+    past::Pasts,
     planted::planted,
     random::Random,
     record::{Entry, Record},
@@ -104,6 +112,10 @@ pub struct Core {
     next_offer: u64,
     /// The latest word of a handler, per lease; never journalled.
     progress: BTreeMap<LeaseId, Arc<str>>,
+    /// What open tasks waited for, as far as this process saw it.
+    waits: BTreeMap<TaskId, Vec<Waited>>,
+    /// What became of tasks that are not here any more.
+    pasts: Pasts,
     /// Logs that are open, by the lease they were opened under; gone with the process.
     open_logs: BTreeMap<TaskId, BTreeSet<(LeaseId, Arc<str>)>>,
     /// Leases whose result is in the journal, or was until it was reported: a runner that missed the acknowledgement is told
@@ -175,6 +187,8 @@ impl Core {
             part_shares: Shares::default(),
             next_offer: 0,
             progress: BTreeMap::new(),
+            waits: BTreeMap::new(),
+            pasts: Pasts::default(),
             open_logs: BTreeMap::new(),
             answered: BTreeSet::new(),
             store_failing: None,
@@ -196,6 +210,7 @@ impl Core {
             self.resume_upstream(now, &name);
         }
         self.resume_sessions(now);
+        self.resume_runner_drains(now);
         let tasks: Vec<_> = self.ledger.tasks().map(|task| (task.id, task.is_finished())).collect();
         self.waiting.unfinished = tasks.iter().filter(|(_, finished)| !finished).count();
         for (id, finished) in tasks {
@@ -352,6 +367,7 @@ impl Core {
             Timer::AcquireSilence(task) => self.acquire_silent(now, task),
             Timer::IntentionExpiry(task) => self.intention_expired(now, task),
             Timer::Drain => self.drain_due(now),
+            Timer::RunnerDrain(runner) => self.runner_drain_due(now, &runner),
             Timer::Silence(link) => self.fell_silent(now, link),
             Timer::Register(upstream) => self.register(&upstream),
             Timer::Heartbeat(upstream) => self.heartbeat(now, &upstream),
@@ -402,6 +418,9 @@ impl Core {
         let number = self.ledger.rows(scope);
         if let Err(misfit) = self.ledger.apply(scope, &record) {
             panic!("the core made a record that does not fit its own state: {misfit:?}");
+        }
+        if ended {
+            self.waits.remove(&TaskId(scope));
         }
         self.outbox.append(scope, number, (!ended).then(|| record.encode()));
     }

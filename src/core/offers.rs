@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     effect::NotAcquired,
-    id::{ExternalId, TaskType},
+    explain::Waited,
+    id::{ExternalId, TaskType, UpstreamName},
+    past::{End, Past},
     task::{Kind, Offer},
-    time::Wall,
+    time::{Now, Wall},
 };
 
 /// Offers of one group stand or fall together: the first refusal speaks for all of them.
@@ -36,6 +38,8 @@ pub struct Listed {
     /// Its place in the order of first listings, over all upstreams.
     pub nth: u64,
     pub offer: Offer,
+    /// Why it was not taken so far, in order.
+    pub waits: Vec<Waited>,
 }
 
 #[derive(Debug, Default)]
@@ -54,6 +58,18 @@ impl Listed {
             (false, true) => Group::Unsupported,
             (false, false) => Group::Usual(self.task_type.clone(), self.kind, self.labels.clone()),
         }
+    }
+
+    /// What to remember of it now that it is not on offer any more.
+    pub fn past(&self, now: Now, upstream: &UpstreamName, external_id: &ExternalId) -> Option<Past> {
+        Some(Past {
+            upstream: upstream.clone(),
+            external_id: external_id.clone(),
+            task: None,
+            task_type: Some(self.task_type.clone()),
+            end: End::Left { reason: self.reason.clone()?, since: self.since },
+            at: now.wall,
+        })
     }
 }
 
@@ -115,6 +131,11 @@ impl Offers {
     pub fn heads(&self) -> impl Iterator<Item = (&Group, &Listed)> {
         let groups = self.queues.iter().filter(|(group, _)| **group != Group::Apart);
         groups.filter_map(|(group, queue)| Some((group, self.head(queue)?.1)))
+    }
+
+    /// How many there are of each group.
+    pub fn sizes(&self) -> impl Iterator<Item = (&Group, usize)> {
+        self.queues.iter().map(|(group, queue)| (group, queue.len()))
     }
 
     /// All of a group, the longest listed first.

@@ -70,4 +70,8 @@ pub enum Bug {
     SessionAstray,
     /// A session whose setup failed is forgotten without its cleanup.
     CleanupForgotten,
+    /// What a paused upstream offers is acquired.
+    PauseIgnored,
+    /// A drained runner gets new tasks.
+    RunnerDrainIgnored,
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    audit::Audit,
     id::{DelegateId, ExternalId, LeaseId, Lsn, RunnerId, SessionId, SlotClass, TaskId, TraceId, UpstreamName},
     logs::LogReceipt,
     session::{Phase, Variable},
@@ -183,6 +184,31 @@ pub enum Record {
     LogClosed {
         log: Box<LogReceipt>,
     },
+    /// The scope is a deed of the operator's.
+    DeedDone {
+        audit: Arc<Audit>,
+    },
+    /// The upstream took the minimal failure; the original is kept, and never sent again.
+    MinimalReported {
+        reason: Arc<str>,
+    },
+    /// The operator has a dead letter sent after all.
+    ReportReplayed {
+        at: Wall,
+    },
+    /// The scope is the operator's word that nothing new is taken from an upstream.
+    UpstreamPaused {
+        upstream: UpstreamName,
+        reason: Arc<str>,
+        at: Wall,
+    },
+    /// The scope is the operator's word that a runner gets nothing new. `ends`: when what it still does is stopped; absent: never.
+    RunnerDrained {
+        runner: RunnerId,
+        reason: Arc<str>,
+        at: Wall,
+        ends: Option<Wall>,
+    },
 }
 
 /// A record on its way to the journal.
@@ -216,6 +242,9 @@ impl Record {
                 | Record::IntentionOpened { .. }
                 | Record::SessionOpened { .. }
                 | Record::CleanupSynthesized { .. }
+                | Record::DeedDone { .. }
+                | Record::UpstreamPaused { .. }
+                | Record::RunnerDrained { .. }
         )
     }
 

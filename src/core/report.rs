@@ -15,6 +15,7 @@ use super::{
     effect::{Answerable, Call, Effect, Note, Summary},
     id::{TaskId, UpstreamName},
     input::ReportError,
+    past::{End, Past},
     planted::planted,
     record::{Record, scope_of},
     task::{Finish, Outcome, Report, State},
@@ -38,7 +39,8 @@ impl Core {
         let (Some(up), State::Finished { at, .. }) = (self.upstreams.get_mut(&task.upstream), &task.state) else {
             return;
         };
-        let until = now.mono + Self::remaining(now, *at, up.config.report_age_max);
+        let since = task.replayed.unwrap_or(*at);
+        let until = now.mono + Self::remaining(now, since, up.config.report_age_max);
         up.reports.entry(id).or_insert_with(|| ReportClock::new(until));
         // What the steps came to is said before the result, and what the logs did goes with it.
         if !waits {
@@ -149,6 +151,7 @@ impl Core {
                     self.bury(now, id, Reason::ReportAgeMax, &text);
                 } else {
                     self.timers.set(Timer::Report(id), now.mono + pause);
+                    self.note_wait(now, id);
                 }
             }
         }
@@ -215,8 +218,17 @@ impl Core {
             reported: now.wall,
         };
         self.tell_life(id, now.wall, minimal.then_some(Reason::ResultRefused.word()), None);
+        self.pasts.push(Past {
+            upstream: summary.upstream.clone(),
+            external_id: summary.external_id.clone(),
+            task: Some(id),
+            task_type: Some(summary.task_type.clone()),
+            end: End::Reported(outcome),
+            at: now.wall,
+        });
         if minimal {
-            self.keep_dead(now, id, Reason::ResultRefused, "a minimal failure was reported in its place");
+            let reason = format!("{}: a minimal failure was reported in its place", Reason::ResultRefused);
+            self.keep_dead(now, id, Record::MinimalReported { reason: reason.as_str().into() }, reason);
         } else {
             self.forget_report(now, id);
             self.record(scope_of(id), Record::ScopeEnded);
@@ -228,15 +240,15 @@ impl Core {
     /// Ends the sending and keeps the result for the operator.
     pub(super) fn bury(&mut self, now: Now, id: TaskId, reason: Reason, text: &str) {
         self.tell_life(id, now.wall, None, Some(reason.word()));
-        self.keep_dead(now, id, reason, text);
+        let reason = format!("{reason}: {text}");
+        self.keep_dead(now, id, Record::ReportAbandoned { reason: reason.as_str().into() }, reason);
     }
 
-    fn keep_dead(&mut self, now: Now, id: TaskId, reason: Reason, text: &str) {
-        let reason = format!("{reason}: {text}");
+    fn keep_dead(&mut self, now: Now, id: TaskId, record: Record, reason: String) {
         let Some(task) = self.ledger.task(id) else { return };
         let (upstream, external_id) = (task.upstream.clone(), task.external_id.clone());
         self.forget_report(now, id);
-        self.record(scope_of(id), Record::ReportAbandoned { reason: reason.as_str().into() });
+        self.record(scope_of(id), record);
         self.note(Note::DeadLetter { task: id, upstream, external_id, reason: reason.into() });
         while self.ledger.dead_letters().len() > DEAD_LETTERS_MAX {
             let Some(oldest) = self.ledger.dead_letters().first().copied() else { break };

@@ -352,6 +352,12 @@ impl Link {
         self.slots.get(class).copied().unwrap_or(0).saturating_sub(taken.cleanups.saturating_add(taken.others))
     }
 
+    /// Slots of a class that are used or promised, and all of them.
+    pub fn use_of(&self, class: &SlotClass) -> (u32, u32) {
+        let slots = self.slots.get(class).copied().unwrap_or(0);
+        (slots - self.free(class), slots)
+    }
+
     pub fn slots_total(&self) -> u32 {
         self.slots.values().fold(0, |sum, slots| sum.saturating_add(*slots))
     }

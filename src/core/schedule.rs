@@ -40,7 +40,10 @@ impl Core {
         }
         match self.gate(now, id) {
             Gate::Open => {}
-            Gate::Shut => return false,
+            Gate::Shut => {
+                self.note_wait(now, id);
+                return false;
+            }
             Gate::Never(error) => {
                 self.finish(now, id, None, Finish::of(Outcome::Errored, Some(error)));
                 return false;
@@ -60,7 +63,7 @@ impl Core {
         let mut best: Option<((bool, u32), LinkId)> = None;
         for link in self.roster.with_type(&task.spec.task_type) {
             let Some(handler) = link.handler_for(task) else { continue };
-            if !link.takes_work() || !self.session_allows(link, task) {
+            if self.idle_for(link, task).is_some() || !self.session_allows(link, task) {
                 continue;
             }
             if let Some(at) = self.waiting.earliest(id, &link.runner, now.mono) {
@@ -80,6 +83,7 @@ impl Core {
             }
             None if self.drained_back(now, id) => false,
             None => {
+                self.note_wait(now, id);
                 if let Some(at) = later {
                     self.timers.set(Timer::Retry(id), at);
                 }
@@ -115,6 +119,8 @@ impl Core {
         let Some(held) = self.roster.get_mut(link) else { return };
         held.hold(lease, Use { task: id, seat, undecided: true });
         let runner = held.runner.clone();
+        let attempt = self.ledger.task(id).map_or(1, |task| task.attempt);
+        self.note(Note::Assigned { task: id, runner: runner.clone(), attempt });
         self.record(scope_of(id), Record::LeaseCut { lease, runner, class, idempotent, at: now.wall });
         self.timers.clear(&Timer::RunnerExpiry(id));
         self.timers.clear(&Timer::Retry(id));

@@ -25,8 +25,9 @@ use super::{
     roster::Link,
     session::{Phase, SESSIONS_MAX, STATE_BYTES_MAX, Session, StateUpdate, TTL_MAX},
     task::{CancelReason, Error, Finish, Kind, Outcome, Priority, Spec, State, Task},
-    time::Now,
+    time::{Now, Wall},
     timer::Timer,
+    wait::Cause,
 };
 use crate::reason::Reason;
 
@@ -285,26 +286,27 @@ impl Core {
         }
     }
 
-    /// What of its stage a waiting task waits for.
-    pub(super) fn session_wait(&self, now: Now, task: &Task) -> Option<String> {
-        let name = task.spec.session.as_ref()?;
+    /// What of its stage a waiting task waits for, and until when at the latest.
+    pub(super) fn session_wait(&self, now: Now, task: &Task) -> Option<(Cause, Option<Wall>)> {
+        let name = task.spec.session.clone()?;
         let Some(session) = task.session else {
-            let held = self.ledger.session_of(&task.upstream, &task.spec.tenant, name)?;
-            return (held.phase == Phase::Closing).then(|| format!("session {name} of the same name to be cleaned up"));
+            let held = self.ledger.session_of(&task.upstream, &task.spec.tenant, &name)?;
+            return (held.phase == Phase::Closing).then_some((Cause::SessionCleanup { session: name }, None));
         };
         let held = self.ledger.session(session)?;
         if task.spec.kind != Kind::SessionSetup && held.phase == Phase::SettingUp {
-            return Some(format!("the setup of session {name}"));
+            return Some((Cause::SessionSetup { session: name }, None));
         }
         if task.spec.kind == Kind::SessionCleanup {
             let mut members = self.ledger.members(session).filter_map(|member| self.ledger.task(member));
-            let busy =
-                members.find(|member| member.id != task.id && member.lease().is_some() && !is_execute(member))?;
-            return Some(format!("the {} of session {name} to end", busy.spec.kind.word()));
+            let busy = members.find(|member| member.id != task.id && member.lease().is_some() && !is_execute(member));
+            if let Some(busy) = busy {
+                return Some((Cause::SessionTask { session: name, kind: busy.spec.kind }, None));
+            }
         }
         let runner = self.session_runner(task).filter(|runner| self.roster.of_runner(runner).is_none())?;
-        let left = self.timers.get(&Timer::SessionOrphan(session)).map_or(0, |at| at.since(now.mono).as_secs());
-        Some(format!("runner {runner} to come back: it holds session {name} (given up in {left} s)"))
+        let deadline = self.timers.get(&Timer::SessionOrphan(session)).map(|at| now.wall + at.since(now.mono));
+        Some((Cause::SessionOrphaned { session: name, runner: runner.clone() }, deadline))
     }
 
     // === time ===

@@ -93,6 +93,7 @@ impl Core {
                 return;
             }
             let recovered = up.last_error.take().is_some();
+            up.failing_since = None;
             up.denied = None;
             up.last_success = Some(now.wall);
             up.successes += 1;
@@ -117,6 +118,7 @@ impl Core {
             return;
         };
         let first = up.last_error.replace(text.clone()).is_none();
+        up.failing_since.get_or_insert(now.wall);
         // A report knows only that it was refused; why is for the calls about the delegate to say.
         let news = denial.filter(|denial| match denial {
             Denial::Credentials => up.denied.is_none(),

@@ -1,17 +1,23 @@
 //! What the operator sees: a reading of the state, with a name for every wait.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     Core,
     admission::{Claim, Refusal, Usage},
     drain::Phase,
-    id::{DelegateId, ExternalId, LeaseId, RunnerId, SessionId, TaskId, TaskType, TraceId, UpstreamName},
+    explain::Waited,
+    id::{DelegateId, ExternalId, LeaseId, RunnerId, SessionId, SlotClass, TaskId, TaskType, TraceId, UpstreamName},
+    ledger::Aside,
     logs::LogReceipt,
     session::Session,
     task::{Cancel, Finish, Kind, Report, Spec, State, Task},
     time::{Now, Wall},
-    timer::Timer,
+    upstream::Upstream,
+    wait::Wait,
 };
 
 /// Tasks shown at once; the rest is counted.
@@ -74,6 +80,8 @@ pub struct UpstreamStatus {
     pub registered_id: Option<Arc<str>>,
     pub last_success: Option<Wall>,
     pub last_error: Option<Arc<str>>,
+    /// The operator has paused it: why, and since when.
+    pub paused: Option<Aside>,
 }
 
 #[derive(Clone, Debug)]
@@ -89,6 +97,20 @@ pub struct RunnerStatus {
     pub draining: bool,
     /// Any frame; absent: not since this process started.
     pub last_seen: Option<Wall>,
+    /// By its own word. One that is away is not asked.
+    pub healthy: bool,
+    /// Where it comes from; empty: it is away.
+    pub peer: Arc<str>,
+    /// The operator has drained it.
+    pub drained: Option<Aside>,
+    /// Each handler's type, kind and slot class.
+    pub handlers: Vec<(TaskType, Kind, SlotClass)>,
+    /// Slots used and in all, by class.
+    pub classes: Vec<(SlotClass, u32, u32)>,
+    /// Tasks it has under a lease in force.
+    pub tasks: Vec<TaskId>,
+    /// Sessions that only it can go on with.
+    pub sessions: Vec<SessionId>,
 }
 
 /// One open task and what it waits for.
@@ -100,8 +122,9 @@ pub struct TaskStatus {
     pub external_id: ExternalId,
     pub task_type: Option<TaskType>,
     pub state: &'static str,
+    pub wait: Wait,
+    /// The wait in words, as it is now.
     pub waiting_for: String,
-    pub since: Wall,
     pub runner: Option<RunnerId>,
     pub attempt: u32,
     pub deadline: Option<Wall>,
@@ -161,6 +184,22 @@ pub struct TaskDetail {
     pub report_error: Option<Arc<str>>,
     /// What its closed logs came to, as far as it is in the journal.
     pub logs: Vec<LogReceipt>,
+    /// In order.
+    pub events: Vec<TaskEvent>,
+}
+
+/// Something that happened to a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskEvent {
+    pub at: Wall,
+    /// A stable word.
+    pub what: &'static str,
+    /// 0: before the first.
+    pub attempt: u32,
+    pub lease: Option<LeaseId>,
+    pub runner: Option<RunnerId>,
+    /// Empty: the word says it all.
+    pub text: String,
 }
 
 /// What a log needs of the task it belongs to.
@@ -169,6 +208,7 @@ pub struct Holding {
     pub task: TaskId,
     pub upstream: UpstreamName,
     pub spec: Arc<Spec>,
+    pub trace_id: TraceId,
     /// The stage it belongs to.
     pub session: Option<Arc<Session>>,
 }
@@ -190,7 +230,8 @@ impl Core {
     pub fn holding(&self, lease: LeaseId) -> Option<Holding> {
         let task = self.ledger.task_of(lease)?;
         let session = task.session.and_then(|session| self.ledger.session(session)).cloned();
-        Some(Holding { task: task.id, upstream: task.upstream.clone(), spec: task.spec.clone(), session })
+        let (upstream, spec, trace_id) = (task.upstream.clone(), task.spec.clone(), task.trace_id);
+        Some(Holding { task: task.id, upstream, spec, trace_id, session })
     }
 
     /// The open task of this name.
@@ -243,6 +284,7 @@ impl Core {
             finish: finished.map(|(finish, _)| finish),
             report_tries: clock.map_or(0, |clock| clock.tries),
             report_error: clock.and_then(|clock| clock.last_error.clone()),
+            events: events(task, self.waits(task.id)),
             logs: task.logs.clone(),
         }
     }
@@ -292,7 +334,8 @@ impl Core {
                 .iter()
                 .map(|(name, up)| UpstreamStatus {
                     name: name.clone(),
-                    state: up.state(),
+                    state: self.upstream_state(name, up),
+                    paused: self.ledger.pause(name).map(|(_, aside)| aside.clone()),
                     registered_id: self.ledger.registration(name).map(|(_, id, _)| id.clone()),
                     last_success: up.last_success,
                     last_error: up.last_error.clone().or_else(|| {
@@ -309,14 +352,21 @@ impl Core {
         }
     }
 
-    /// Attached runners, and those that are away and left work behind.
+    /// Attached runners, and those that are away and left work behind or are drained.
     fn runner_statuses(&self) -> Vec<RunnerStatus> {
-        let mut away: BTreeMap<&RunnerId, u32> = BTreeMap::new();
-        for lease in self.ledger.tasks().filter_map(Task::lease) {
-            if self.roster.of_runner(&lease.runner).is_none() {
-                *away.entry(&lease.runner).or_default() += 1;
+        let mut tasks: BTreeMap<&RunnerId, Vec<TaskId>> = BTreeMap::new();
+        for task in self.ledger.tasks() {
+            if let Some(lease) = task.lease() {
+                tasks.entry(&lease.runner).or_default().push(task.id);
             }
         }
+        let mut sessions: BTreeMap<&RunnerId, Vec<SessionId>> = BTreeMap::new();
+        for session in self.ledger.sessions() {
+            if let Some(runner) = &session.runner {
+                sessions.entry(runner).or_default().push(session.id);
+            }
+        }
+        let drained = |runner| self.ledger.runner_drain(runner).map(|(_, aside)| aside.clone());
         let attached = self.roster.links().map(|link| RunnerStatus {
             runner: link.runner.clone(),
             instance: link.instance.0.clone(),
@@ -327,17 +377,47 @@ impl Core {
             attached: true,
             draining: link.draining,
             last_seen: Some(link.last_seen),
+            healthy: link.healthy,
+            peer: link.peer.clone(),
+            drained: drained(&link.runner),
+            handlers: link
+                .handlers
+                .iter()
+                .map(|handler| (handler.task_type.clone(), handler.kind, handler.class.clone()))
+                .collect(),
+            classes: link
+                .slots
+                .keys()
+                .map(|class| {
+                    let (used, slots) = link.use_of(class);
+                    (class.clone(), used, slots)
+                })
+                .collect(),
+            tasks: tasks.get(&link.runner).cloned().unwrap_or_default(),
+            sessions: sessions.get(&link.runner).cloned().unwrap_or_default(),
         });
-        let away = away.into_iter().map(|(runner, leases)| RunnerStatus {
-            runner: runner.clone(),
-            instance: "".into(),
-            sdk: "".into(),
-            task_types: Vec::new(),
-            slots_used: leases,
-            slots_total: 0,
-            attached: false,
-            draining: false,
-            last_seen: None,
+        let known = tasks.keys().chain(sessions.keys()).copied().chain(self.ledger.drained_runners());
+        let away: BTreeSet<&RunnerId> = known.filter(|runner| self.roster.of_runner(runner).is_none()).collect();
+        let away = away.into_iter().map(|runner| {
+            let tasks = tasks.get(runner).cloned().unwrap_or_default();
+            RunnerStatus {
+                runner: runner.clone(),
+                instance: "".into(),
+                sdk: "".into(),
+                task_types: Vec::new(),
+                slots_used: u32::try_from(tasks.len()).unwrap_or(u32::MAX),
+                slots_total: 0,
+                attached: false,
+                draining: false,
+                last_seen: None,
+                healthy: true,
+                peer: "".into(),
+                drained: drained(runner),
+                handlers: Vec::new(),
+                classes: Vec::new(),
+                tasks,
+                sessions: sessions.get(runner).cloned().unwrap_or_default(),
+            }
         });
         attached.chain(away).collect()
     }
@@ -345,76 +425,71 @@ impl Core {
     /// Every open task with the one thing it waits for, the oldest first; those on offer and not taken come last.
     pub fn task_list(&self, now: Now) -> Vec<TaskStatus> {
         let tasks = self.ledger.tasks().map(|task| self.task_status(now, task));
-        let intentions = self.ledger.intentions().map(|(task, intention)| TaskStatus {
-            task: Some(task),
-            upstream: intention.upstream.clone(),
-            external_id: intention.external_id.clone(),
-            task_type: None,
-            state: "acquiring",
-            waiting_for: "a clear answer to the acquire".to_owned(),
-            since: intention.at,
-            runner: None,
-            attempt: 0,
-            deadline: None,
-            acquired: None,
-            trace_id: None,
-        });
-        let listed = self.upstreams.iter().flat_map(|(name, up)| {
-            let reasons = self.reasons_now(now, up);
-            up.listed.iter().map(move |(external_id, listed)| TaskStatus {
-                task: None,
-                upstream: name.clone(),
-                external_id: external_id.clone(),
-                task_type: Some(listed.task_type.clone()),
-                state: "listed",
-                waiting_for: match reasons.get(&listed.group()).or(listed.reason.as_ref()) {
-                    Some(reason) => format!("{}: {reason}", reason.reason()),
-                    None => "its turn".to_owned(),
-                },
-                since: listed.since,
+        let others = self.intention_statuses(now).chain(self.listed_statuses(now));
+        tasks.chain(others).take(TASKS_SHOWN_MAX).collect()
+    }
+
+    pub(super) fn intention_statuses(&self, now: Now) -> impl Iterator<Item = TaskStatus> {
+        self.ledger.intentions().map(move |(task, intention)| {
+            let wait = self.intention_wait(now, task, intention);
+            TaskStatus {
+                task: Some(task),
+                upstream: intention.upstream.clone(),
+                external_id: intention.external_id.clone(),
+                task_type: None,
+                state: "acquiring",
+                waiting_for: wait.text(now.wall),
+                wait,
                 runner: None,
                 attempt: 0,
                 deadline: None,
                 acquired: None,
                 trace_id: None,
-            })
-        });
-        tasks.chain(intentions).chain(listed).take(TASKS_SHOWN_MAX).collect()
+            }
+        })
     }
 
-    fn task_status(&self, now: Now, task: &Task) -> TaskStatus {
-        let (state, waiting_for, since) = match &task.state {
-            State::Waiting { since } => ("waiting", self.wait_of(now, task), *since),
-            State::Assigned(lease) => ("assigned", format!("runner {} to accept it", lease.runner), lease.cut),
-            State::Accepted(lease) => {
-                let since = lease.started.or(lease.accepted).unwrap_or(lease.cut);
-                let lease_left = self.timers.get(&Timer::LeaseExpiry(lease.id)).map(|at| at.since(now.mono));
-                let text = match (&task.cancel, self.roster.of_runner(&lease.runner), lease_left) {
-                    (Some(cancel), ..) => format!("runner {} to stop it ({})", lease.runner, cancel.message),
-                    (None, None, Some(left)) => {
-                        format!("runner {} to come back (lease ends in {} s)", lease.runner, left.as_secs())
-                    }
-                    _ => match self.progress.get(&lease.id) {
-                        Some(progress) => format!("runner {}: {progress}", lease.runner),
-                        None => format!("runner {} to finish it", lease.runner),
-                    },
-                };
-                ("running", text, task.cancel.as_ref().map_or(since, |cancel| cancel.at))
-            }
-            State::Finished { report: Report::Dead { reason }, at, .. } => {
-                ("dead", format!("the operator: {reason}"), *at)
-            }
-            State::Finished { at, report: Report::Nowhere, .. } => ("finished", "nothing".to_owned(), *at),
-            State::Finished { at, .. } => ("reporting", self.report_wait(now, task), *at),
+    pub(super) fn listed_statuses(&self, now: Now) -> impl Iterator<Item = TaskStatus> {
+        self.upstreams.iter().flat_map(move |(name, up)| {
+            let reasons = self.hinted_reasons(now, up);
+            up.listed.iter().map(move |(external_id, listed)| {
+                let wait = self.listed_wait(now, up, listed, &reasons);
+                TaskStatus {
+                    task: None,
+                    upstream: name.clone(),
+                    external_id: external_id.clone(),
+                    task_type: Some(listed.task_type.clone()),
+                    state: "listed",
+                    waiting_for: wait.text(now.wall),
+                    wait,
+                    runner: None,
+                    attempt: 0,
+                    deadline: None,
+                    acquired: None,
+                    trace_id: None,
+                }
+            })
+        })
+    }
+
+    pub(super) fn task_status(&self, now: Now, task: &Task) -> TaskStatus {
+        let state = match &task.state {
+            State::Waiting { .. } => "waiting",
+            State::Assigned(_) => "assigned",
+            State::Accepted(_) => "running",
+            State::Finished { report: Report::Dead { .. }, .. } => "dead",
+            State::Finished { report: Report::Nowhere, .. } => "finished",
+            State::Finished { .. } => "reporting",
         };
+        let wait = self.wait_of(now, task);
         TaskStatus {
             task: Some(task.id),
             upstream: task.upstream.clone(),
             external_id: task.external_id.clone(),
             task_type: Some(task.spec.task_type.clone()),
             state,
-            waiting_for,
-            since,
+            waiting_for: wait.text(now.wall),
+            wait,
             runner: task.lease().map(|lease| lease.runner.clone()),
             attempt: task.attempt,
             deadline: task.deadline,
@@ -423,48 +498,57 @@ impl Core {
         }
     }
 
-    fn wait_of(&self, now: Now, task: &Task) -> String {
-        if self.store_failing.is_some() {
-            return "the journal to write again".to_owned();
-        }
-        if let Some(wait) = self.session_wait(now, task) {
-            return wait;
-        }
-        let mut class = None;
-        for link in self.roster.with_type(&task.spec.task_type) {
-            let Some(handler) = link.handler_for(task) else { continue };
-            if !self.session_allows(link, task) {
-                continue;
-            }
-            if let Some(at) = self.waiting.earliest(task.id, &link.runner, now.mono) {
-                return format!("another try in {} ms", at.since(now.mono).as_millis());
-            }
-            class = Some(handler.class.clone());
-        }
-        match class {
-            Some(class) => format!("a free slot of class {class}"),
-            None => format!("a runner with a handler for {}", task.spec.task_type),
+    /// One word for the operator. A pause is said of an upstream that is well otherwise.
+    pub(super) fn upstream_state(&self, name: &UpstreamName, up: &Upstream) -> &'static str {
+        match up.state() {
+            "registered" if self.is_paused(name) => "paused",
+            state => state,
         }
     }
+}
 
-    fn report_wait(&self, now: Now, task: &Task) -> String {
-        if let Some(at) = self.timers.get(&Timer::LogWait(task.id)) {
-            return format!("its logs to be closed (at most {} ms more)", at.since(now.mono).as_millis());
+/// The task's story in its own words, as far as the journal has it, and its waits as far as this process saw them; in order.
+fn events(task: &Task, waits: &[Waited]) -> Vec<TaskEvent> {
+    let mut events = Vec::new();
+    let mut push = |at, what, attempt, lease: Option<(LeaseId, &RunnerId)>, text: String| {
+        let (lease, runner) = (lease.map(|(lease, _)| lease), lease.map(|(_, runner)| runner.clone()));
+        events.push(TaskEvent { at, what, attempt, lease, runner, text });
+    };
+    if !task.own {
+        push(task.offer.listed, "listed", 0, None, String::new());
+        push(task.intended, "acquire_intended", 0, None, String::new());
+    }
+    push(task.times.acquired, "acquired", 0, None, String::new());
+    for past in &task.leases {
+        let lease = Some((past.lease, &past.runner));
+        push(past.cut, "assigned", past.attempt, lease, String::new());
+        if let Some(accepted) = past.accepted {
+            push(accepted, "accepted", past.attempt, lease, String::new());
         }
-        let clock = self.upstreams.get(&task.upstream).and_then(|up| up.reports.get(&task.id));
-        match (clock, self.timers.get(&Timer::Report(task.id))) {
-            (None, _) => format!("upstream {} to be configured again", task.upstream),
-            (Some(clock), Some(at)) => format!(
-                "upstream {} to take the result (try {} in {} ms; last: {})",
-                task.upstream,
-                clock.tries + 1,
-                at.since(now.mono).as_millis(),
-                clock.last_error.as_deref().unwrap_or("no answer"),
-            ),
-            (Some(_), None) if matches!(task.state, State::Finished { report: Report::HandBack { .. }, .. }) => {
-                format!("upstream {} to take the task back", task.upstream)
-            }
-            (Some(_), None) => format!("upstream {} to answer the report", task.upstream),
+        if let Some((at, reason)) = &past.ended {
+            push(*at, "lease_ended", past.attempt, lease, reason.as_deref().unwrap_or_default().to_owned());
         }
     }
+    if let Some(lease) = task.lease()
+        && let Some(started) = lease.started
+    {
+        push(started, "started", task.attempt, Some((lease.id, &lease.runner)), String::new());
+    }
+    for waited in waits {
+        push(waited.at, "waits", task.attempt, None, waited.name.to_string());
+    }
+    if let Some(cancel) = &task.cancel {
+        push(cancel.at, "stop_asked", task.attempt, None, format!("{}: {}", cancel.reason.word(), cancel.message));
+    }
+    if let State::Finished { finish, lease, at, report } = &task.state {
+        let lease = lease.and_then(|lease| task.leases.iter().find(|past| past.lease == lease));
+        let lease = lease.map(|past| (past.lease, &past.runner));
+        let reason = finish.error.as_ref().map(|error| format!(" ({})", error.reason)).unwrap_or_default();
+        push(*at, "finished", task.attempt, lease, format!("{}{reason}", finish.outcome.word()));
+        if let Report::Dead { reason, .. } = report {
+            push(*at, "dead_letter", task.attempt, None, reason.to_string());
+        }
+    }
+    events.sort_by_key(|event| event.at);
+    events
 }

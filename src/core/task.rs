@@ -226,8 +226,8 @@ pub enum Report {
     OwedMinimal { refusal: Arc<str> },
     /// The task is to be handed back. Once `sent` that has left, or was about to when the process ended, and never leaves again.
     HandBack { sent: bool },
-    /// It is not sent any more; kept for the operator.
-    Dead { reason: Arc<str> },
+    /// It is not sent any more; kept for the operator. `answered`: the upstream took a minimal failure in its place.
+    Dead { reason: Arc<str>, answered: bool },
     /// The task was the delegate's own: nobody waits for its result.
     Nowhere,
 }
@@ -312,6 +312,8 @@ pub struct Task {
     pub session: Option<SessionId>,
     /// The delegate's own: no upstream knows it.
     pub own: bool,
+    /// When the operator had its result sent after all; its time to be reported counts from here.
+    pub replayed: Option<Wall>,
 }
 
 /// The delegate as an upstream knows it.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{
-    id::{LeaseId, LinkId, SessionId, TaskId, UpstreamName},
+    id::{LeaseId, LinkId, RunnerId, SessionId, TaskId, UpstreamName},
     time::Mono,
 };
 
@@ -39,6 +39,8 @@ pub enum Timer {
     IntentionExpiry(TaskId),
     /// A stage of the drain has had its time.
     Drain,
+    /// What a drained runner still does has had its time.
+    RunnerDrain(RunnerId),
     /// A runner said nothing.
     Silence(LinkId),
     /// The next registration, heartbeat or poll is due.

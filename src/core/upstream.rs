@@ -73,6 +73,10 @@ pub struct Upstream {
     pub last_success: Option<Wall>,
     pub successes: u64,
     pub last_error: Option<Arc<str>>,
+    /// Since when its calls fail.
+    pub failing_since: Option<Wall>,
+    /// Polls that failed in a row.
+    pub poll_failures: u32,
     /// It refuses this delegate.
     pub denied: Option<Denial>,
     /// Where the account lives now, if not where the configuration says.
@@ -158,6 +162,8 @@ impl Upstream {
             last_success: None,
             successes: 0,
             last_error: None,
+            failing_since: None,
+            poll_failures: 0,
             denied: None,
             moved_to: None,
             handed_back: BTreeMap::new(),

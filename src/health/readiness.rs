@@ -28,6 +28,8 @@ pub struct Condition {
     pub reason: String,
 }
 
+/// A spool of logs that is fuller degrades; the alert of packaging/alerts.yml has the same mark.
+pub const SPOOL_PERCENT_MAX: u64 = 80;
 /// The state of an upstream with which all is well.
 const REGISTERED: &str = "registered";
 
@@ -38,7 +40,7 @@ impl Readiness {
         let gauges = vitals.gauges().unwrap_or_default();
         let conditions =
             vec![turns(vitals.pulse()), serves(vitals, &gauges), is_registered(&gauges), has_runner(&gauges)];
-        let degradations = degradations(&gauges);
+        let degradations = degradations(&gauges, vitals.spool_percent());
         Self {
             ready: conditions.iter().all(|condition| condition.holds),
             degraded: !degradations.is_empty(),
@@ -104,12 +106,15 @@ fn has_runner(gauges: &Gauges) -> Condition {
     Condition { name: "runner", holds: gauges.runners > 0, reason }
 }
 
-fn degradations(gauges: &Gauges) -> Vec<String> {
+fn degradations(gauges: &Gauges, spool_percent: u64) -> Vec<String> {
     let wrong = |up: &&UpstreamGauges| up.state != REGISTERED;
     let mut said: Vec<String> =
         gauges.upstreams.iter().filter(wrong).map(|up| format!("upstream {} is {}", up.name, up.state)).collect();
     if gauges.store_failing {
         said.push("the journal can't write: nothing new is taken".to_owned());
+    }
+    if spool_percent >= SPOOL_PERCENT_MAX {
+        said.push(format!("logs take {spool_percent} % of logs.all_max_mib: beyond that lines go missing"));
     }
     said
 }

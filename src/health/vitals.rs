@@ -4,7 +4,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -28,7 +28,11 @@ struct Inner {
     pulse: AtomicU64,
     is_stopping: AtomicBool,
     reading: Mutex<Option<(Instant, Arc<Gauges>)>>,
+    spool: OnceLock<Fullness>,
 }
+
+/// How full something is, in whole percents, for whoever asks.
+struct Fullness(Box<dyn Fn() -> u64 + Send + Sync>);
 
 /// How the loop does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +44,12 @@ pub enum Pulse {
     Stuck(Duration),
 }
 
+impl std::fmt::Debug for Fullness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Fullness({} %)", (self.0)())
+    }
+}
+
 // === impl Vitals ===
 
 impl Vitals {
@@ -47,7 +57,8 @@ impl Vitals {
     #[expect(clippy::new_without_default, reason = "it begins to take the time")]
     pub fn new() -> Self {
         let (pulse, is_stopping, reading) = (AtomicU64::new(0), AtomicBool::new(false), Mutex::new(None));
-        Self(Arc::new(Inner { start: Instant::now(), pulse, is_stopping, reading }))
+        let spool = OnceLock::new();
+        Self(Arc::new(Inner { start: Instant::now(), pulse, is_stopping, reading, spool }))
     }
 
     /// The loop turns.
@@ -68,6 +79,16 @@ impl Vitals {
     /// The last reading; `None` before the loop begins.
     pub fn gauges(&self) -> Option<Arc<Gauges>> {
         self.reading().as_ref().map(|(_, gauges)| gauges.clone())
+    }
+
+    /// Where to see how full the spool of logs is, in whole percents. Once for each process.
+    pub fn watch_spool(&self, percent: impl Fn() -> u64 + Send + Sync + 'static) {
+        let _ = self.0.spool.set(Fullness(Box::new(percent)));
+    }
+
+    /// In whole percents; zero before the logs are opened.
+    pub fn spool_percent(&self) -> u64 {
+        self.0.spool.get().map_or(0, |spool| (spool.0)())
     }
 
     /// Nothing new is taken from here on.

@@ -9,12 +9,13 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
+    files::Files,
     intake::Intake,
     mask::Patterns,
     receipt::{Missing, Receipt},
@@ -25,10 +26,13 @@ use super::{
 };
 use crate::{
     core::{
-        id::{LeaseId, UpstreamName},
+        effect::Note,
+        id::{LeaseId, TraceId, UpstreamName},
         input::Input,
-        logs::{LogGap, LogReceipt},
+        logs::{LogGap, LogReceipt, LogWay},
         status::Holding,
+        time::Wall,
+        trace::TraceParent,
     },
     inbox::{Event, Question},
     runners::ids::Ids,
@@ -38,6 +42,8 @@ use crate::{
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(2);
 /// Logs of one lease, so that no runner takes the room of all.
 pub const LEASE_LOGS_MAX: usize = 256;
+/// In an address: the log goes to a directory. Upstreams have names that are not empty.
+const FILES: &str = "";
 /// How long the driver may take to say whose lease it is.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -49,6 +55,8 @@ struct Inner {
     spool: Spool,
     seal: Seal,
     sinks: BTreeMap<UpstreamName, Arc<dyn Sink>>,
+    /// Where the logs go that begin from now on; none: to their upstream's sink.
+    files: Mutex<Option<Files>>,
     ids: Ids,
     driver: mpsc::Sender<Event>,
     open: Mutex<BTreeMap<LogKey, Arc<Open>>>,
@@ -82,9 +90,23 @@ pub enum Found {
 /// Where the log of a task goes, as it stands sealed on disk.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Address {
+    /// Empty: [`Files`].
     pub upstream: String,
     /// In the sink's words.
     pub destination: Vec<u8>,
+    /// Trace of the task, and the span it came with.
+    pub trace_id: TraceId,
+    pub parent: Option<TraceParent>,
+}
+
+/// What a log's trace shows of its way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moments {
+    pub began: Wall,
+    pub first_batch: Option<Wall>,
+    pub closed: Option<Wall>,
+    pub tries: u32,
+    pub given_up: bool,
 }
 
 /// Why a log can't be opened.
@@ -119,13 +141,9 @@ impl Desk {
         driver: mpsc::Sender<Event>,
     ) -> Self {
         let begun = watch::Sender::new(0);
-        let (open, stopping) = (Mutex::default(), watch::Sender::new(false));
-        let desk = Self(Arc::new(Inner { spool, seal, sinks, ids, driver, open, begun, stopping }));
-        for log in desk.spool().logs() {
-            if let Some((sink, address)) = desk.address(log.meta()) {
-                sink.begun(&address.destination, &log);
-            }
-        }
+        let (files, open, stopping) = (Mutex::default(), Mutex::default(), watch::Sender::new(false));
+        let desk = Self(Arc::new(Inner { spool, seal, sinks, files, ids, driver, open, begun, stopping }));
+        desk.spool().logs().iter().for_each(|log| desk.announce(log));
         desk
     }
 
@@ -159,7 +177,6 @@ impl Desk {
         let Some(holding) = self.holding(&key.lease_id).await? else {
             return Err(Refusal::LeaseLost { lease_id: key.lease_id, log_id: key.log_id });
         };
-        let spec = &holding.spec;
         // A step's secrets are often those of its setup.
         let secrets: BTreeSet<&[u8]> = holding.secrets().collect();
         let patterns = match Patterns::new(secrets) {
@@ -174,10 +191,8 @@ impl Desk {
                 None
             }
         };
-        let sink = self.0.sinks.get(&holding.upstream);
-        let address = sink.and_then(|sink| sink.destination(spec, &step_id));
-        let destination = match &address {
-            Some(address) => self.sealed(&holding.upstream, address.clone())?,
+        let destination = match self.destination(&holding, &step_id) {
+            Some(address) => self.sealed(&address)?,
             None => Vec::new(),
         };
         let meta = Meta { key: key.clone(), task_id: self.0.ids.task(holding.task), step_id, destination };
@@ -191,9 +206,6 @@ impl Desk {
             return Err(Refusal::TooMany { lease_id: key.lease_id });
         }
         let held = self.begin(meta, patterns)?;
-        if let (Some(sink), Some(address)) = (sink, &address) {
-            sink.begun(address, held.log());
-        }
         // Before the runner hears of it, and so before the result that may have to wait for it.
         self.tell(Input::LogOpened { lease: self.lease(&key.lease_id), log_id: key.log_id.as_str().into() }).await;
         Ok(Found::Open(held))
@@ -207,6 +219,7 @@ impl Desk {
             return self.hold(open, &key);
         }
         let intake = Intake::new(patterns, self.0.spool.open_log(meta)?);
+        self.announce(&intake.log());
         let open = Arc::new(Open { intake: Shared::new(Some(intake)), streams: AtomicUsize::new(0) });
         logs.insert(key.clone(), Arc::clone(&open));
         drop(logs);
@@ -214,9 +227,8 @@ impl Desk {
         self.hold(&open, &key)
     }
 
-    /// Waits until a log is closed, and has it put on record what it came to. What was told before counts for nothing.
-    pub(super) async fn account(&self, log: &Log) {
-        let Some(receipt) = log.closed().await else { return };
+    /// Has it put on record what a closed log came to. What was told before counts for nothing.
+    pub(super) async fn account(&self, log: &Log, receipt: &Receipt) {
         let Meta { key, task_id, step_id, .. } = log.meta();
         let Some(task) = self.0.ids.parse_task(task_id) else { return };
         let lease = self.lease(&key.lease_id);
@@ -236,6 +248,31 @@ impl Desk {
             truncated: receipt.truncated,
         };
         self.tell(Input::LogClosed { task, log: Box::new(log) }).await;
+    }
+
+    /// The way of a log is over.
+    pub(super) async fn tell_way(&self, log: &Log, address: Address, receipt: &Receipt, moments: Moments) {
+        let Meta { key, task_id, .. } = log.meta();
+        let Some(task) = self.0.ids.parse_task(task_id) else { return };
+        let Moments { began, first_batch, closed, tries, given_up } = moments;
+        let way = LogWay {
+            task,
+            lease: self.lease(&key.lease_id),
+            log_id: key.log_id.as_str().into(),
+            upstream: address.upstream.as_str().into(),
+            trace_id: address.trace_id,
+            parent: address.parent,
+            began,
+            first_batch,
+            closed: closed.unwrap_or(began),
+            ended: wall_now(),
+            lines: receipt.lines,
+            bytes: receipt.bytes,
+            missing_lines: receipt.missing_lines(),
+            tries,
+            given_up,
+        };
+        let _ = self.0.driver.send(Event::Note(Note::LogEnded(Box::new(way)))).await;
     }
 
     /// A driver that is gone needs no news.
@@ -258,17 +295,47 @@ impl Desk {
         Ok(Held { open: Arc::clone(open), log })
     }
 
-    fn sealed(&self, upstream: &UpstreamName, destination: Vec<u8>) -> Result<Vec<u8>, Refusal> {
-        let address = Address { upstream: upstream.to_string(), destination };
+    fn destination(&self, holding: &Holding, step_id: &str) -> Option<Address> {
+        let (upstream, destination) = match &*self.files() {
+            Some(files) => (FILES.to_owned(), files.destination(&holding.spec, step_id)?),
+            None => {
+                let sink = self.0.sinks.get(&holding.upstream)?;
+                (holding.upstream.to_string(), sink.destination(&holding.spec, step_id)?)
+            }
+        };
+        Some(Address { upstream, destination, trace_id: holding.trace_id, parent: holding.spec.trace_parent.clone() })
+    }
+
+    /// Logs that begin from now on go to this directory, or to their upstreams' sinks. Others stay on their way.
+    pub fn send_to(&self, files: Option<Files>) {
+        *self.files() = files;
+    }
+
+    fn files(&self) -> MutexGuard<'_, Option<Files>> {
+        // Only ever replaced as a whole.
+        self.0.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sealed(&self, address: &Address) -> Result<Vec<u8>, Refusal> {
         // An address is a text and bytes: there is nothing that can't be encoded.
-        let plain = postcard::to_allocvec(&address).unwrap_or_default();
+        let plain = postcard::to_allocvec(address).unwrap_or_default();
         Ok(self.0.seal.seal(&plain)?)
+    }
+
+    /// Its sink is told of a log that is in the spool.
+    fn announce(&self, log: &Log) {
+        if let Some((sink, address)) = self.address(log.meta()) {
+            sink.begun(&address.destination, log);
+        }
     }
 
     /// Where a log goes; none: nowhere, or it was sealed by another state directory.
     pub(super) fn address(&self, meta: &Meta) -> Option<(Arc<dyn Sink>, Address)> {
         let plain = self.0.seal.open(&meta.destination)?;
         let address: Address = postcard::from_bytes(&plain).ok()?;
+        if address.upstream == FILES {
+            return Some((Arc::new(Files::of_destination(&address.destination)), address));
+        }
         let sink = self.0.sinks.get(&UpstreamName::from(address.upstream.as_str()))?;
         Some((Arc::clone(sink), address))
     }
@@ -341,6 +408,11 @@ impl Desk {
         // Changes are single inserts and removes.
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+pub(super) fn wall_now() -> Wall {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Wall(i64::try_from(now.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// Not closed, or in the midst of something.

@@ -14,12 +14,14 @@
 //! | `desk` | which logs are open, and what they need to know of their task |
 //! | `uploads` | bringing logs to their sinks |
 //! | `sink` | what a sink is |
+//! | `files` | a directory as a sink |
 //! | `receipt` | what a whole log came to |
 //! | `seal` | where a log goes, unreadable on disk |
 //!
 //! A log never holds up a task, and the core knows nothing of logs but whose lease is in force.
 
 pub mod desk;
+pub mod files;
 pub mod intake;
 pub mod mask;
 pub mod receipt;

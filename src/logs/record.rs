@@ -121,6 +121,19 @@ fn civil(days: i64) -> (i64, i64, i64) {
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
+// === impl Source ===
+
+impl Source {
+    /// As people read it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+            Self::System => "system",
+        }
+    }
+}
+
 // === impl Level ===
 
 impl Level {
@@ -138,7 +151,8 @@ impl Level {
 // === impl GapReason ===
 
 impl GapReason {
-    const ALL: [Self; 7] = [
+    /// Every reason.
+    pub const ALL: [Self; 7] = [
         Self::LogFull,
         Self::SpoolFull,
         Self::DiskFull,

@@ -30,6 +30,11 @@ pub trait Delivery: Send {
 
     /// Sends the whole log, which is closed. Doing it again leaves the sink with the same.
     fn whole<'a>(&'a mut self, log: &'a Log, receipt: &'a Receipt) -> Sent<'a>;
+
+    /// Whether the logs of several tries at a task have places of their own; else the last one's takes that of the others.
+    fn keeps_every_try(&self) -> bool {
+        false
+    }
 }
 
 /// Why nothing is known to have arrived. The text holds no secret.

@@ -23,10 +23,14 @@ use tokio::{
 };
 
 use super::{
-    desk::{Desk, SWEEP_INTERVAL},
+    desk::{Desk, Moments, SWEEP_INTERVAL, wall_now},
     record::Record,
     sink::{Delivery, Failure},
     spool::{Log, LogKey, Reader},
+};
+use crate::{
+    core::time::Wall,
+    telemetry::metrics::{LogUpload, Metrics},
 };
 
 /// Between two live batches of a log.
@@ -49,7 +53,7 @@ pub const KEPT_WITHOUT_SINK: Duration = Duration::from_secs(3600);
 pub const WHOLE_MAX: usize = 4;
 
 /// Sends logs until `stop`; what is not sent then is sent after the next start.
-pub async fn run(desk: Desk, stop: impl Future<Output = ()>) {
+pub async fn run(desk: Desk, metrics: Metrics, stop: impl Future<Output = ()>) {
     let mut stop = std::pin::pin!(stop);
     let mut begun = desk.begun();
     let turns = Arc::new(Semaphore::new(WHOLE_MAX));
@@ -67,15 +71,17 @@ pub async fn run(desk: Desk, stop: impl Future<Output = ()>) {
         known.retain(|_, part| !part.is_finished());
         for log in desk.spool().logs() {
             let key = log.meta().key.clone();
-            known.entry(key).or_insert_with(|| parts.spawn(ship(desk.clone(), log, Arc::clone(&turns))));
+            known
+                .entry(key)
+                .or_insert_with(|| parts.spawn(ship(desk.clone(), log, Arc::clone(&turns), metrics.clone())));
         }
     }
 }
 
 /// One log's whole way.
-async fn ship(desk: Desk, log: Log, turns: Arc<Semaphore>) {
+async fn ship(desk: Desk, log: Log, turns: Arc<Semaphore>, metrics: Metrics) {
     // On record as soon as it is closed, however long its way to the sink is.
-    tokio::join!(desk.account(&log), bring(&desk, &log, &turns));
+    tokio::join!(account(&desk, &log, &metrics), bring(&desk, &log, &turns, &metrics));
     // As long as its lease is in force, its runner may come back and must not find it gone.
     while !desk.is_over(&log.meta().key.lease_id).await {
         sleep(SWEEP_INTERVAL).await;
@@ -83,38 +89,58 @@ async fn ship(desk: Desk, log: Log, turns: Arc<Semaphore>) {
     desk.spool().remove(&log);
 }
 
-/// To its sink, or as long as it is kept without one.
-async fn bring(desk: &Desk, log: &Log, turns: &Semaphore) {
-    let meta = log.meta();
-    let LogKey { lease_id, log_id } = &meta.key;
-    let delivery = desk.address(meta).map(|(sink, address)| sink.deliver(&address.destination));
-    match delivery {
-        Some(Ok(mut delivery)) => {
-            live(log, &mut *delivery).await;
-            if let Err(reason) = whole(desk, log, &mut *delivery, turns).await {
-                tracing::error!(%lease_id, %log_id, %reason, "a log did not get to its sink, and is given up");
-            }
-        }
-        Some(Err(reason)) => {
-            tracing::error!(%lease_id, %log_id, %reason, "where a log goes can't be read, so it stays here for a while");
-            log.closed().await;
-            sleep(KEPT_WITHOUT_SINK.saturating_sub(age(log))).await;
-        }
-        None => {
-            log.closed().await;
-            sleep(KEPT_WITHOUT_SINK.saturating_sub(age(log))).await;
-        }
+async fn account(desk: &Desk, log: &Log, metrics: &Metrics) {
+    // What an earlier process saw closed, it has counted.
+    let is_news = log.progress().receipt.is_none();
+    let Some(receipt) = log.closed().await else { return };
+    for (reason, missing) in receipt.missing.iter().filter(|_| is_news) {
+        metrics.lines_missing(*reason, missing.lines);
     }
+    desk.account(log, &receipt).await;
 }
 
-/// Sends batches until the log is closed.
-async fn live(log: &Log, delivery: &mut dyn Delivery) {
+/// To its sink, or as long as it is kept without one.
+async fn bring(desk: &Desk, log: &Log, turns: &Semaphore, metrics: &Metrics) {
+    let LogKey { lease_id, log_id } = &log.meta().key;
+    let mut moments = Moments { began: wall_now(), first_batch: None, closed: None, tries: 0, given_up: false };
+    let to = desk.address(log.meta()).map(|(sink, address)| (sink.deliver(&address.destination), address));
+    let (mut delivery, address) = match to {
+        Some((Ok(delivery), address)) => (delivery, address),
+        Some((Err(reason), _)) => {
+            tracing::error!(%lease_id, %log_id, %reason, "where a log goes can't be read, so it stays here for a while");
+            return keep(log).await;
+        }
+        None => return keep(log).await,
+    };
+    moments.first_batch = live(log, &mut *delivery).await;
+    let Some(receipt) = log.closed().await else { return };
+    moments.closed = Some(wall_now());
+    let brought = whole(desk, log, &mut *delivery, turns, metrics, &mut moments.tries).await;
+    if let Err(reason) = &brought {
+        metrics.log_sent(LogUpload::GivenUp);
+        tracing::error!(%lease_id, %log_id, %reason, "a log did not get to its sink, and is given up");
+    }
+    log.settle();
+    moments.given_up = brought.is_err();
+    desk.tell_way(log, address, &receipt, moments).await;
+}
+
+/// One that goes nowhere.
+async fn keep(log: &Log) {
+    log.settle();
+    log.closed().await;
+    sleep(KEPT_WITHOUT_SINK.saturating_sub(age(log))).await;
+}
+
+/// Sends batches until the log is closed; when the first one arrived.
+async fn live(log: &Log, delivery: &mut dyn Delivery) -> Option<Wall> {
+    let mut first = None;
     let mut reader = log.read_from(log.progress().next_line.saturating_sub(LIVE_BEHIND_MAX));
     let mut failures = Failures::default();
     while log.progress().receipt.is_none() {
         tokio::select! {
             () = reader.wait() => {}
-            _ = log.closed() => return,
+            _ = log.closed() => return first,
         }
         let next = log.progress().next_line;
         if next > reader.next_line() + LIVE_BEHIND_MAX {
@@ -125,6 +151,7 @@ async fn live(log: &Log, delivery: &mut dyn Delivery) {
         reader = after;
         let pause = match delivery.live(&records).await {
             Ok(()) => {
+                first = first.or_else(|| Some(wall_now()));
                 failures = Failures::default();
                 LIVE_INTERVAL
             }
@@ -140,14 +167,15 @@ async fn live(log: &Log, delivery: &mut dyn Delivery) {
             Err(Failure::Never(reason)) => {
                 failures.tell(log, &reason);
                 drop(log.closed().await);
-                return;
+                return first;
             }
         };
         tokio::select! {
             () = sleep(pause) => {}
-            _ = log.closed() => return,
+            _ = log.closed() => return first,
         }
     }
+    first
 }
 
 /// Up to a batch of records, without waiting for more.
@@ -170,10 +198,18 @@ async fn batch(mut reader: Reader) -> (Vec<Record>, Reader) {
 }
 
 /// Sends the whole log, again and again; the reason if it is given up.
-async fn whole(desk: &Desk, log: &Log, delivery: &mut dyn Delivery, turns: &Semaphore) -> Result<(), String> {
+async fn whole(
+    desk: &Desk,
+    log: &Log,
+    delivery: &mut dyn Delivery,
+    turns: &Semaphore,
+    metrics: &Metrics,
+    tries: &mut u32,
+) -> Result<(), String> {
     let mut failures = Failures::default();
     loop {
-        match desk.siblings(log) {
+        let siblings = if delivery.keeps_every_try() { (false, false) } else { desk.siblings(log) };
+        match siblings {
             // A later try at the task has a log of its own for the same place.
             (_, true) => return Ok(()),
             // The log of an earlier try is on its way, and must not arrive behind this one.
@@ -189,8 +225,10 @@ async fn whole(desk: &Desk, log: &Log, delivery: &mut dyn Delivery, turns: &Sema
             let _turn = turns.acquire().await;
             delivery.whole(log, &receipt).await
         };
+        *tries += 1;
         match sent {
             Ok(()) => {
+                metrics.log_sent(LogUpload::Delivered);
                 let LogKey { lease_id, log_id } = &log.meta().key;
                 let (lines, missing) = (receipt.lines, receipt.missing_lines());
                 tracing::debug!(%lease_id, %log_id, lines, missing, "the sink has the log");
@@ -200,6 +238,7 @@ async fn whole(desk: &Desk, log: &Log, delivery: &mut dyn Delivery, turns: &Sema
             Err(Failure::Again(reason) | Failure::Early(reason)) if age(log) > UPLOAD_AGE_MAX => return Err(reason),
             Err(Failure::Early(_)) => sleep(EARLY_INTERVAL).await,
             Err(Failure::Again(reason)) => {
+                metrics.log_sent(LogUpload::Failed);
                 failures.tell(log, &reason);
                 sleep(failures.pause()).await;
             }

@@ -23,6 +23,8 @@ pub fn log(ids: &Ids, note: &Note) {
         Note::LeaseLost { task, lease, runner, reason, repeats } => {
             warn!(task = ids.task(*task), lease = ids.lease(*lease), %runner, %reason, repeats, "lease lost");
         }
+        Note::Assigned { task, runner, attempt } => debug!(task = ids.task(*task), %runner, attempt, "task assigned"),
+        Note::Accepted { task, runner } => debug!(task = ids.task(*task), %runner, "task accepted"),
         Note::AssignmentEnded { task, lease, runner, reason } => {
             info!(task = ids.task(*task), lease = ids.lease(*lease), %runner, %reason, "assignment ended before its accept");
         }
@@ -58,7 +60,7 @@ pub fn log(ids: &Ids, note: &Note) {
             "result reported"
         ),
         // For the task's trace; whatever is worth a line has a note of its own.
-        Note::StagesEnded(_) => {}
+        Note::StagesEnded(_) | Note::LogEnded(_) => {}
         Note::HandedBack { task, upstream, external_id, reason, answered } => {
             info!(%task, %upstream, %external_id, %reason, answered, "task handed back for another delegate");
         }
@@ -137,6 +139,27 @@ pub fn log(ids: &Ids, note: &Note) {
         Note::Drained { cancelled, handed_back } => {
             info!(cancelled, handed_back, "drained: nothing is open and every result is reported");
         }
+        Note::ReportReplayed { task, upstream, external_id } => {
+            info!(task = ids.task(*task), %upstream, %external_id, "result is sent again, by the operator's order");
+        }
+        Note::ReportDropped { task, upstream, external_id, reason } => {
+            warn!(task = ids.task(*task), %upstream, %external_id, %reason, "result dropped, by the operator's order");
+        }
+        Note::Audited(audit) => {
+            let crate::core::audit::Deed { actor, action, arguments } = &audit.deed;
+            info!(%actor, action = &**action, arguments = &**arguments, outcome = &*audit.outcome, "deed on record");
+        }
         Note::Resumed => info!("the drain was taken back: work is taken again"),
+        Note::UpstreamPaused { upstream, reason } => {
+            info!(%upstream, %reason, "upstream paused: nothing new is taken from it");
+        }
+        Note::UpstreamResumed { upstream } => info!(%upstream, "upstream resumed: work is taken from it again"),
+        Note::RunnerDrained { runner, grace, reason } => {
+            info!(%runner, ?grace, %reason, "runner drained: it gets nothing new, its sessions go on");
+        }
+        Note::RunnerGraceOver { runner, open } => {
+            info!(%runner, open, "the drained runner's grace is over: what it still does is cancelled");
+        }
+        Note::RunnerResumed { runner } => info!(%runner, "runner resumed: it gets work again"),
     }
 }

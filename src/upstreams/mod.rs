@@ -13,6 +13,8 @@ pub mod transport;
 
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
 
+use tokio::sync::watch;
+
 use crate::{
     config::{Config, UpstreamKind},
     core::{
@@ -40,6 +42,11 @@ pub trait Upstream: Send + Sync + 'static {
 
     /// Where the logs of its tasks go; `None`: nowhere.
     fn log_sink(&self) -> Option<Arc<dyn Sink>> {
+        None
+    }
+
+    /// Is told whenever another secret came into force, as its file says; `None`: that can't happen.
+    fn secret_changes(&self) -> Option<watch::Receiver<u64>> {
         None
     }
 

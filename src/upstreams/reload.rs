@@ -17,6 +17,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::watch;
+
 use super::transport::chain;
 
 /// Between two looks at the files. A change is in force after two of them and the next call, so within seconds.
@@ -43,6 +45,8 @@ struct Shared<T> {
     current: RwLock<Arc<T>>,
     looked: Mutex<Instant>,
     watch: Mutex<Watch>,
+    /// Counts the values that came into force after the first.
+    changes: watch::Sender<u64>,
 }
 
 struct Watch {
@@ -80,7 +84,23 @@ impl<T: Send + Sync + 'static> FromFiles<T> {
         let watch = Mutex::new(Watch { taken: stamps.clone(), seen: stamps });
         let load: Load<T> = Box::new(move || load().map_err(Into::into));
         let looked = Mutex::new(Instant::now());
-        Ok(Self { shared: Arc::new(Shared { what, files, interval, load, current, looked, watch }) })
+        Ok(Self {
+            shared: Arc::new(Shared {
+                what,
+                files,
+                interval,
+                load,
+                current,
+                looked,
+                watch,
+                changes: watch::Sender::new(0),
+            }),
+        })
+    }
+
+    /// Is told whenever another value comes into force.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.shared.changes.subscribe()
     }
 
     /// What is in force. If it is time, the files are looked at meanwhile, for the benefit of later calls. Needs a runtime.
@@ -148,6 +168,7 @@ impl<T> Shared<T> {
             Ok(value) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
                 watch.taken = stamps;
+                self.changes.send_modify(|changes| *changes += 1);
                 tracing::info!(files = ?self.files, "{} read again, and in force for every new call", self.what);
             }
             // A pair of files may be written one after the other, so only files at rest are bad.

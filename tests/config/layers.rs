@@ -42,6 +42,8 @@ const VALUES: &[(&str, &str)] = &[
     ("drain.grace", "45s"),
     ("drain.on_signal", "leave"),
     ("logs.report_wait", "5s"),
+    ("logs.sink", "file"),
+    ("logs.dir", "/srv/logs"),
     ("logs.log_max_mib", "7"),
     ("logs.all_max_mib", "70"),
     ("runners.cleanup_reserve", "2"),

@@ -49,7 +49,10 @@ async fn an_aborted_task_is_stopped_reported_once_and_never_acquired_again() {
 async fn an_operator_stops_a_task_within_the_grace_he_names() {
     let (lab, id) = stubborn(&["runners.cancel_grace=10m"]).await;
     let told = Instant::now();
-    assert_eq!(operate(&lab, &["tasks", "cancel", &id, "--grace", "100ms", "--reason", "wrong branch"]).await, Some(0));
+    assert_eq!(
+        operate(&lab, &["tasks", "cancel", &id, "--yes", "--grace", "100ms", "--reason", "wrong branch"]).await,
+        Some(0)
+    );
     lab.manager_when("a result", |record| record.effective(&id).is_some(), SOON).await;
     assert!(told.elapsed() < Duration::from_secs(10), "{:?}", told.elapsed());
     let answer = lab.manager.effective(&id).unwrap();
@@ -62,7 +65,7 @@ async fn an_operator_who_insists_needs_no_runner() {
     let (lab, id) = stubborn(&["runners.revoke_margin=10m"]).await;
     // Its runner stands still, and its lease lives on for a second yet.
     lab.freeze_runner(0);
-    assert_eq!(operate(&lab, &["tasks", "cancel", &id, "--force", "--reason", "gone mad"]).await, Some(0));
+    assert_eq!(operate(&lab, &["tasks", "cancel", &id, "--yes", "--force", "--reason", "gone mad"]).await, Some(0));
     lab.manager_when("a result", |record| record.effective(&id).is_some(), SOON).await;
     assert!(String::from_utf8_lossy(&lab.manager.effective(&id).unwrap().data).contains("gone mad"));
     lab.thaw_runner(0);

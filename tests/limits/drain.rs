@@ -162,7 +162,7 @@ async fn an_operator_drains_watches_and_resumes() {
     let later = lab.submit("DEV_ONCE", 1);
     lab.manager_when("two listings", |record| record.task(&later).is_some_and(|task| task.listed >= 2), SOON).await;
     assert_eq!(lab.manager.read(|record| record.task(&later).unwrap().acquires.total()), 0);
-    let (exit, said) = operate(&lab, &["drain", "--cancel"]).await;
+    let (exit, said) = operate(&lab, &["drain", "--cancel", "--yes"]).await;
     assert_eq!(exit, Some(1), "{said}");
     assert!(said.contains("a drain is under way"), "{said}");
 

@@ -257,12 +257,12 @@ async fn the_operator_lists_and_closes_sessions_by_command() {
         assert!(SECRETS.iter().all(|secret| !shown.contains(secret)), "{shown}");
     }
 
-    let (code, said) = command(&lab, &["sessions", "close", "stage-78"]);
+    let (code, said) = command(&lab, &["sessions", "close", "stage-78", "--yes"]);
     assert!(code != Some(0) && said.contains("no open session stage-78"), "{code:?} {said}");
     let session = json[0]["session_id"].as_str().expect("an id");
-    let (code, said) = command(&lab, &["sessions", "close", session]);
+    let (code, said) = command(&lab, &["sessions", "close", session, "--yes"]);
     assert!(code == Some(0) && said.contains("is closing"), "{code:?} {said}");
-    let (code, said) = command(&lab, &["sessions", "close", session]);
+    let (code, said) = command(&lab, &["sessions", "close", session, "--yes"]);
     assert!(code != Some(0) && said.contains("cleanup waits or runs already"), "{code:?} {said}");
     let cleanup = runner.work(&root).await;
     assert!(cleanup.session.expect("a session").synthesized_cleanup);

@@ -1,8 +1,11 @@
 //! The stream of one log, frame by frame.
 
-use dlite::proto::runner::v1::{
-    CloseLog, LogChunk, LogLine, LogReceipt, OpenLog, StreamLogsRequest, StreamLogsResponse,
-    log_service_client::LogServiceClient, stream_logs_request::Frame as Say, stream_logs_response::Frame,
+use dlite::proto::{
+    admin::v1::ReadLogRequest,
+    runner::v1::{
+        CloseLog, LogChunk, LogLine, LogReceipt, OpenLog, StreamLogsRequest, StreamLogsResponse,
+        log_service_client::LogServiceClient, stream_logs_request::Frame as Say, stream_logs_response::Frame,
+    },
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -182,24 +185,20 @@ async fn a_log_that_nobody_ends_is_closed_once_its_task_is_over() {
     stream.mark(1).await;
     let mut watching = Stream::open(&running).await;
     watching.opened(&lease, "log", "").await;
+    let task_id = running.task("x").await.expect("it runs").task_id;
     peer.succeed(&lease).await;
     // Streams that are there may go on.
     stream.say(chunk(1, &["b"])).await;
     stream.mark(2).await;
     drop(stream);
     drop(watching);
-    let closed = async {
-        loop {
-            let mut stream = Stream::open(&running).await;
-            stream.say(open(&lease, "log", "")).await;
-            match stream.next().await {
-                Ok(Some(Frame::Receipt(receipt))) => return receipt,
-                // It is still open from before, or being closed.
-                Ok(_) | Err(_) => drop(stream),
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        }
-    };
-    let receipt = tokio::time::timeout(std::time::Duration::from_secs(30), closed).await.expect("it is closed");
+    let mut admin = running.admin().await;
+    let request = ReadLogRequest { task_id, follow: true, ..ReadLogRequest::default() };
+    let mut entries = patiently(admin.read_log(request)).await.expect("the log").into_inner();
+    // Who follows a log is at its end once it is closed.
+    while patiently(entries.message()).await.expect("entries").is_some() {}
+    let mut stream = Stream::open(&running).await;
+    stream.say(open(&lease, "log", "")).await;
+    let receipt = stream.receipt().await;
     assert_eq!(receipt.line_count, 2);
 }

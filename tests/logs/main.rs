@@ -1,5 +1,6 @@
 //! Logs: no line is lost, leaked or late. Masking against a model, the spool on a real file system, sinks against the double.
 
+mod files;
 mod floods;
 mod frames;
 mod intake;

@@ -73,7 +73,7 @@ fn upstream(name: &str, endpoint: &str, secret: &str, more: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_go_finds_everything_that_is_wrong_with_what_to_do_about_each() {
+async fn doctor_finds_in_one_go_everything_that_is_wrong_with_what_to_do_about_each() {
     let mut lab = Lab::new().await;
     let strange = Front::start(&lab.manager, SECRET, Some(server_config("b", None))).await;
     let late = Front::start(&lab.manager, SECRET, None).await;

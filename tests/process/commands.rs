@@ -84,7 +84,9 @@ fn the_show_ends_with_its_summary_and_exit_code_0() {
     let said = String::from_utf8_lossy(&done.stdout).into_owned();
     assert_eq!(done.status.code(), Some(0), "{said}\n{}", String::from_utf8_lossy(&done.stderr));
     let last = said.trim_end().lines().last().unwrap_or_default().to_owned();
-    assert!(last.starts_with("45 tasks, 45 effective results, 43 ok, 2 failed as they should, 0 repeats"), "{said}");
+    assert!(last.starts_with("45 tasks, 45 effective results, 43 ok, 2 failed as they should, 0 repeats, "), "{said}");
+    // 40 tasks of the batch and 4 scripts.
+    assert!(last.contains(" 44 logs of 804 lines stored as written"), "{said}");
     for label in ["pipeline: setup", "pipeline: test", "batch 40/40", "aborted"] {
         assert!(said.contains(label), "{label} is missing in:\n{said}");
     }

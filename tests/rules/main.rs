@@ -1,6 +1,7 @@
 //! The core's rules: input in, exact effects out, no mocks.
 
 mod admission;
+mod aside;
 mod attach;
 mod cancel;
 mod denials;
@@ -11,6 +12,7 @@ mod hand_back;
 mod host;
 mod intake;
 mod leases;
+mod letters;
 mod logs;
 mod reports;
 mod restart;

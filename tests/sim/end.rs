@@ -15,6 +15,9 @@ const REST: u64 = 30 * SEC;
 
 impl World {
     pub fn look(&mut self) {
+        // Both are on record, so an order that got lost with its process is given again.
+        self.take_back_a_pause();
+        self.take_back_a_runner_drain();
         let waiting_for = self.waiting_for();
         match (&waiting_for, self.settled) {
             (None, None) => self.settled = Some(self.hub.now),

@@ -9,7 +9,7 @@ use std::{
 use dlite::journal::Change;
 
 use super::core::{
-    id::{ExternalId, LeaseId, RunnerId, SessionId, TaskId},
+    id::{ExternalId, LeaseId, RunnerId, SessionId, TaskId, UpstreamName},
     record::Record,
     session::Phase,
     task::{Finish, Kind, Payload},
@@ -39,6 +39,11 @@ pub struct Facts {
     /// The session each task has joined.
     pub joined: BTreeMap<TaskId, SessionId>,
     kinds: BTreeMap<TaskId, Kind>,
+    /// What the operator has taken out, by the scope that says so.
+    paused: BTreeMap<u64, UpstreamName>,
+    drained: BTreeMap<u64, RunnerId>,
+    /// Intended while its upstream was paused.
+    intended_in_pause: BTreeSet<TaskId>,
     /// The process died over this batch, perhaps before it could say what it left behind.
     pub dying: bool,
 }
@@ -69,6 +74,8 @@ impl Facts {
             Change::Append { scope, body, .. } => (*scope, body),
             Change::End { scope } => {
                 self.ended.insert(TaskId(*scope));
+                self.paused.remove(scope);
+                self.drained.remove(scope);
                 if let Some(stage) = self.sessions.get_mut(&SessionId(*scope)) {
                     stage.ended = true;
                     if stage.started && !stage.cleaned_up && !stage.left_behind && !self.dying {
@@ -80,7 +87,10 @@ impl Facts {
         };
         let task = TaskId(scope);
         match Record::decode(body).map_err(|_| "a record that can't be decoded")? {
-            Record::IntentionOpened { external_id, .. } => {
+            Record::IntentionOpened { upstream, external_id, .. } => {
+                if self.paused.values().any(|paused| *paused == upstream) {
+                    self.intended_in_pause.insert(task);
+                }
                 self.newest.insert(external_id, task);
                 if !self.intentions.insert(task) {
                     return Err("a task number is used twice");
@@ -88,6 +98,12 @@ impl Facts {
             }
             Record::LeaseCut { lease, runner, .. } => {
                 let kind = self.kinds.get(&task).copied().unwrap_or_default();
+                let stage = self.joined.get(&task).and_then(|session| self.sessions.get(session));
+                let is_its_own =
+                    kind != Kind::SessionSetup && stage.is_some_and(|stage| stage.bound.as_ref() == Some(&runner));
+                if self.drained.values().any(|drained| *drained == runner) && !is_its_own {
+                    return Err("a drained runner gets nothing but the rest of its own stages");
+                }
                 if let Some(stage) = self.joined.get(&task).and_then(|session| self.sessions.get(session)) {
                     if kind != Kind::SessionSetup && stage.bound.as_ref().is_some_and(|bound| *bound != runner) {
                         return Err("a stage stays with the runner that set it up");
@@ -152,6 +168,10 @@ impl Facts {
                 self.handed_back.remove(&task);
             }
             Record::TaskTaken { spec, .. } => {
+                let goes_on = matches!(spec.kind, Kind::SessionExecute | Kind::SessionCleanup);
+                if self.intended_in_pause.contains(&task) && !goes_on {
+                    return Err("nothing is begun for a paused upstream");
+                }
                 self.kinds.insert(task, spec.kind);
             }
             Record::CleanupSynthesized { session, spec, .. } => {
@@ -188,6 +208,12 @@ impl Facts {
                     _ => {}
                 }
             }
+            Record::UpstreamPaused { upstream, .. } => {
+                self.paused.insert(scope, upstream);
+            }
+            Record::RunnerDrained { runner, .. } => {
+                self.drained.insert(scope, runner);
+            }
             Record::DelegateCreated { .. }
             | Record::NumbersReserved { .. }
             | Record::DelegateRegistered { .. }
@@ -195,6 +221,9 @@ impl Facts {
             | Record::UpstreamTold { .. }
             | Record::CancelRequested { .. }
             | Record::ReportAbandoned { .. }
+            | Record::MinimalReported { .. }
+            | Record::ReportReplayed { .. }
+            | Record::DeedDone { .. }
             | Record::ScopeEnded => {}
         }
         Ok(())

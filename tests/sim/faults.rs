@@ -66,6 +66,10 @@ impl World {
             Fault::DrainDelegate => self.order_drain(),
             Fault::ResumeDelegate => self.order(Command::Resume),
             Fault::SignalDelegate => self.signal(),
+            Fault::PauseUpstream => self.order_pause(),
+            Fault::UnpauseUpstream => self.take_back_a_pause(),
+            Fault::DrainRunner => self.order_runner_drain(nth),
+            Fault::ResumeRunner => self.take_back_a_runner_drain(),
             Fault::Pressure => {
                 self.memory = *hub.random.pick(&[40, 70, 76, 80, 84, 86, 89, 91, 99]);
                 self.look_at_host();

@@ -6,7 +6,7 @@ use super::{
     core::{
         command::Command,
         drain::Mode,
-        id::{RequestId, TaskId},
+        id::{RequestId, TaskId, UpstreamName},
         input::Input,
     },
     hub::Event,
@@ -40,6 +40,36 @@ impl World {
         let random = &mut self.hub.random;
         let grace = random.below(30 * SEC) * random.below(2);
         self.order(Command::Drain { mode, grace: Some(Duration::from_micros(grace)), reason: "a drain".into() });
+    }
+
+    pub fn order_pause(&mut self) {
+        let names: Vec<UpstreamName> = self.hub.plan.upstreams.keys().cloned().collect();
+        let upstream = self.hub.random.pick(&names).clone();
+        self.order(Command::PauseUpstream { upstream, reason: "a pause".into() });
+    }
+
+    pub fn take_back_a_pause(&mut self) {
+        let Some(process) = &self.process else { return };
+        let mut names = self.hub.plan.upstreams.keys();
+        let paused = names.find(|name| process.core.ledger().pause(name).is_some()).cloned();
+        if let Some(upstream) = paused {
+            self.order(Command::ResumeUpstream { upstream });
+        }
+    }
+
+    pub fn order_runner_drain(&mut self, nth: usize) {
+        let runner = self.runners[nth].id.clone();
+        let random = &mut self.hub.random;
+        let grace = random.chance(500).then(|| Duration::from_micros(random.below(60 * SEC)));
+        self.order(Command::DrainRunner { runner, grace, reason: "a new disk".into() });
+    }
+
+    pub fn take_back_a_runner_drain(&mut self) {
+        let Some(process) = &self.process else { return };
+        let drained = process.core.ledger().drained_runners().next().cloned();
+        if let Some(runner) = drained {
+            self.order(Command::ResumeRunner { runner });
+        }
     }
 
     /// A first signal, and perhaps more.

@@ -87,7 +87,18 @@ pub enum Fault {
     SignalDelegate,
     Pressure,
     Strain,
+    /// The operator takes an upstream or a runner out, or back in.
+    PauseUpstream,
+    UnpauseUpstream,
+    DrainRunner,
+    ResumeRunner,
 }
+
+/// What the operator does to one upstream or one runner. Histories by the seed, so that the others stay as they were.
+pub const ASIDE_FAULTS: [Fault; 4] =
+    [Fault::PauseUpstream, Fault::UnpauseUpstream, Fault::DrainRunner, Fault::ResumeRunner];
+/// One history in so many has them.
+pub const ASIDE_EVERY: u64 = 5;
 
 const FAULTS: [Fault; 24] = [
     Fault::CutLink,

@@ -54,4 +54,6 @@ planted_bugs! {
     a_state_set_without_a_look_is_found: StateUnchecked,
     a_stage_on_the_wrong_runner_is_found: SessionAstray,
     a_forgotten_cleanup_is_found: CleanupForgotten,
+    a_pause_that_pauses_nothing_is_found: PauseIgnored,
+    a_drained_runner_that_gets_work_is_found: RunnerDrainIgnored,
 }

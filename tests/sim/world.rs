@@ -21,7 +21,7 @@ use super::{
     drains::Drain,
     hub::{Event, Hub},
     manager::Manager,
-    plan::Plan,
+    plan::{ASIDE_EVERY, ASIDE_FAULTS, Plan},
     queue::{At, MS, Queue, SEC},
     random::Random,
     runner::Runner,
@@ -106,7 +106,10 @@ pub fn live(seed: u64, planted: Option<Bug>, traced: bool) -> Story {
 impl World {
     fn new(seed: u64, planted: Option<Bug>, traced: bool) -> Self {
         let mut random = Random::new(seed);
-        let plan = Plan::draw(&mut random);
+        let mut plan = Plan::draw(&mut random);
+        if seed.is_multiple_of(ASIDE_EVERY) && !plan.faults.is_empty() {
+            plan.faults.extend(ASIDE_FAULTS);
+        }
         let runners = plan.runners.iter().cloned().enumerate().map(|(index, profile)| Runner::new(index, profile));
         let mut world = Self {
             runners: runners.collect(),

@@ -65,6 +65,8 @@ impl Place {
             host: Host { name: "host".to_owned(), superuser: false, mtls: std::path::PathBuf::new() },
         };
         let mut config = config::load(&options).expect("a good configuration").config;
+        // How full the disk of this machine is, is nothing these tests are about.
+        config.admission.disk = config::Marks { high: 100, low: 99 };
         let upstream = &mut config.upstreams[0];
         upstream.poll_interval = POLL_INTERVAL;
         upstream.heartbeat_interval = Duration::from_millis(50);

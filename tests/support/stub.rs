@@ -81,6 +81,11 @@ impl Stub {
         self.book.send_modify(|book| drop(book.offers.insert(external_id.to_owned(), spec)));
     }
 
+    /// Lists it no more.
+    pub fn withdraw(&self, external_id: &str) {
+        self.book.send_modify(|book| drop(book.offers.remove(external_id)));
+    }
+
     /// Tells the abort in the next listing, once.
     pub fn abort(&self, external_id: &str) {
         self.book.send_modify(|book| book.aborts.push(external_id.to_owned()));

@@ -58,6 +58,13 @@ struct Work {
     fail: Option<String>,
     /// Do not stop when asked.
     stubborn: bool,
+    /// Lines to log, as [`line`] has them.
+    lines: u64,
+}
+
+/// The text of a sample task's line.
+pub fn line(number: u64) -> String {
+    format!("line {number} of a sample task")
 }
 
 pub fn run(args: &Args) -> ExitCode {
@@ -116,6 +123,10 @@ async fn work(starts: Arc<Option<std::fs::File>>, task: Context, payload: Payloa
         file.write_all(format!("{} {}\n", task.task_id(), task.task_type()).as_bytes())?;
     }
     let work: Work = payload.parse()?;
+    let log = (work.lines > 0).then(|| task.log(""));
+    for (number, log) in (0..work.lines).zip(log.iter().cycle()) {
+        log.line(line(number)).await;
+    }
     let started = Instant::now();
     let total = Duration::from_millis(work.millis);
     let done = tokio::time::sleep(total);

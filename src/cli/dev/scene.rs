@@ -1,4 +1,4 @@
-//! A stage to act on: a manager's double, a configuration file for it and a directory for the state, all gone at the end.
+//! A stage to act on: a manager's and a log service's double, a configuration file for it and a directory for the state, all gone at the end.
 
 use std::{
     io,
@@ -8,7 +8,10 @@ use std::{
 
 use crate::{
     config::{self, Config, LoadOptions},
-    doubles::manager::{Manager, Options},
+    doubles::{
+        log_service::LogService,
+        manager::{Manager, Options},
+    },
     upstreams::harness::token::AccountSecret,
 };
 
@@ -25,7 +28,7 @@ pub const CLEANUP: &str = "DLITE_CI_VM_CLEANUP_TASK_V2";
 /// A stage in a few lines of shell: its first argument says what to do, the payload comes on standard input.
 const STAGE: &str = r#"set -eu
 payload=$(cat)
-echo "$1 of $DLITE_TASK_ID: $payload" >&2
+echo "$1 of $DLITE_TASK_ID" >&2
 case $1 in setup) sleep 0.15 ;; execute) sleep 0.2 ;; cleanup) sleep 0.05 ;; esac
 case $payload in
 *'"fail"'*)
@@ -37,6 +40,8 @@ printf '{"command_execution_status":"SUCCESS"}'
 
 pub struct Scene {
     pub manager: Manager,
+    /// Where its tasks log to.
+    pub logs: LogService,
     place: Place,
 }
 
@@ -54,6 +59,8 @@ pub enum Error {
     Files { what: &'static str, at: PathBuf, source: io::Error },
     #[error("the manager's double can't listen on 127.0.0.1:{port}; another one may be running there (--port)")]
     Manager { port: u16, source: io::Error },
+    #[error("the log service's double can't listen on loopback")]
+    Logs(#[source] io::Error),
     #[error("the server's double can't listen on 127.0.0.1:{port}; another one may be running there (--port)")]
     Server { port: u16, source: io::Error },
     #[error("the configuration made for it is refused:\n{0}")]
@@ -71,12 +78,13 @@ impl Scene {
         let parsed = secret.parse::<AccountSecret>().map_err(|_| Error::Random)?;
         let options = Options { port, ..Options::new(ACCOUNT, parsed) };
         let manager = Manager::start(options).await.map_err(|source| Error::Manager { port, source })?;
+        let logs = LogService::start(random_hex()?).await.map_err(Error::Logs)?;
         let upstream = format!(
             "name = \"double\"\nkind = \"harness\"\nendpoint = \"{}\"\naccount_id = \"{ACCOUNT}\"\n\
              account_secret_file = \"account-secret\"\npoll_interval = \"100ms\"\n",
             manager.endpoint()
         );
-        Ok(Self { manager, place: Place::make(more, &upstream, &[("account-secret", &secret)])? })
+        Ok(Self { manager, logs, place: Place::make(more, &upstream, &[("account-secret", &secret)])? })
     }
 }
 

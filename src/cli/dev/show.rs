@@ -11,19 +11,19 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     drone,
-    runner::WORK,
-    scene::{CLEANUP, EXECUTE, KEPT_PORT, SETUP, Scene, start_runner, start_scripts},
+    runner::{self, WORK},
+    scene::{ACCOUNT, CLEANUP, EXECUTE, KEPT_PORT, SETUP, Scene, start_runner, start_scripts},
     timeline::{self, Labels},
 };
 use crate::{
     cli::{block_on, chain, fail},
-    config::{Log, LogFormat},
+    config::{self, LogFormat},
     core::{
         effect::{Note, Summary},
         id::ExternalId,
     },
     daemon,
-    doubles::manager::NewTask,
+    doubles::{log_service::LogService, manager::NewTask},
     runners::ids::Ids,
     telemetry::{self, traces},
     upstreams,
@@ -34,6 +34,8 @@ const SLOTS: u32 = 16;
 /// Short tasks in the batch, if nobody says how many; fewer if each is told at length.
 const TASKS: u32 = 200;
 const TASKS_TRACED: u32 = 3;
+/// Lines that each of them logs.
+const LINES: u64 = 20;
 /// Longest wait for any one step of the show; a healthy machine needs a fraction of it.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest usual run, which fills a bar.
@@ -86,11 +88,20 @@ struct Part {
     label: String,
     id: String,
     code: &'static str,
+    log: Option<Log>,
+}
+
+/// The log that a task of the show leaves, by its key at the log service.
+struct Log {
+    key: String,
+    /// Lines of a sample task; of a script the one that it writes.
+    lines: u64,
+    is_script: bool,
 }
 
 pub fn run(args: &Args) -> ExitCode {
     let filter = if args.verbose { "info" } else { "error" }.to_owned();
-    if let Err(error) = telemetry::start(&Log { format: LogFormat::Text, filter }) {
+    if let Err(error) = telemetry::start(&config::Log { format: LogFormat::Text, filter }) {
         return fail(&error.to_string());
     }
     block_on(async {
@@ -165,7 +176,10 @@ async fn perform(args: &Args) -> Result<ExitCode, String> {
     if tokio::time::timeout(PATIENCE, all_told).await.is_err() {
         return Err(format!("not every result was recorded as reported after {PATIENCE:?}"));
     }
-    let verdict = judge(&scene, &parts, took);
+    let verdict = match await_logs(&scene, &parts).await {
+        Ok(lines) => judge(&scene, &parts, took, lines),
+        Err(error) => Err(error),
+    };
     if args.keep {
         println!("{}", verdict.as_ref().unwrap_or_else(|error| error));
         keep(&scene, &daemon, port).await;
@@ -195,10 +209,10 @@ async fn perform(args: &Args) -> Result<ExitCode, String> {
 async fn act(scene: &Scene, batch: u32, labels: &Arc<Mutex<Labels>>) -> Result<Vec<Part>, String> {
     let manager = &scene.manager;
     let mut parts = Vec::new();
-    let mut submit = |label: String, task: NewTask, code: &'static str| -> Result<String, String> {
+    let mut submit = |label: String, task: NewTask, code: &'static str, log: Option<Log>| -> Result<String, String> {
         let id = manager.submit(task).map_err(|error| chain(&error))?;
         labels.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), label.clone());
-        parts.push(Part { label, id: id.clone(), code });
+        parts.push(Part { label, id: id.clone(), code, log });
         Ok(id)
     };
     let pipeline = [
@@ -219,18 +233,21 @@ async fn act(scene: &Scene, batch: u32, labels: &Arc<Mutex<Labels>>) -> Result<V
     ];
     for (n, (label, task_type, data, code)) in pipeline.into_iter().enumerate() {
         // Both dialects have their turn.
-        let task = NewTask { runner_response: n % 2 == 1, ..NewTask::new(task_type, data) };
-        let id = submit(label.to_owned(), task, code)?;
+        let log = Log { key: format!("stage-1/{n}"), lines: 1, is_script: true };
+        let task = NewTask { runner_response: n % 2 == 1, ..NewTask::new(task_type, logging(scene, data, &log)) };
+        let id = submit(label.to_owned(), task, code, Some(log))?;
         manager
             .wait_for(&id, PATIENCE)
             .await
             .map_err(|_| format!("{label} ({id}) has no result after {PATIENCE:?}"))?;
     }
-    let long = submit("aborted".to_owned(), NewTask::new(WORK, r#"{"millis": 600000}"#), "FAILED")?;
+    let long = submit("aborted".to_owned(), NewTask::new(WORK, r#"{"millis": 600000}"#), "FAILED", None)?;
     for n in 1..=batch {
-        let data = format!(r#"{{"millis": {}}}"#, u64::from(n) * 7 % 40);
-        let task = NewTask { runner_response: n % 2 == 0, ..NewTask::new(WORK, data) };
-        submit(format!("batch {n}/{batch}"), task, "OK")?;
+        let data = format!(r#"{{"millis": {}, "lines": {LINES}}}"#, u64::from(n) * 7 % 40);
+        // Both ways of an upload have their turn.
+        let log = Log { key: format!("batch/{n}"), lines: LINES, is_script: false };
+        let task = NewTask { runner_response: n % 2 == 0, ..NewTask::new(WORK, logging(scene, &data, &log)) };
+        submit(format!("batch {n}/{batch}"), task, "OK", Some(log))?;
     }
     manager
         .wait_until(|record| record.task(&long).is_some_and(|task| task.first_assigned_at.is_some()), PATIENCE)
@@ -245,8 +262,50 @@ async fn act(scene: &Scene, batch: u32, labels: &Arc<Mutex<Labels>>) -> Result<V
     Ok(parts)
 }
 
+/// A task's data with the log service in it, as a manager puts it there.
+fn logging(scene: &Scene, data: &str, log: &Log) -> String {
+    let is_direct = log.is_script;
+    let config = scene.logs.config(ACCOUNT, is_direct);
+    let members = data.trim_end().trim_end_matches('}');
+    format!(r#"{members}, "log_key": {:?}, "log_config": {config}}}"#, log.key)
+}
+
+/// Waits until the log service has every log whole, and counts their lines.
+async fn await_logs(scene: &Scene, parts: &[Part]) -> Result<u64, String> {
+    let logs: Vec<&Log> = parts.iter().filter_map(|part| part.log.as_ref()).collect();
+    let missing = |service: &LogService| logs.iter().find(|log| service.blob(ACCOUNT, &log.key).is_none());
+    let all = scene.logs.until(|service| missing(service).is_none());
+    if tokio::time::timeout(PATIENCE, all).await.is_err() {
+        let key = missing(&scene.logs).map_or("", |log| &log.key);
+        return Err(format!("the log service does not have log {key} after {PATIENCE:?}"));
+    }
+    let mut lines = 0;
+    for log in logs {
+        let blob = scene.logs.blob(ACCOUNT, &log.key).unwrap_or_default();
+        let texts = texts(&blob).map_err(|error| format!("log {}: {error}", log.key))?;
+        let is_whole = match log.is_script {
+            true => texts.len() as u64 == log.lines,
+            false => (0..log.lines).map(|number| format!("{}\n", runner::line(number))).eq(texts.iter().cloned()),
+        };
+        if !is_whole {
+            return Err(format!("log {} is stored with {} lines, and not as its task wrote it", log.key, texts.len()));
+        }
+        lines += log.lines;
+    }
+    Ok(lines)
+}
+
+/// The texts of a blob's lines.
+fn texts(blob: &[u8]) -> Result<Vec<String>, serde_json::Error> {
+    #[derive(serde::Deserialize)]
+    struct Line {
+        out: String,
+    }
+    serde_json::Deserializer::from_slice(blob).into_iter::<Line>().map(|line| line.map(|line| line.out)).collect()
+}
+
 /// Exactly one effective result a task, with the right code, and nothing said twice.
-fn judge(scene: &Scene, parts: &[Part], took: Duration) -> Result<String, String> {
+fn judge(scene: &Scene, parts: &[Part], took: Duration, lines: u64) -> Result<String, String> {
     let record = scene.manager.record();
     let mut wrong: Vec<String> = Vec::new();
     for part in parts {
@@ -265,10 +324,12 @@ fn judge(scene: &Scene, parts: &[Part], took: Duration) -> Result<String, String
     }
     let failed = parts.iter().filter(|part| part.code != "OK").count();
     Ok(format!(
-        "\n{} tasks, {} effective results, {} ok, {failed} failed as they should, 0 repeats, {:.1} s",
+        "\n{} tasks, {} effective results, {} ok, {failed} failed as they should, 0 repeats, \
+         {} logs of {lines} lines stored as written, {:.1} s",
         parts.len(),
         totals.effective,
         parts.len() - failed,
+        parts.iter().filter(|part| part.log.is_some()).count(),
         took.as_secs_f64()
     ))
 }

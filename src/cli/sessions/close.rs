@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::{
-    cli::{config::ConfigArgs, status::ask},
+    cli::{config::ConfigArgs, confirm::Confirm, status::ask},
     proto::admin::v1::CloseSessionRequest,
 };
 
@@ -18,10 +18,16 @@ pub struct Args {
     #[arg(long)]
     force: bool,
     #[command(flatten)]
+    confirm: Confirm,
+    #[command(flatten)]
     config: ConfigArgs,
 }
 
 pub fn run(args: &Args) -> ExitCode {
+    let how = if args.force { "forget session" } else { "end session" };
+    if let Err(code) = args.confirm.ask(&format!("{how} {}?", args.session)) {
+        return code;
+    }
     ask(&args.config, async |mut client| {
         let request =
             CloseSessionRequest { session_id: args.session.clone(), reason: args.reason.clone(), force: args.force };

@@ -1,18 +1,22 @@
 //! `dlite sessions list`: every open session. Never its state.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use crate::{
     cli::{
         config::{ConfigArgs, Output},
+        duration,
         status::ask,
-        table::{ago, render},
+        table::{age, ago, render},
     },
     proto::admin::v1::{ListSessionsRequest, ListSessionsResponse, SessionView},
 };
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// Only those that began so long ago or longer, such as 6h
+    #[arg(long, value_parser = duration, value_name = "SPAN")]
+    older_than: Option<Duration>,
     #[command(flatten)]
     config: ConfigArgs,
     /// How to print them
@@ -22,7 +26,10 @@ pub struct Args {
 
 pub fn run(args: &Args) -> ExitCode {
     ask(&args.config, async |mut client| {
-        let sessions = client.list_sessions(ListSessionsRequest {}).await?.into_inner();
+        let mut sessions = client.list_sessions(ListSessionsRequest {}).await?.into_inner();
+        if let Some(span) = args.older_than {
+            sessions.sessions.retain(|session| session.create_time.is_some_and(|at| age(at) >= span));
+        }
         Ok(show(sessions, args.output))
     })
 }
@@ -56,7 +63,7 @@ fn row(session: SessionView) -> Vec<String> {
     ]
 }
 
-fn json(session: &SessionView) -> serde_json::Value {
+pub(in crate::cli) fn json(session: &SessionView) -> serde_json::Value {
     let time = |at: &Option<prost_types::Timestamp>| at.as_ref().map(ToString::to_string);
     serde_json::json!({
         "session_id": session.session_id,

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 mod close;
 mod list;
 
+pub(super) use self::list::json as list_json;
+
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// List open sessions: their phase, their runner, their tasks, when they end by themselves

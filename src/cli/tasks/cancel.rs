@@ -3,7 +3,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use crate::{
-    cli::{config::ConfigArgs, duration, status::ask},
+    cli::{config::ConfigArgs, confirm::Confirm, duration, status::ask},
     proto::admin::v1::CancelTaskRequest,
 };
 
@@ -21,10 +21,16 @@ pub struct Args {
     #[arg(long)]
     force: bool,
     #[command(flatten)]
+    confirm: Confirm,
+    #[command(flatten)]
     config: ConfigArgs,
 }
 
 pub fn run(args: &Args) -> ExitCode {
+    let how = if args.force { " without waiting for its runner" } else { "" };
+    if let Err(code) = args.confirm.ask(&format!("stop task {}{how}?", args.task)) {
+        return code;
+    }
     ask(&args.config, async |mut client| {
         let request = CancelTaskRequest {
             task_id: args.task.clone(),

@@ -6,15 +6,18 @@ use crate::{
     cli::{
         config::{ConfigArgs, Output},
         status::ask,
-        table::ago,
+        table::{ago, render},
     },
-    proto::admin::v1::{GetTaskRequest, GetTaskResponse},
+    proto::admin::v1::{GetTaskRequest, GetTaskResponse, TaskEvent},
 };
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The delegate's id of the task, such as t-1f2e3d4c-7, or the upstream's
     task: String,
+    /// Tell what happened to it, in order: tries, leases, waits
+    #[arg(long)]
+    events: bool,
     #[command(flatten)]
     config: ConfigArgs,
     /// How to print it
@@ -25,11 +28,11 @@ pub struct Args {
 pub fn run(args: &Args) -> ExitCode {
     ask(&args.config, async |mut client| {
         let task = client.get_task(GetTaskRequest { task_id: args.task.clone() }).await?.into_inner();
-        Ok(if args.output == Output::Json { format!("{:#}\n", json(&task)) } else { text(&task) })
+        Ok(if args.output == Output::Json { format!("{:#}\n", json(&task)) } else { text(&task, args.events) })
     })
 }
 
-fn text(detail: &GetTaskResponse) -> String {
+fn text(detail: &GetTaskResponse, with_events: bool) -> String {
     let task = detail.task.clone().unwrap_or_default();
     let mut text = format!("{} ({} of {})\n", task.task_id, task.external_id, task.upstream);
     let mut line = |name: &str, value: &str| {
@@ -43,6 +46,7 @@ fn text(detail: &GetTaskResponse) -> String {
     line("session", &detail.session_id);
     line("state", &task.state);
     line("waits for", &format!("{}, since {}", task.waiting_for, ago(task.waiting_since)));
+    line("until", &task.wait.as_ref().map(|wait| wait.ends.clone()).unwrap_or_default());
     line("runner", &task.runner_id);
     line("try", &task.attempt.to_string());
     line("deadline", &task.deadline.map(|at| at.to_string()).unwrap_or_default());
@@ -82,7 +86,30 @@ fn text(detail: &GetTaskResponse) -> String {
         let time = moment.time.as_ref().map(ToString::to_string).unwrap_or_default();
         line(&moment.phase, &format!("{time} ({})", ago(moment.time)));
     }
+    if with_events {
+        text += "\n";
+        text += &events(&detail.events);
+    }
     text
+}
+
+fn events(events: &[TaskEvent]) -> String {
+    let dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
+    let rows: Vec<_> = events
+        .iter()
+        .map(|event| {
+            vec![
+                event.time.as_ref().map(ToString::to_string).unwrap_or_default(),
+                ago(event.time),
+                event.what.clone(),
+                if event.attempt == 0 { "-".to_owned() } else { event.attempt.to_string() },
+                dash(&event.lease_id),
+                dash(&event.runner_id),
+                event.text.clone(),
+            ]
+        })
+        .collect();
+    render(&["TIME", "AGO", "EVENT", "TRY", "LEASE", "RUNNER", ""], &rows)
 }
 
 fn json(detail: &GetTaskResponse) -> serde_json::Value {
@@ -94,6 +121,14 @@ fn json(detail: &GetTaskResponse) -> serde_json::Value {
         "moments": detail.moments.iter().map(|moment| serde_json::json!({
             "phase": moment.phase,
             "time": moment.time.as_ref().map(ToString::to_string),
+        })).collect::<Vec<_>>(),
+        "events": detail.events.iter().map(|event| serde_json::json!({
+            "time": event.time.as_ref().map(ToString::to_string),
+            "what": event.what,
+            "attempt": event.attempt,
+            "lease_id": event.lease_id,
+            "runner_id": event.runner_id,
+            "text": event.text,
         })).collect::<Vec<_>>(),
         "labels": detail.labels,
         "outputs": detail.outputs,

@@ -1,18 +1,24 @@
 //! `dlite tasks list`: every open task, with the one thing it waits for.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use crate::{
     cli::{
         config::{ConfigArgs, Output},
         status::ask,
-        table::{ago, render, span},
+        table::{age, ago, render, span},
     },
     proto::admin::v1::{ListTasksRequest, ListTasksResponse, TaskView},
 };
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// Only those in these states: listed, acquiring, waiting, assigned, running, reporting, dead; "queued" is all before running
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "STATE,…")]
+    state: Vec<State>,
+    /// In which order: the one with the longest wait first, or the oldest, or the youngest [default: as the delegate took them]
+    #[arg(long, value_enum, allow_hyphen_values = true)]
+    sort: Option<Sort>,
     #[command(flatten)]
     config: ConfigArgs,
     /// How to print them
@@ -20,9 +26,42 @@ pub struct Args {
     output: Output,
 }
 
+/// As [`TaskView::state`] has it, and those in short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum State {
+    Listed,
+    Acquiring,
+    Waiting,
+    Assigned,
+    Running,
+    Reporting,
+    Dead,
+    Queued,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Sort {
+    /// The oldest first
+    Age,
+    /// The youngest first
+    #[value(name = "-age")]
+    Youth,
+    /// The longest wait first
+    Wait,
+}
+
 pub fn run(args: &Args) -> ExitCode {
     ask(&args.config, async |mut client| {
-        let tasks = client.list_tasks(ListTasksRequest {}).await?.into_inner();
+        let mut tasks = client.list_tasks(ListTasksRequest {}).await?.into_inner();
+        if !args.state.is_empty() {
+            tasks.tasks.retain(|task| args.state.iter().any(|state| state.covers(&task.state)));
+        }
+        match args.sort {
+            None => {}
+            Some(Sort::Age) => tasks.tasks.sort_by_key(|task| std::cmp::Reverse(age_of(task))),
+            Some(Sort::Youth) => tasks.tasks.sort_by_key(age_of),
+            Some(Sort::Wait) => tasks.tasks.sort_by_key(|task| std::cmp::Reverse(task.waiting_since.map(age))),
+        }
         Ok(show(tasks, args.output))
     })
 }
@@ -43,6 +82,12 @@ fn show(answer: ListTasksResponse, output: Output) -> String {
     text
 }
 
+/// Since it was taken; of one that was not, since it waits.
+fn age_of(task: &TaskView) -> Duration {
+    let taken = task.age.and_then(|age| Duration::try_from(age).ok());
+    taken.or(task.waiting_since.map(age)).unwrap_or_default()
+}
+
 fn row(task: TaskView) -> Vec<String> {
     let dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
     let age = task.age.and_then(|age| std::time::Duration::try_from(age).ok()).map(span).unwrap_or_default();
@@ -60,7 +105,7 @@ fn row(task: TaskView) -> Vec<String> {
     ]
 }
 
-pub(super) fn json(task: &TaskView) -> serde_json::Value {
+pub(in crate::cli) fn json(task: &TaskView) -> serde_json::Value {
     let time = |at: &Option<prost_types::Timestamp>| at.as_ref().map(ToString::to_string);
     serde_json::json!({
         "task_id": task.task_id,
@@ -74,5 +119,31 @@ pub(super) fn json(task: &TaskView) -> serde_json::Value {
         "attempt": task.attempt,
         "deadline": time(&task.deadline),
         "trace_id": task.trace_id,
+        "age_seconds": task.age.as_ref().map(|age| age.seconds),
+        "wait": task.wait.as_ref().map(|wait| serde_json::json!({
+            "name": wait.name,
+            "since_time": time(&wait.since_time),
+            "deadline": time(&wait.deadline),
+            "text": wait.text,
+            "ends": wait.ends,
+            "details": wait.details,
+        })),
     })
+}
+
+// === impl State ===
+
+impl State {
+    fn covers(self, state: &str) -> bool {
+        match self {
+            Self::Queued => matches!(state, "listed" | "acquiring" | "waiting" | "assigned"),
+            Self::Listed => state == "listed",
+            Self::Acquiring => state == "acquiring",
+            Self::Waiting => state == "waiting",
+            Self::Assigned => state == "assigned",
+            Self::Running => state == "running",
+            Self::Reporting => state == "reporting",
+            Self::Dead => state == "dead",
+        }
+    }
 }

@@ -50,6 +50,9 @@ pub(super) struct Budget {
     pub limits: Limits,
     /// On disk and on the way there.
     used: AtomicU64,
+    /// Those of `limits`, which may change while it runs.
+    log_bytes_max: AtomicU64,
+    all_bytes_max: AtomicU64,
     pub disk_is_full: AtomicBool,
     /// Room in the queue.
     pub queue: Arc<Semaphore>,
@@ -80,6 +83,8 @@ impl Budget {
         Self {
             limits,
             used: AtomicU64::new(used),
+            log_bytes_max: AtomicU64::new(limits.log_bytes_max),
+            all_bytes_max: AtomicU64::new(limits.all_bytes_max),
             disk_is_full: AtomicBool::new(false),
             queue: Arc::new(Semaphore::new(permits)),
         }
@@ -94,15 +99,15 @@ impl Budget {
     /// Takes room for a line of a log that has `log_bytes`. `was_full`: its last line found no room; then some must have come free,
     /// so that lines and gaps do not alternate.
     pub fn take(&self, log_bytes: u64, bytes: u64, was_full: bool) -> Result<(), GapReason> {
-        let limits = &self.limits;
-        if log_bytes + bytes > limits.log_bytes_max {
+        let all_bytes_max = self.all_bytes_max();
+        if log_bytes + bytes > self.log_bytes_max.load(Ordering::Relaxed) {
             return Err(GapReason::LogFull);
         }
         if self.disk_is_full.load(Ordering::Relaxed) {
             return Err(GapReason::DiskFull);
         }
-        let margin = if was_full { limits.all_bytes_max / 16 } else { 0 };
-        let take = |used: u64| (used + bytes + margin <= limits.all_bytes_max).then_some(used + bytes);
+        let margin = if was_full { all_bytes_max / 16 } else { 0 };
+        let take = |used: u64| (used + bytes + margin <= all_bytes_max).then_some(used + bytes);
         self.used.try_update(Ordering::Relaxed, Ordering::Relaxed, take).map(drop).map_err(|_| GapReason::SpoolFull)
     }
 
@@ -113,6 +118,16 @@ impl Budget {
 
     pub fn give_back(&self, bytes: u64) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts from the next line on; what is there already stays.
+    pub fn bound(&self, log_bytes_max: u64, all_bytes_max: u64) {
+        self.log_bytes_max.store(log_bytes_max, Ordering::Relaxed);
+        self.all_bytes_max.store(all_bytes_max, Ordering::Relaxed);
+    }
+
+    pub fn all_bytes_max(&self) -> u64 {
+        self.all_bytes_max.load(Ordering::Relaxed)
     }
 
     pub fn used(&self) -> u64 {

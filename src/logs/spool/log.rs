@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::SystemTime,
 };
@@ -48,6 +48,8 @@ pub(super) struct Shared {
     pub parked: Mutex<Option<Tally>>,
     /// What is durable.
     pub durable: Mutex<Tally>,
+    /// Its sink has it, or it goes to none any more; what is here is a copy.
+    pub settled: AtomicBool,
     /// Grows when the log is broken off; what was sent before is void.
     pub epoch: AtomicU64,
 }
@@ -84,6 +86,11 @@ impl Log {
     /// When its files were last written, as far as the file system tells.
     pub fn written_at(&self) -> Option<SystemTime> {
         self.0.place.path().metadata().ok()?.modified().ok()
+    }
+
+    /// Nothing more is to be done for it: its sink has it, or none will.
+    pub fn settle(&self) {
+        self.0.settled.store(true, Ordering::Relaxed);
     }
 
     /// What it came to, or comes to so far.

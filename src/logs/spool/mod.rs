@@ -20,6 +20,7 @@
 //! [`Gap`]: super::record::Gap
 
 mod appender;
+mod census;
 mod checksum;
 mod command;
 mod error;
@@ -41,7 +42,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -50,6 +51,7 @@ use tokio::sync::watch;
 
 pub use self::{
     appender::{Appender, BUFFER_BYTES_MAX, GAPS_PENDING_MAX},
+    census::Census,
     error::Error,
     frame::LineHead,
     limits::{
@@ -163,6 +165,7 @@ impl Spool {
             bytes: AtomicU64::new(0),
             parked: Mutex::default(),
             durable: Mutex::default(),
+            settled: AtomicBool::new(false),
             epoch: AtomicU64::new(0),
         });
         self.create(&shared)?;
@@ -192,15 +195,19 @@ impl Spool {
         self.0.send(Command::Remove(Arc::clone(&log.0)));
     }
 
+    /// Bounds what logs take from the next line on. What is there already stays, though it be more.
+    pub fn bound(&self, log_bytes_max: u64, all_bytes_max: u64) {
+        self.0.budget.bound(log_bytes_max, all_bytes_max);
+    }
+
     /// Bytes of all logs, on disk and on the way there.
     pub fn used_bytes(&self) -> u64 {
         self.0.budget.used()
     }
 
-    /// The same for whoever looks at it from time to time, and does not keep the spool open by it.
-    pub fn gauge(&self) -> impl Fn() -> u64 + Send + Sync + 'static {
-        let budget = Arc::clone(&self.0.budget);
-        move || budget.used()
+    /// Readings for whoever looks at it from time to time, and does not keep the spool open by it.
+    pub fn census(&self) -> Census {
+        Census { budget: Arc::clone(&self.0.budget), spool: Arc::downgrade(&self.0) }
     }
 }
 

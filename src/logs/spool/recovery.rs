@@ -4,7 +4,7 @@ use std::{
     io,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -44,6 +44,7 @@ pub(super) fn recover(id: u64, place: Place) -> io::Result<Option<Log>> {
         bytes: AtomicU64::new(bytes),
         parked: Mutex::default(),
         durable: Mutex::default(),
+        settled: AtomicBool::new(false),
         epoch: AtomicU64::new(0),
     }));
     if !is_closed {

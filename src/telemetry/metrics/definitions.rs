@@ -52,6 +52,7 @@ pub mod label {
     pub const TASK_TYPE: &str = "task_type";
     pub const UPSTREAM: &str = "upstream";
     pub const VERSION: &str = "version";
+    pub const WAIT: &str = "wait";
 }
 
 macro_rules! table {
@@ -96,6 +97,9 @@ table! {
         "Tasks by where they stand: listed (on offer, not acquired), acquiring (no clear answer yet), waiting (for a runner), \
          assigned (not accepted yet), running, reporting (the upstream has not confirmed the result), dead (the result is kept as a \
          dead letter).";
+    TASKS_WAITING: Gauge, Count, "dlite_tasks_waiting", [WAIT],
+        "Open tasks by the one thing they wait for, those on offer included; `dlite tasks explain` says the same of one task, and \
+         docs/waits.md has the names.";
     QUEUE_AGE: Gauge, Seconds, "dlite_queue_age_seconds", [],
         "How long the task that has waited longest has waited for a runner; 0 if none waits.";
     TASKS_ACQUIRED: Counter, Count, "dlite_tasks_acquired_total", [UPSTREAM],
@@ -132,8 +136,17 @@ table! {
         "Cleanups that the delegate ran by itself, because no upstream sent one.";
 
     // === logs ===
-    SPOOL_BYTES: Gauge, Bytes, "dlite_spool_bytes", [],
-        "What logs take up on the disk until they are delivered; logs.all_max_mib bounds it.";
+    SPOOL_BYTES: Gauge, Bytes, "dlite_spool_bytes", [STATE],
+        "What logs take up on the disk until their sinks have them: open (a runner still writes), closed.";
+    SPOOL_BYTES_MAX: Gauge, Bytes, "dlite_spool_bytes_max", [],
+        "What they may take up together: logs.all_max_mib.";
+    LOG_WAIT: Gauge, Seconds, "dlite_log_wait_seconds", [],
+        "Since the closed log was closed that has waited longest for its sink; 0 if none waits.";
+    LOG_UPLOADS: Counter, Count, "dlite_log_uploads_total", [OUTCOME],
+        "Tries to bring a whole log to its sink: delivered, failed (tried again), given_up.";
+    LOG_LINES_MISSING: Counter, Count, "dlite_log_lines_missing_total", [REASON],
+        "Lines that closed logs lack, by reason: log_full, spool_full, disk_full, disk_slow, not_received, damaged, unmaskable. Where \
+         they should be, the log says so.";
 
     // === results ===
     UNREPORTED: Gauge, Count, "dlite_unreported_results", [UPSTREAM],

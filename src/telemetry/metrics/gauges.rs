@@ -16,6 +16,7 @@ use crate::{
     core::{
         drain::Phase,
         gauges::{Gauges, Room, UPSTREAM_STATES, UpstreamGauges},
+        wait::Name,
     },
     health::Vitals,
 };
@@ -62,6 +63,13 @@ pub(super) fn register(meter: &Meter, vitals: &Vitals, polls: Polls) {
             ("reporting", tasks.reporting),
             ("dead", tasks.dead),
         ]
+    });
+    read.gauge(&table::TASKS_WAITING, |vitals, see| {
+        let Some(gauges) = vitals.gauges() else { return };
+        for name in Name::ALL {
+            let count = gauges.waits.get(name).copied().unwrap_or_default();
+            see.observe(float(count), &[KeyValue::new(label::WAIT, name.word())]);
+        }
     });
     read.gauge(&table::QUEUE_AGE, |vitals, see| {
         if let Some(gauges) = vitals.gauges() {

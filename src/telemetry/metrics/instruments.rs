@@ -11,11 +11,14 @@ use super::{
     definitions::{self as table, Definition, Kind, label},
     labels::{self, TaskTypes},
 };
-use crate::core::{
-    effect::{Note, Summary},
-    id::UpstreamName,
-    input::Answer,
-    time::Wall,
+use crate::{
+    core::{
+        effect::{Note, Summary},
+        id::UpstreamName,
+        input::Answer,
+        time::Wall,
+    },
+    logs::record::GapReason,
 };
 
 pub(super) struct Instruments {
@@ -42,6 +45,8 @@ pub(super) struct Instruments {
     assignments_ended: Counter<u64>,
     commit: Histogram<f64>,
     commit_failures: Counter<u64>,
+    log_uploads: Counter<u64>,
+    lines_missing: Counter<u64>,
 }
 
 // === impl Instruments ===
@@ -73,6 +78,8 @@ impl Instruments {
             assignments_ended: counter(meter, &table::ASSIGNMENTS_ENDED),
             commit: histogram(meter, &table::JOURNAL_COMMIT),
             commit_failures: counter(meter, &table::JOURNAL_FAILURES),
+            log_uploads: counter(meter, &table::LOG_UPLOADS),
+            lines_missing: counter(meter, &table::LOG_LINES_MISSING),
         };
         for counter in [
             &instruments.attachments,
@@ -85,6 +92,12 @@ impl Instruments {
         }
         for outcome in labels::OUTCOMES {
             instruments.finished.add(0, &[labels::outcome(outcome)]);
+        }
+        for outcome in labels::LOG_UPLOADS {
+            instruments.log_uploads.add(0, &[labels::log_upload(outcome)]);
+        }
+        for reason in GapReason::ALL {
+            instruments.lines_missing(reason, 0);
         }
         for reason in labels::CANCEL_REASONS {
             instruments.cancelled.add(0, &[labels::cancel_reason(reason)]);
@@ -151,6 +164,14 @@ impl Instruments {
         if let Some(started) = times.started {
             self.run.record(between(started, summary.finished), &task_type);
         }
+    }
+
+    pub fn log_sent(&self, outcome: labels::LogUpload) {
+        self.log_uploads.add(1, &[labels::log_upload(outcome)]);
+    }
+
+    pub fn lines_missing(&self, reason: GapReason, lines: u64) {
+        self.lines_missing.add(lines, &[KeyValue::new(label::REASON, reason.word())]);
     }
 
     pub fn heartbeat(&self) {

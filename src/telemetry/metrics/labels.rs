@@ -46,6 +46,26 @@ pub(super) fn upstream(name: &UpstreamName) -> KeyValue {
     KeyValue::new(label::UPSTREAM, StringValue::from(name.0.clone()))
 }
 
+/// What became of a try to bring a log to its sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogUpload {
+    Delivered,
+    /// It is tried again.
+    Failed,
+    GivenUp,
+}
+
+pub(super) const LOG_UPLOADS: [LogUpload; 3] = [LogUpload::Delivered, LogUpload::Failed, LogUpload::GivenUp];
+
+pub(super) fn log_upload(outcome: LogUpload) -> KeyValue {
+    let word = match outcome {
+        LogUpload::Delivered => "delivered",
+        LogUpload::Failed => "failed",
+        LogUpload::GivenUp => "given_up",
+    };
+    KeyValue::new(label::OUTCOME, word)
+}
+
 pub(super) const OUTCOMES: [Outcome; 6] =
     [Outcome::Succeeded, Outcome::Failed, Outcome::Errored, Outcome::Cancelled, Outcome::TimedOut, Outcome::Skipped];
 

@@ -25,11 +25,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use opentelemetry::metrics::MeterProvider;
+use opentelemetry::{
+    KeyValue,
+    metrics::{AsyncInstrument, MeterProvider},
+};
 use opentelemetry_sdk::{Resource, error::OTelSdkError, metrics::SdkMeterProvider};
 
-use self::{definitions::Definition, instruments::Instruments, polls::Polls, text::Text};
-pub use self::{journal::Timed, text::CONTENT_TYPE};
+use self::{
+    definitions::{Definition, label},
+    instruments::Instruments,
+    polls::Polls,
+    text::Text,
+};
+pub use self::{journal::Timed, labels::LogUpload, text::CONTENT_TYPE};
 use crate::{
     config::Config,
     core::{
@@ -38,6 +46,7 @@ use crate::{
         input::{Answer, Frame, Input},
     },
     health::Vitals,
+    logs::record::GapReason,
 };
 
 /// How long the last sending of a stop may take.
@@ -83,8 +92,8 @@ impl Metrics {
         let resource = Resource::builder_empty()
             .with_service_name("dlite")
             .with_attributes([
-                opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
-                opentelemetry::KeyValue::new("service.instance.id", config.name.clone()),
+                KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+                KeyValue::new("service.instance.id", config.name.clone()),
             ])
             .build();
         let mut provider = SdkMeterProvider::builder().with_resource(resource).with_reader(text.reader()?);
@@ -112,13 +121,44 @@ impl Metrics {
 
     /// A gauge that somebody else keeps, such as the spool; `number` is asked whenever metrics are read.
     pub fn gauge_of(&self, definition: &'static Definition, number: impl Fn() -> u64 + Send + Sync + 'static) {
+        self.observe(definition, move |see| see.observe(number(), &[]));
+    }
+
+    /// The same of one that has a number for each state.
+    pub fn states_of<const N: usize>(
+        &self,
+        definition: &'static Definition,
+        numbers: impl Fn() -> [(&'static str, u64); N] + Send + Sync + 'static,
+    ) {
+        self.observe(definition, move |see| {
+            for (state, number) in numbers() {
+                see.observe(number, &[KeyValue::new(label::STATE, state)]);
+            }
+        });
+    }
+
+    fn observe(
+        &self,
+        definition: &'static Definition,
+        look: impl Fn(&dyn AsyncInstrument<u64>) + Send + Sync + 'static,
+    ) {
         let meter = self.0.provider.meter("dlite");
         let _ = meter
             .u64_observable_gauge(definition.name)
             .with_unit(definition.unit.ucum())
             .with_description(definition.meaning)
-            .with_callback(move |see| see.observe(number(), &[]))
+            .with_callback(look)
             .build();
+    }
+
+    /// A try to bring a whole log to its sink.
+    pub fn log_sent(&self, outcome: LogUpload) {
+        self.0.instruments.log_sent(outcome);
+    }
+
+    /// What a log lacks that was closed just now.
+    pub fn lines_missing(&self, reason: GapReason, lines: u64) {
+        self.0.instruments.lines_missing(reason, lines);
     }
 
     /// Counts what the core notes.

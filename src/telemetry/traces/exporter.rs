@@ -17,8 +17,11 @@ use opentelemetry_sdk::{
 };
 use tracing::{info, warn};
 
-use super::spans::spans;
-use crate::{core::life::Life, runners::ids::Ids};
+use super::{logs, spans::spans};
+use crate::{
+    core::{life::Life, logs::LogWay},
+    runners::ids::Ids,
+};
 
 /// Spans that wait or are being sent; about 1.5 KiB each. A task has some eight, so this is what 500 tasks leave while one request is
 /// under way.
@@ -106,15 +109,28 @@ impl Exporter {
         if !self.counts.admit(stages + usize::from(life.end.is_some())) {
             return;
         }
+        if let Some(processor) = self.processor(ids) {
+            spans(ids, life, all).into_iter().for_each(|span| processor.on_end(span));
+        }
+    }
+
+    /// The same of a log's way.
+    pub(super) fn take_log(&self, ids: &Ids, way: &LogWay) {
+        if self.counts.admit(1)
+            && let Some(processor) = self.processor(ids)
+        {
+            processor.on_end(logs::span(ids, way));
+        }
+    }
+
+    fn processor(&self, ids: &Ids) -> Option<&BatchSpanProcessor> {
         if self.processor.get().is_none()
             && let Some(otlp) = self.otlp.lock().unwrap_or_else(PoisonError::into_inner).take()
         {
             // Nobody else has taken it.
             let _ = self.processor.set(self.start(otlp, ids));
         }
-        if let Some(processor) = self.processor.get() {
-            spans(ids, life, all).into_iter().for_each(|span| processor.on_end(span));
-        }
+        self.processor.get()
     }
 
     fn start(&self, otlp: Otlp, ids: &Ids) -> BatchSpanProcessor {

@@ -15,6 +15,7 @@
 //! | `ids` | ids of spans |
 //! | `sampling` | which traces are kept, and what context a runner is given |
 //! | `spans` | a life's stages as spans: names, attributes, links |
+//! | `logs` | a log's way to its sink as a span |
 //! | `exporter` | the bounded queue, its counts, its end |
 //! | `otlp` | the way to a collector: gRPC or HTTP |
 //! | `runner` | the tracer of a runner's process |
@@ -24,6 +25,7 @@
 
 mod exporter;
 mod ids;
+mod logs;
 mod otlp;
 pub mod runner;
 mod sampling;
@@ -69,7 +71,14 @@ impl Traces {
 
     /// Takes in one note. Never waits.
     pub fn note(&self, ids: &Ids, note: &Note) {
-        let Note::StagesEnded(life) = note else { return };
+        let life = match note {
+            Note::StagesEnded(life) => life,
+            // Alone it would tell nothing: what is kept of a trace for its end has no room for it.
+            Note::LogEnded(way) if self.propagation.keeps(way.trace_id, way.parent.as_ref()) => {
+                return self.exporter.take_log(ids, way);
+            }
+            _ => return,
+        };
         let sampled = self.propagation.keeps(life.trace_id, life.parent.as_ref());
         if sampled || life.went_wrong() {
             // One that was not to be kept is told as a whole when it turns out to be worth it.

@@ -4,23 +4,25 @@ use std::time::{Duration, SystemTime};
 
 use opentelemetry::{
     InstrumentationScope, KeyValue,
-    trace::{Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState},
+    trace::{Event, Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState},
 };
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
 use super::ids::span_id;
 use crate::{
     core::{
+        self,
         life::{End, Life, Phase, Stage, is_well},
         logs::LogReceipt,
         task::{Kind, Outcome},
         time::Wall,
+        trace::TraceParent,
     },
     runners::ids::Ids,
 };
 
 /// The part that stands for the task as a whole.
-const ROOT: &str = "task";
+pub(super) const ROOT: &str = "task";
 /// Longest word of a runner or an upstream that an attribute repeats, in bytes.
 const WORD_BYTES_MAX: usize = 64;
 /// What the semantic conventions call an error whose kind has no word.
@@ -117,6 +119,10 @@ impl Maker<'_> {
             stage.error.as_deref(),
         );
         span.parent_span_id = id(span_id(&self.task_id, "", ROOT).0);
+        let waits = stage.waits.iter().map(|waited| {
+            Event::new("dlite.wait", time(waited.at), vec![KeyValue::new("dlite.wait.name", waited.name.word())], 0)
+        });
+        span.events.events.extend(waits);
         if let Some(earlier) = stage.after {
             let run = span_id(&self.task_id, &self.ids.lease(earlier), Phase::Run.name());
             span.links.links.push(Link::new(
@@ -176,22 +182,27 @@ impl Maker<'_> {
     }
 
     fn context(&self, span_id: u64) -> SpanContext {
-        let state = self.life.parent.as_ref().and_then(|parent| parent.state.parse::<TraceState>().ok());
-        let trace_id = TraceId::from(self.life.trace_id.0);
-        // What gets here is kept, whoever decided on it.
-        SpanContext::new(trace_id, id(span_id), TraceFlags::SAMPLED, false, state.unwrap_or_default())
+        context(self.life.trace_id, self.life.parent.as_ref(), span_id)
     }
 }
 
-fn scope() -> InstrumentationScope {
+/// Of a span in a task's trace.
+pub(super) fn context(trace_id: core::id::TraceId, parent: Option<&TraceParent>, span_id: u64) -> SpanContext {
+    let state = parent.and_then(|parent| parent.state.parse::<TraceState>().ok());
+    // What gets here is kept, whoever decided on it.
+    let trace_id = TraceId::from(trace_id.0);
+    SpanContext::new(trace_id, id(span_id), TraceFlags::SAMPLED, false, state.unwrap_or_default())
+}
+
+pub(super) fn scope() -> InstrumentationScope {
     InstrumentationScope::builder("dlite").with_version(env!("CARGO_PKG_VERSION")).build()
 }
 
-fn id(number: u64) -> SpanId {
+pub(super) fn id(number: u64) -> SpanId {
     SpanId::from(number)
 }
 
-fn time(at: Wall) -> SystemTime {
+pub(super) fn time(at: Wall) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(at.0).unwrap_or(0))
 }
 
@@ -241,6 +252,7 @@ mod tests {
             after: None,
             error: None,
             told: phase == Phase::Poll,
+            waits: Vec::new(),
         };
         Life {
             task: TaskId(task),

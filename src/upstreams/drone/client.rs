@@ -181,6 +181,10 @@ impl Upstream for Drone {
         "drone"
     }
 
+    fn secret_changes(&self) -> Option<tokio::sync::watch::Receiver<u64>> {
+        Some(self.client.token.changes())
+    }
+
     fn log_sink(&self) -> Option<Arc<dyn Sink>> {
         Some(Arc::new(self.logs.clone()))
     }

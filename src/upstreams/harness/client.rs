@@ -333,6 +333,10 @@ impl Upstream for Harness {
         Some(Arc::new(self.logs.clone()))
     }
 
+    fn secret_changes(&self) -> Option<tokio::sync::watch::Receiver<u64>> {
+        Some(self.credentials.changes())
+    }
+
     fn perform(&self, call: Call) -> Pin<Box<dyn Future<Output = Answer> + Send + '_>> {
         Box::pin(async move {
             match call {

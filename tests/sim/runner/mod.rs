@@ -38,7 +38,7 @@ const ENDLESS: u64 = 100 * 3_600 * SEC;
 #[derive(Debug)]
 pub struct Runner {
     index: usize,
-    id: RunnerId,
+    pub id: RunnerId,
     profile: Profile,
     /// One number a process.
     pub instance: u32,

@@ -66,6 +66,9 @@ pub fn run(args: &Args) -> ExitCode {
 
 async fn measure(args: &Args) -> Result<Vec<Figure>, String> {
     let directory = args.directory.clone().unwrap_or_else(std::env::temp_dir);
+    if !directory.is_dir() {
+        return Err(format!("--directory {} is no directory", directory.display()));
+    }
     let mut figures = Vec::new();
     progress("raw fdatasync");
     let fdatasync =

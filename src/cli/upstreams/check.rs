@@ -1,20 +1,20 @@
-//! `dlite upstreams list` and `check`: what is configured, and how far one gets with it. Both need no running delegate.
+//! `dlite upstreams check`: how far one gets with what is configured. It needs no running delegate.
 
 use std::process::ExitCode;
 
-use super::{
-    block_on, chain,
-    config::{ConfigArgs, EXIT_CHECK_FAILED, Output},
-    fail,
-    table::render,
-};
+use super::load;
 use crate::{
-    config::{self, Config},
+    cli::{
+        block_on, chain,
+        config::{ConfigArgs, EXIT_CHECK_FAILED, Output},
+        fail,
+        table::render,
+    },
     upstreams::check::{self, Report, Verdict},
 };
 
 #[derive(Debug, clap::Args)]
-pub struct CheckArgs {
+pub struct Args {
     /// Name of the upstream
     #[arg(value_name = "NAME")]
     upstream: String,
@@ -25,17 +25,8 @@ pub struct CheckArgs {
     output: Output,
 }
 
-#[derive(Debug, clap::Args)]
-pub struct ListArgs {
-    #[command(flatten)]
-    config: ConfigArgs,
-    /// How to print them
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
-    output: Output,
-}
-
 /// Prints each stage with its verdict and time; code 4 if one failed.
-pub fn check(args: &CheckArgs) -> ExitCode {
+pub fn run(args: &Args) -> ExitCode {
     let config = match load(&args.config) {
         Ok(config) => config,
         Err(code) => return code,
@@ -55,52 +46,6 @@ pub fn check(args: &CheckArgs) -> ExitCode {
                 ExitCode::from(EXIT_CHECK_FAILED)
             }
         }
-    })
-}
-
-/// Prints what is configured.
-pub fn list(args: &ListArgs) -> ExitCode {
-    let config = match load(&args.config) {
-        Ok(config) => config,
-        Err(code) => return code,
-    };
-    let client =
-        |upstream: &config::Upstream| upstream.tls.client.as_ref().map(|client| client.cert.display().to_string());
-    if args.output == Output::Json {
-        let all = config.upstreams.iter().map(|upstream| {
-            serde_json::json!({
-                "name": upstream.name,
-                "endpoint": upstream.endpoint,
-                "account_id": upstream.account_id,
-                "proxy": upstream.way().map(ToString::to_string),
-                "client_cert": client(upstream),
-            })
-        });
-        println!("{:#}", serde_json::Value::Array(all.collect()));
-        return ExitCode::SUCCESS;
-    }
-    let dash = || "-".to_owned();
-    let rows: Vec<_> = config
-        .upstreams
-        .iter()
-        .map(|upstream| {
-            vec![
-                upstream.name.clone(),
-                upstream.endpoint.clone(),
-                upstream.account_id.clone(),
-                upstream.way().map_or_else(dash, ToString::to_string),
-                client(upstream).unwrap_or_else(dash),
-            ]
-        })
-        .collect();
-    print!("{}", render(&["UPSTREAM", "ENDPOINT", "ACCOUNT", "PROXY", "CLIENT CERTIFICATE"], &rows));
-    ExitCode::SUCCESS
-}
-
-fn load(args: &ConfigArgs) -> Result<Config, ExitCode> {
-    config::load(&args.load_options()).map(|loaded| loaded.config).map_err(|complaints| {
-        eprintln!("{complaints}");
-        ExitCode::from(EXIT_CHECK_FAILED)
     })
 }
 
