@@ -22,7 +22,7 @@ pub const NAME_BYTES_MAX: usize = 128;
 /// Commits of history that can be asked for.
 const DEPTH_MAX: u32 = 1_000_000;
 /// Further attempts at a clone.
-const RETRIES_MAX: u32 = 100;
+const RETRIES_MAX: u32 = 10;
 /// Stages of one name at a time that can be allowed.
 const LIMIT_MAX: u32 = 1_000_000;
 
