@@ -1,4 +1,5 @@
-//! Lines on their way to the disk: masked, framed, digested and synced, beside a plain copy of the same bytes.
+//! Lines on their way to the disk: masked, framed, digested and synced, beside a plain copy of the same bytes. Each measure has one core
+//! for all of its threads.
 
 use std::{
     fs::File,
@@ -9,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 
 use super::tempdir::TempDir;
 use crate::{
@@ -51,8 +53,25 @@ const WORDS: [&str; 16] = [
     "0.8.15",
 ];
 
+/// Runs a measure on one core, with all threads that it starts: they inherit the core of the one that starts them.
+pub fn on_one_core(measure: impl FnOnce() -> Result<f64, String> + Send) -> Result<f64, String> {
+    let pinned = || {
+        let mut core = CpuSet::new();
+        core.set(sched_getcpu());
+        sched_setaffinity(None, &core).map_err(|error| format!("no thread can be bound to one core: {error}"))?;
+        measure()
+    };
+    let measured = std::thread::scope(|scope| scope.spawn(pinned).join());
+    measured.unwrap_or_else(|_| Err("the measure panicked".to_owned()))
+}
+
 /// MB a second of lines that are masked for so many secrets and made durable.
-pub async fn spooled(directory: &Path, secrets: usize) -> Result<f64, String> {
+pub fn spooled(directory: &Path, secrets: usize) -> Result<f64, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| format!("no runtime: {error}"))?.block_on(spool(directory, secrets))
+}
+
+async fn spool(directory: &Path, secrets: usize) -> Result<f64, String> {
     let place = TempDir::below(directory).map_err(|error| format!("no directory for logs: {error}"))?;
     let limits = Limits { back_pressure_max: PATIENCE, ..Limits::default() };
     let (spool, _) = Spool::open(place.path().join("logs"), limits).map_err(|error| chain(&error))?;
