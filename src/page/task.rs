@@ -15,7 +15,7 @@ use super::{
     log, orders, reports,
     trouble::Trouble,
     visit::Visit,
-    words::{ago, between, count, now, or_dash, pill, tone, until},
+    words::{ago, between, count, now, pill, tone, until},
 };
 use crate::{
     cli::{
@@ -182,8 +182,11 @@ fn events(events: &[TaskEvent]) -> Markup {
                                 (event.what.replace('_', " "))
                                 @if !event.text.is_empty() { span.sub { (event.text) } }
                             }
-                            td data-head="try" { @if event.attempt > 0 { (event.attempt) } @else { (or_dash("")) } }
-                            td.runner { (or_dash(&event.runner_id)) span.sub.id { (event.lease_id) } }
+                            td data-head="try" { @if event.attempt > 0 { (event.attempt) } }
+                            td.runner {
+                                (event.runner_id)
+                                @if !event.lease_id.is_empty() { span.sub.id { (event.lease_id) } }
+                            }
                         }
                     }
                 }
