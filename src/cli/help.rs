@@ -140,6 +140,18 @@ const TEXTS: &[(&str, &str)] = &[
          exec.toml\n  dlite runner exec --config exec.toml",
     ),
     (
+        "runner pipeline",
+        "Stages come from a Drone server by way of the delegate; steps run as this user, without a container.\n\nExit codes: 0 stopped \
+         after its stages were done, or checked; 1 failed; 2 usage; 4 the file has mistakes.\n\nExample:\n  dlite runner pipeline \
+         --check --config pipeline.toml\n  dlite runner pipeline --config pipeline.toml",
+    ),
+    (
+        "runner pipeline lint",
+        "Asks no server, and runs nothing.\n\nExit codes: 0 told what would run, 1 the file can't be read, 2 usage, 4 it has \
+         mistakes.\n\nExample:\n  dlite runner pipeline lint .drone.yml\n  dlite runner pipeline lint .drone.yml --branch main \
+         --event pull_request",
+    ),
+    (
         "dev",
         "Nothing outside of this machine is touched.\n\nExit codes: 0 each task has exactly one effective result with the right code, 1 \
          not so, 2 usage.\n\nExample:\n  dlite dev\n  dlite dev --traces\n  dlite dev --keep",

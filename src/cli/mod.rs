@@ -20,7 +20,7 @@ mod help;
 mod init;
 mod log;
 mod reload;
-mod reports;
+pub(crate) mod reports;
 mod run;
 mod runner;
 mod runners;
@@ -29,7 +29,7 @@ mod status;
 mod style;
 mod support;
 pub(crate) mod table;
-mod tasks;
+pub(crate) mod tasks;
 mod upstreams;
 
 /// It did not work.

@@ -27,7 +27,7 @@ const PLACES: [(Place, &str, &str); 6] = [
 ];
 
 /// What was just done, by the word that the order's redirect leaves in the query.
-const DONE: [(&str, &str); 8] = [
+const DONE: [(&str, &str); 10] = [
     ("cancel", "The task is to stop. It stays here until its result is reported."),
     ("close", "The session ends: its tasks are cancelled and its cleanup runs."),
     ("drain", "The delegate drains: it takes nothing new and finishes what is here."),
@@ -36,6 +36,8 @@ const DONE: [(&str, &str); 8] = [
     ("unpause", "Work of this upstream is taken again."),
     ("runner-drain", "The runner gets nothing new; its sessions go on."),
     ("runner-resume", "The runner gets work again."),
+    ("replay", "The result is on its way. It stays here until its upstream has taken it."),
+    ("drop", "The result is gone: its upstream is not told."),
 ];
 
 /// A page of the navigation.

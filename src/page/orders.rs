@@ -14,8 +14,9 @@ use super::{
     visit::{Order, Visit},
 };
 use crate::proto::admin::v1::{
-    CancelTaskRequest, CloseSessionRequest, DrainMode, DrainRequest, GetDelegateResponse, ResumeRequest,
-    admin_service_server::AdminService,
+    CancelTaskRequest, CloseSessionRequest, DrainMode, DrainRequest, DrainRunnerRequest, DropReportRequest,
+    GetDelegateResponse, PauseUpstreamRequest, ReplayReportRequest, ReportView, ResumeRequest, ResumeRunnerRequest,
+    ResumeUpstreamRequest, Runner, Upstream, admin_service_server::AdminService,
 };
 
 // === forms ===
@@ -65,6 +66,64 @@ pub(super) fn close_form(visit: &Visit, session_id: &str) -> Markup {
         button.danger type="submit" { "Close the session" }
     };
     form(visit, &format!("/ui/sessions/{session_id}/close"), "Close this session", &fields)
+}
+
+/// The switch of one upstream.
+pub(super) fn upstream_form(visit: &Visit, upstream: &Upstream) -> Markup {
+    let name = html! { input type="hidden" name="upstream" value=(upstream.name); };
+    if upstream.pause.is_some() {
+        let fields = html! { (name) p { "Its tasks are taken again." } button.main type="submit" { "Resume" } };
+        return form(visit, "/ui/upstreams/resume", "Resume this upstream", &fields);
+    }
+    let fields = html! {
+        (name)
+        p { "Nothing new is taken from it; what is here goes on and is reported." }
+        label { "Reason, for the log and other operators" (short_text("reason")) }
+        button.danger type="submit" { "Pause" }
+    };
+    form(visit, "/ui/upstreams/pause", "Pause this upstream", &fields)
+}
+
+/// One runner out, or back in.
+pub(super) fn runner_form(visit: &Visit, runner: &Runner) -> Markup {
+    let name = html! { input type="hidden" name="runner" value=(runner.runner_id); };
+    if runner.drain.is_some() {
+        let fields = html! { (name) p { "It gets work again." } button.main type="submit" { "Resume" } };
+        return form(visit, "/ui/runners/resume", "Resume this runner", &fields);
+    }
+    let fields = html! {
+        (name)
+        p { "It gets nothing new, and its sessions end on it; other runners go on." }
+        label { "Grace before what it still does is stopped, such as 20m; empty: as long as it takes" (short_text("grace")) }
+        label { "Reason, for the log and other operators" (short_text("reason")) }
+        button.danger type="submit" { "Drain" }
+    };
+    form(visit, "/ui/runners/drain", "Drain this runner", &fields)
+}
+
+fn short_text(name: &str) -> Markup {
+    html! { input type="text" name=(name) maxlength="1024" autocomplete="off"; }
+}
+
+/// What is to become of one result.
+pub(super) fn report_forms(visit: &Visit, report: &ReportView) -> Markup {
+    let path = |deed: &str| format!("/ui/reports/{}/{deed}", report.task_id);
+    let replay = html! {
+        p {
+            @if report.state == "dead" { "It is owed again, byte for byte as it was." }
+            @else { "It is sent at once, without waiting for its next try." }
+        }
+        button.main type="submit" { "Send" }
+    };
+    let drop = html! {
+        p { "It is forgotten and its upstream is never told. There is no way back." }
+        label { "Reason, for the record" input type="text" name="reason" maxlength="1024" autocomplete="off" required; }
+        button.danger type="submit" { "Drop for good" }
+    };
+    html! {
+        @if report.replayable { (form(visit, &path("replay"), "Send this result", &replay)) }
+        (form(visit, &path("drop"), "Drop this result", &drop))
+    }
 }
 
 /// The way out, or back if it is on its way.
@@ -142,6 +201,54 @@ pub(super) async fn drain(State(page): State<Page>, order: Order) -> Result<Redi
 pub(super) async fn resume(State(page): State<Page>, _: Order) -> Result<Redirect, Trouble> {
     page.readings().service()?.resume(Request::new(ResumeRequest {})).await?;
     done(&page, "/ui/?done=resume").await
+}
+
+pub(super) async fn pause_upstream(State(page): State<Page>, order: Order) -> Result<Redirect, Trouble> {
+    let (upstream, reason) = (order.field("upstream").to_owned(), order.field("reason").to_owned());
+    page.readings().service()?.pause_upstream(Request::new(PauseUpstreamRequest { upstream, reason })).await?;
+    done(&page, "/ui/upstreams?done=pause").await
+}
+
+pub(super) async fn resume_upstream(State(page): State<Page>, order: Order) -> Result<Redirect, Trouble> {
+    let upstream = order.field("upstream").to_owned();
+    page.readings().service()?.resume_upstream(Request::new(ResumeUpstreamRequest { upstream })).await?;
+    done(&page, "/ui/upstreams?done=unpause").await
+}
+
+pub(super) async fn drain_runner(State(page): State<Page>, order: Order) -> Result<Redirect, Trouble> {
+    let request = DrainRunnerRequest {
+        runner_id: order.field("runner").to_owned(),
+        grace_period: order.span("grace")?,
+        reason: order.field("reason").to_owned(),
+    };
+    page.readings().service()?.drain_runner(Request::new(request)).await?;
+    done(&page, "/ui/runners?done=runner-drain").await
+}
+
+pub(super) async fn resume_runner(State(page): State<Page>, order: Order) -> Result<Redirect, Trouble> {
+    let runner_id = order.field("runner").to_owned();
+    page.readings().service()?.resume_runner(Request::new(ResumeRunnerRequest { runner_id })).await?;
+    done(&page, "/ui/runners?done=runner-resume").await
+}
+
+pub(super) async fn replay_report(
+    State(page): State<Page>,
+    Path(task_id): Path<String>,
+    _: Order,
+) -> Result<Redirect, Trouble> {
+    page.readings().service()?.replay_report(Request::new(ReplayReportRequest { task_id })).await?;
+    // Its upstream may have taken it already.
+    done(&page, "/ui/reports?done=replay").await
+}
+
+pub(super) async fn drop_report(
+    State(page): State<Page>,
+    Path(task_id): Path<String>,
+    order: Order,
+) -> Result<Redirect, Trouble> {
+    let reason = order.field("reason").to_owned();
+    page.readings().service()?.drop_report(Request::new(DropReportRequest { task_id, reason })).await?;
+    done(&page, "/ui/reports?done=drop").await
 }
 
 /// On to what the order led to, read anew.

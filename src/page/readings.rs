@@ -13,8 +13,8 @@ use super::trouble::Trouble;
 use crate::{
     admin::Service,
     proto::admin::v1::{
-        GetDelegateRequest, GetDelegateResponse, ListSessionsRequest, ListSessionsResponse, ListTasksRequest,
-        ListTasksResponse, admin_service_server::AdminService,
+        GetDelegateRequest, GetDelegateResponse, ListReportsRequest, ListReportsResponse, ListSessionsRequest,
+        ListSessionsResponse, ListTasksRequest, ListTasksResponse, admin_service_server::AdminService,
     },
 };
 
@@ -28,6 +28,7 @@ pub(super) struct Readings {
     delegate: Kept<GetDelegateResponse>,
     tasks: Kept<ListTasksResponse>,
     sessions: Kept<ListSessionsResponse>,
+    reports: Kept<ListReportsResponse>,
 }
 
 /// One answer and when it came. Who finds it too old waits for whoever asks already.
@@ -61,11 +62,17 @@ impl Readings {
         kept(&self.sessions, service.list_sessions(Request::new(ListSessionsRequest {}))).await
     }
 
+    pub async fn reports(&self) -> Result<Arc<ListReportsResponse>, Trouble> {
+        let service = self.service()?;
+        kept(&self.reports, service.list_reports(Request::new(ListReportsRequest {}))).await
+    }
+
     /// After an order: what is kept is from before it.
     pub async fn forget(&self) {
         *self.delegate.lock().await = None;
         *self.tasks.lock().await = None;
         *self.sessions.lock().await = None;
+        *self.reports.lock().await = None;
     }
 }
 

@@ -6,10 +6,12 @@ use maud::{Markup, html};
 use super::{
     Page, bar,
     layout::{self, Place},
+    orders, sessions,
     sheet::Sheet,
+    tasks,
     trouble::Trouble,
     visit::Visit,
-    words::{ago, or_dash, pill},
+    words::{ago, aside, or_dash, pill},
 };
 use crate::proto::admin::v1::Runner;
 
@@ -24,7 +26,7 @@ pub(super) async fn show(State(page): State<Page>, visit: Visit) -> Result<Html<
         section #runners data-live aria-label="Runners" {
             @if sheet.rows.is_empty() { p.empty { "No runner is attached: tasks wait until one is." } }
             @else {
-                div.cards { @for runner in sheet.rows { (card(runner)) } }
+                div.cards { @for runner in sheet.rows { (card(runner, &visit)) } }
                 (sheet.pager(&visit))
             }
         }
@@ -32,10 +34,11 @@ pub(super) async fn show(State(page): State<Page>, visit: Visit) -> Result<Html<
     Ok(layout::page(Place::Runners, "Runners", &visit, &delegate, &body))
 }
 
-fn card(runner: &Runner) -> Markup {
+fn card(runner: &Runner, visit: &Visit) -> Markup {
     html! {
         article.card {
             h2 { span.id { (runner.runner_id) } " " (pill(&runner.state)) }
+            @if let Some(drain) = &runner.drain { (aside("Drained", drain)) }
             dl.gauges {
                 div {
                     dt { "Slots" }
@@ -44,6 +47,7 @@ fn card(runner: &Runner) -> Markup {
                 }
             }
             dl.facts {
+                div { dt { "Has" } dd { (tasks::number(runner.task_ids.len())) ", " (sessions::number(runner.session_ids.len())) } }
                 div { dt { "Last seen" } dd { (ago(runner.last_seen_time.as_ref())) } }
                 div { dt { "SDK" } dd { (or_dash(&runner.sdk)) } }
                 div { dt { "Instance" } dd.id { (or_dash(&runner.instance_id)) } }
@@ -54,6 +58,7 @@ fn card(runner: &Runner) -> Markup {
                     @if runner.task_types.len() > TYPES_SHOWN { li { "and " (runner.task_types.len() - TYPES_SHOWN) " more" } }
                 }
             }
+            (orders::runner_form(visit, runner))
         }
     }
 }

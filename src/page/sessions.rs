@@ -14,9 +14,12 @@ use super::{
     tasks,
     trouble::Trouble,
     visit::Visit,
-    words::{ago, bytes, or_dash, pill, until},
+    words::{ago, count, or_dash, pill, until},
 };
-use crate::proto::admin::v1::{SessionView, TaskView};
+use crate::{
+    cli::table,
+    proto::admin::v1::{SessionView, TaskView},
+};
 
 pub(super) async fn show(State(page): State<Page>, visit: Visit) -> Result<Html<String>, Trouble> {
     let (delegate, all) = (page.readings().delegate().await?, page.readings().sessions().await?);
@@ -88,7 +91,7 @@ pub(super) async fn show_one(
                 div { dt { "Runner" } dd { (or_dash(&session.runner_id)) } }
                 div { dt { "Opened" } dd { (ago(session.create_time.as_ref())) } }
                 div { dt { "Closes itself" } dd { (until(session.expire_time.as_ref())) } }
-                div { dt { "State" } dd { (bytes(session.state_bytes)) } }
+                div { dt { "State" } dd { (table::bytes(session.state_bytes)) } }
             }
             h2 { "Open tasks" }
             (tasks::table(tasks.iter().copied(), "Open tasks of the session"))
@@ -99,4 +102,9 @@ pub(super) async fn show_one(
         }
     };
     Ok(layout::page(Place::Sessions, &session.external_id, &visit, &delegate, &body))
+}
+
+/// What a list of sessions comes to in words.
+pub(super) fn number(sessions: usize) -> String {
+    count(u64::try_from(sessions).unwrap_or(u64::MAX), "session")
 }

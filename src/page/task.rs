@@ -1,25 +1,30 @@
-//! One task, whole: what it waits for, how its time was spent, its logs, its way back.
+//! One task, whole: what it waits for and what ends that, how its time was spent, what happened to it, its logs, its way back. Of one
+//! that is gone, what became of it.
 
 use axum::{
     extract::{Path, State},
     response::Html,
 };
 use maud::{Markup, html};
-use tonic::Request;
+use tonic::{Code, Request};
 
 use super::{
     Page,
     bar::{self, Stretch, WIDTH},
     layout::{self, Place},
-    log, orders,
+    log, orders, reports,
     trouble::Trouble,
     visit::Visit,
     words::{ago, between, count, now, pill, tone, until},
 };
 use crate::{
-    cli::table::span,
+    cli::{
+        table::{self, span},
+        tasks::log_state,
+    },
     proto::admin::v1::{
-        GetTaskRequest, GetTaskResponse, LogView, TaskMoment, TaskView, admin_service_server::AdminService,
+        ExplainTaskRequest, ExplainTaskResponse, GetTaskRequest, GetTaskResponse, LogView, TaskEvent, TaskMoment,
+        TaskView, admin_service_server::AdminService,
     },
 };
 
@@ -29,7 +34,17 @@ pub(super) async fn show(
     visit: Visit,
 ) -> Result<Html<String>, Trouble> {
     let delegate = page.readings().delegate().await?;
-    let detail = page.readings().service()?.get_task(Request::new(GetTaskRequest { task_id })).await?.into_inner();
+    let service = page.readings().service()?;
+    let detail = match service.get_task(Request::new(GetTaskRequest { task_id: task_id.clone() })).await {
+        Ok(answer) => answer.into_inner(),
+        Err(missed) if missed.code() == Code::NotFound => {
+            // It was here a while ago, or is on offer; else the first answer is the better one.
+            let said = service.explain_task(Request::new(ExplainTaskRequest { task_id: task_id.clone() })).await;
+            let said = said.map_err(|_| missed)?.into_inner();
+            return Ok(layout::page(Place::Tasks, &task_id, &visit, &delegate, &explained(&task_id, &said)));
+        }
+        Err(status) => return Err(status.into()),
+    };
     let task = detail.task.clone().unwrap_or_default();
     let body = html! {
         div #task data-live {
@@ -44,6 +59,7 @@ pub(super) async fn show(
             }
             @if !detail.error.is_empty() { p.note.bad { strong { (detail.outcome) } ": " (detail.error) } }
             (timeline(&detail, &task))
+            (events(&detail.events))
             (facts(&detail, &task))
             (logs(&detail.logs, &task.task_id))
         }
@@ -52,18 +68,33 @@ pub(super) async fn show(
                 h2 #orders-title { "Stop it" }
                 (orders::cancel_form(&visit, &task.task_id))
             }
+        } @else {
+            p { a href=(reports::path(&task.task_id)) { "How its report stands" } }
         }
     };
     Ok(layout::page(Place::Tasks, &task.external_id, &visit, &delegate, &body))
 }
 
+/// One that is not among the open tasks.
+fn explained(name: &str, answer: &ExplainTaskResponse) -> Markup {
+    html! {
+        div #task data-live {
+            p.crumbs { a href="/ui/tasks" { "Tasks" } }
+            h1.id { (name) }
+            @for explanation in &answer.explanations { p.note.held { (explanation.sentence) } }
+        }
+    }
+}
+
 fn wait(task: &TaskView) -> Markup {
+    let Some(wait) = &task.wait else { return html! {} };
     html! {
         div.wait {
-            p { span.label { "Waits for" } (task.waiting_for) }
+            p { span.label { "Waiting on" } (wait.text) }
+            p.sub { "Since " (ago(wait.since_time.as_ref())) ". The wait ends when " (wait.ends) "." }
             p.sub {
-                "since " (ago(task.waiting_since.as_ref()))
-                @if task.deadline.is_some() { ", ends at the latest " (until(task.deadline.as_ref())) }
+                code { (wait.name) }
+                @for (key, value) in &wait.details { " · " (key.replace('_', " ")) " " (value) }
             }
         }
     }
@@ -129,6 +160,41 @@ fn timeline(detail: &GetTaskResponse, task: &TaskView) -> Markup {
     }
 }
 
+fn events(events: &[TaskEvent]) -> Markup {
+    html! {
+        section aria-labelledby="events-title" {
+            h2 #events-title { "What happened" }
+            table.list.events {
+                caption { "Events of the task, the oldest first" }
+                thead {
+                    tr {
+                        th scope="col" { "When" }
+                        th scope="col" { "Event" }
+                        th scope="col" { "Try" }
+                        th scope="col" { "Runner and lease" }
+                    }
+                }
+                tbody {
+                    @for event in events {
+                        tr {
+                            td.quiet { (ago(event.time.as_ref())) }
+                            th.event scope="row" {
+                                (event.what.replace('_', " "))
+                                @if !event.text.is_empty() { span.sub { (event.text) } }
+                            }
+                            td data-head="try" { @if event.attempt > 0 { (event.attempt) } }
+                            td.runner {
+                                (event.runner_id)
+                                @if !event.lease_id.is_empty() { span.sub.id { (event.lease_id) } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
 fn facts(detail: &GetTaskResponse, task: &TaskView) -> Markup {
     let fact = |name: &str, value: &str| html! { @if !value.is_empty() { div { dt { (name) } dd { (value) } } } };
     html! {
@@ -141,6 +207,7 @@ fn facts(detail: &GetTaskResponse, task: &TaskView) -> Markup {
                     div { dt { "Session" } dd { a href={ "/ui/sessions/" (detail.session_id) } { (detail.session_id) } } }
                 }
                 (fact("Runner", &task.runner_id))
+                @if task.deadline.is_some() { div { dt { "Deadline" } dd { (until(task.deadline.as_ref())) } } }
                 @if task.attempt > 0 { (fact("Try", &task.attempt.to_string())) }
                 (fact("Outcome", &detail.outcome))
                 @if detail.report_try_count > 0 {
@@ -158,20 +225,23 @@ fn logs(logs: &[LogView], task_id: &str) -> Markup {
     html! {
         section aria-labelledby="logs-title" {
             h2 #logs-title { "Logs" }
-            @if logs.is_empty() { p.quiet { "No log of this task is on this machine." } }
-            @else {
-                ul.logs {
-                    @for log in logs {
-                        li {
-                            a href=(log::path(task_id, &log.step_id)) {
-                                @if log.step_id.is_empty() { "Log of the task" } @else { (log.step_id) }
-                            }
-                            " " span.quiet { (count(log.next_line, "line")) ", " @if log.closed { "closed" } @else { "open" } }
-                            @for missing in &log.missing { span.sub { (missing) } }
-                        }
-                    }
-                }
-            }
+            @if logs.is_empty() { p.quiet { "This task has no log." } }
+            @else { ul.logs { @for log in logs { li { (receipt(log, task_id)) } } } }
         }
+    }
+}
+
+/// How far a log is, what is missing of it, and, once it is closed, what it came to.
+fn receipt(log: &LogView, task_id: &str) -> Markup {
+    let name = if log.step_id.is_empty() { "Log of the task" } else { &log.step_id };
+    html! {
+        @if log.here { a href=(log::path(task_id, &log.step_id)) { (name) } } @else { (name) }
+        " " span.quiet {
+            (count(log.line_count, "line")) ", " (table::bytes(log.byte_count)) ", " (log_state(log))
+            @if log.missing_line_count > 0 { ", " (count(log.missing_line_count, "line")) " missing" }
+        }
+        @if log.truncated { span.sub { "The runner left lines out." } }
+        @for missing in &log.missing { span.sub { (missing) } }
+        @if !log.sha256.is_empty() { span.sub { "SHA-256 " span.id { (log.sha256) } } }
     }
 }

@@ -12,9 +12,12 @@ use super::{
     sheet::Sheet,
     trouble::Trouble,
     visit::Visit,
-    words::{ago, count, elapsed, or_dash, pill, tone},
+    words::{ago, count, or_dash, pill, tone},
 };
-use crate::{cli::table::span, proto::admin::v1::TaskView};
+use crate::{
+    cli::table::{self, span},
+    proto::admin::v1::TaskView,
+};
 
 /// What `state=` chooses.
 const STATES: [(&str, &str, &[&str]); 6] = [
@@ -73,7 +76,8 @@ pub(super) async fn show(State(page): State<Page>, visit: Visit) -> Result<Html<
 fn has_words(task: &TaskView, words: &str) -> bool {
     let fields =
         [&task.task_id, &task.external_id, &task.task_type, &task.runner_id, &task.upstream, &task.waiting_for];
-    words.is_empty() || fields.iter().any(|field| field.to_lowercase().contains(words))
+    let mut fields = fields.into_iter().chain(task.wait.as_ref().map(|wait| &wait.name));
+    words.is_empty() || fields.any(|field| field.to_lowercase().contains(words))
 }
 
 /// Rows with a common scale of time: from the oldest of them until now.
@@ -109,7 +113,13 @@ fn row(task: &TaskView, oldest: Duration) -> Markup {
                 span.sub { @if !task.task_type.is_empty() { (task.task_type) " · " } (task.upstream) }
             }
             td.state { (pill(&task.state)) @if task.attempt > 1 { span.sub { "try " (task.attempt) } } }
-            td.wait { span { (task.waiting_for) } span.sub { "since " (ago(task.waiting_since.as_ref())) } }
+            td.wait {
+                span { (task.waiting_for) }
+                span.sub {
+                    @if let Some(wait) = &task.wait { code { (wait.name) } " · " }
+                    "since " (ago(task.waiting_since.as_ref()))
+                }
+            }
             td.runner { (or_dash(&task.runner_id)) }
             td.age { (span(age(task))) (line(task, oldest)) }
         }
@@ -119,7 +129,7 @@ fn row(task: &TaskView, oldest: Duration) -> Markup {
 /// Since it was taken, or seen.
 fn age(task: &TaskView) -> Duration {
     let taken = task.age.and_then(|age| age.try_into().ok());
-    taken.or_else(|| task.waiting_since.map(elapsed)).unwrap_or_default()
+    taken.or_else(|| task.waiting_since.map(table::age)).unwrap_or_default()
 }
 
 /// Its life so far on the scale of all: what is past, and the wait of now.
@@ -127,7 +137,7 @@ fn line(task: &TaskView, oldest: Duration) -> Markup {
     let scale = |span: Duration| {
         if oldest.is_zero() { 0.0 } else { span.as_secs_f64() / oldest.as_secs_f64() * WIDTH }
     };
-    let (whole, wait) = (scale(age(task)), scale(task.waiting_since.map(elapsed).unwrap_or_default()));
+    let (whole, wait) = (scale(age(task)), scale(task.waiting_since.map(table::age).unwrap_or_default()));
     bar::bar(&[
         Stretch { from: WIDTH - whole, width: whole, tone: "past" },
         Stretch { from: WIDTH - wait, width: wait, tone: tone(&task.state) },

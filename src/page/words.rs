@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use maud::{Markup, html};
 use prost_types::Timestamp;
 
-use crate::cli::table;
+use crate::{cli::table, proto::admin::v1::Aside};
 
 /// A state as a pill. The colour only repeats what the word says.
 pub(super) fn pill(state: &str) -> Markup {
@@ -35,22 +35,8 @@ pub(super) fn ago(at: Option<&Timestamp>) -> Markup {
 pub(super) fn until(at: Option<&Timestamp>) -> Markup {
     match at {
         None => html! { span.quiet { "–" } },
-        Some(at) => html! { time datetime=(at) title=(at) { (ahead(*at)) } },
+        Some(at) => html! { time datetime=(at) title=(at) { (table::until(*at)) } },
     }
-}
-
-fn ahead(at: Timestamp) -> String {
-    let at = SystemTime::try_from(at).unwrap_or(SystemTime::UNIX_EPOCH);
-    match at.duration_since(SystemTime::now()) {
-        Ok(left) => format!("in {}", table::span(left)),
-        Err(_) => "now".to_owned(),
-    }
-}
-
-/// Since then.
-pub(super) fn elapsed(at: Timestamp) -> Duration {
-    let at = SystemTime::try_from(at).unwrap_or(SystemTime::UNIX_EPOCH);
-    SystemTime::now().duration_since(at).unwrap_or_default()
 }
 
 /// Between two times; zero if they are the other way round.
@@ -77,11 +63,12 @@ pub(super) fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Bytes in the unit that suits.
-pub(super) fn bytes(count: u64) -> String {
-    match count {
-        0..1024 => format!("{count} B"),
-        1024..1_048_576 => format!("{} KiB", count / 1024),
-        _ => format!("{} MiB", count / 1_048_576),
+/// What the operator has taken out: why, since when, and when what is still done there is stopped.
+pub(super) fn aside(word: &str, aside: &Aside) -> Markup {
+    html! {
+        p.note.held {
+            strong { (word) } " " (ago(aside.since_time.as_ref())) ": " (aside.reason) "."
+            @if aside.end_time.is_some() { " What it still does is stopped " (until(aside.end_time.as_ref())) "." }
+        }
     }
 }

@@ -357,6 +357,34 @@ async fn runner_exec_checks_its_file() {
 }
 
 #[test]
+fn runner_pipeline_checks_its_file() {
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("pipeline.toml");
+    let check = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        alone(&["runner", "pipeline", "--check", "--config", file.to_str().unwrap()])
+    };
+    let said = check("runner_id = \"p\"\n");
+    assert!(said.code == Some(0) && said.out.contains("stages at once"), "{:?} {}", said.code, said.err);
+    let said = check("runner_id = \"p\"\nslotz = 3\n");
+    assert!(said.code == Some(4) && said.err.contains("slots"), "{:?} {}", said.code, said.err);
+}
+
+#[test]
+fn runner_pipeline_lint_says_what_would_run_and_what_is_wrong() {
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join(".drone.yml");
+    let lint = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        alone(&["runner", "pipeline", "lint", file.to_str().unwrap()])
+    };
+    let said = lint("kind: pipeline\ntype: exec\nname: build\nsteps:\n- name: greet\n  commands: [echo hello]\n");
+    assert!(said.code == Some(0) && said.out.contains("greet"), "{:?} {}{}", said.code, said.out, said.err);
+    let said = lint("kind: pipeline\ntype: exec\nname: build\nsteps: 3\n");
+    assert!(said.code == Some(4) && said.err.contains("steps"), "{:?} {}{}", said.code, said.out, said.err);
+}
+
+#[test]
 fn completions_name_every_command_for_each_shell() {
     for shell in ["bash", "zsh", "fish"] {
         let said = alone(&["completions", shell]);

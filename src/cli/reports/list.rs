@@ -64,12 +64,17 @@ pub fn run(args: &Args) -> ExitCode {
     })
 }
 
-fn row(report: ReportView) -> Vec<String> {
-    let replay = match (report.replayable, &*report.state) {
+/// What a replay of it would do, in a word or two.
+pub(crate) fn replay(report: &ReportView) -> &'static str {
+    match (report.replayable, &*report.state) {
         (true, "dead") => "possible",
         (true, _) => "at once",
         (false, _) => "no",
-    };
+    }
+}
+
+fn row(report: ReportView) -> Vec<String> {
+    let replay = replay(&report);
     vec![
         report.task_id,
         report.upstream,

@@ -8,6 +8,7 @@ mod list;
 mod replay;
 
 pub(super) use self::list::json as list_json;
+pub(crate) use self::list::replay;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {

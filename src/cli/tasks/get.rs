@@ -8,7 +8,7 @@ use crate::{
         status::ask,
         table::{ago, render},
     },
-    proto::admin::v1::{GetTaskRequest, GetTaskResponse, TaskEvent},
+    proto::admin::v1::{GetTaskRequest, GetTaskResponse, LogView, TaskEvent},
 };
 
 #[derive(Debug, clap::Args)]
@@ -61,11 +61,7 @@ fn text(detail: &GetTaskResponse, with_events: bool) -> String {
     line("outputs", &detail.outputs.join(" "));
     for log in &detail.logs {
         let step = if log.step_id.is_empty() { String::new() } else { format!("step {}, ", log.step_id) };
-        let state = match (log.closed, log.here) {
-            (false, _) => "open",
-            (true, true) => "closed",
-            (true, false) => "closed, not on this machine any more",
-        };
+        let state = log_state(log);
         let (lines, bytes) = (log.line_count, log.byte_count);
         line("log", &format!("{}: {step}{lines} lines, {bytes} bytes, {state}", log.log_id));
         if log.truncated {
@@ -91,6 +87,15 @@ fn text(detail: &GetTaskResponse, with_events: bool) -> String {
         text += &events(&detail.events);
     }
     text
+}
+
+/// How far a log is, in words.
+pub(crate) fn log_state(log: &LogView) -> &'static str {
+    match (log.closed, log.here) {
+        (false, _) => "open",
+        (true, true) => "closed",
+        (true, false) => "closed, not on this machine any more",
+    }
 }
 
 fn events(events: &[TaskEvent]) -> String {

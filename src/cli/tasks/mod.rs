@@ -8,6 +8,7 @@ mod get;
 mod list;
 mod logs;
 
+pub(crate) use self::get::log_state;
 pub(super) use self::list::json as list_json;
 
 #[derive(Debug, clap::Subcommand)]

@@ -24,6 +24,7 @@ async fn in_a_browser_it_is_fast_quiet_accessible_and_fits() {
     let Some(tools) = Tools::find() else { return };
     let scene = Scene::busy(TASKS).await;
     let task = scene.in_state("Zq8Xw2pLS0mVtYb1", "running").await;
+    let dead = scene.in_state("1042", "dead").await;
     for line in LOG {
         scene.lines.send((*line).to_owned()).expect("the runner listens");
     }
@@ -40,6 +41,7 @@ async fn in_a_browser_it_is_fast_quiet_accessible_and_fits() {
         ("sessions", "/ui/sessions".to_owned()),
         ("upstreams", "/ui/upstreams".to_owned()),
         ("reports", "/ui/reports".to_owned()),
+        ("report", format!("/ui/reports/{dead}")),
         ("sign-in", "/ui/sign-in".to_owned()),
     ];
     for view in VIEWS {

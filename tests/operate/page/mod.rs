@@ -4,6 +4,7 @@ mod ask;
 mod browser;
 mod doors;
 mod look;
+mod orders;
 mod scene;
 mod shows;
 mod streams;

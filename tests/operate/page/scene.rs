@@ -39,7 +39,7 @@ use crate::{
 /// Task types, as their upstreams would name them.
 pub const STEP: &str = "DLITE_CI_EXECUTE_STEP";
 const SETUP: &str = "DLITE_CI_VM_INITIALIZE_TASK";
-const LOST: &str = "CI_LOST_TASK";
+pub const LOST: &str = "CI_LOST_TASK";
 
 /// How far steps say they are.
 const PROGRESS: [(&str, f32); 4] = [
