@@ -93,12 +93,13 @@ impl Core {
                 return;
             }
             let recovered = up.last_error.take().is_some();
+            let was_away = std::mem::take(&mut up.is_away);
             up.failing_since = None;
             up.denied = None;
             up.last_success = Some(now.wall);
             up.successes += 1;
-            if recovered {
-                // Reports that wait out a back-off of the outage go now.
+            if was_away {
+                // Reports that wait out a back-off of the outage go now. One that fails while all else works keeps its pace.
                 let waiting: Vec<TaskId> = up.reports.keys().copied().collect();
                 let untold: Vec<TaskId> = up.untold.keys().copied().collect();
                 for task in untold {
@@ -113,10 +114,13 @@ impl Core {
                         self.report_due(task);
                     }
                 }
+            }
+            if recovered {
                 self.note(Note::UpstreamRecovered { upstream: name.clone() });
             }
             return;
         };
+        up.is_away |= matches!(answer, Answer::Register(_) | Answer::Heartbeat(_) | Answer::Poll(_));
         let first = up.last_error.replace(text.clone()).is_none();
         up.failing_since.get_or_insert(now.wall);
         // A report knows only that it was refused; why is for the calls about the delegate to say.

@@ -75,6 +75,8 @@ pub struct Upstream {
     pub last_error: Option<Arc<str>>,
     /// Since when its calls fail.
     pub failing_since: Option<Wall>,
+    /// A call that is about no task failed, and none succeeded since: it is away, and not just slow with one report.
+    pub is_away: bool,
     /// Polls that failed in a row.
     pub poll_failures: u32,
     /// It refuses this delegate.
@@ -163,6 +165,7 @@ impl Upstream {
             successes: 0,
             last_error: None,
             failing_since: None,
+            is_away: false,
             poll_failures: 0,
             denied: None,
             moved_to: None,

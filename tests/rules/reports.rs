@@ -1,7 +1,7 @@
 //! The way back to the manager.
 
 use dlite::core::{
-    input::ReportError,
+    input::{Answer, CallError, ReportError},
     task::{Report, State},
 };
 
@@ -98,10 +98,27 @@ fn a_dead_letter_does_not_stand_in_the_way_of_its_task() {
 }
 
 #[test]
+fn a_report_that_alone_is_not_answered_keeps_its_pace_although_polls_succeed() {
+    let mut desk = Desk::new().reporting();
+    let (mut tries, mut is_sent) = (0, true);
+    for _ in 0..30 {
+        if is_sent {
+            desk.reported(TASK, Err(ReportError::Unanswered("timed out".into())));
+        }
+        let effects = [desk.listed(&[], &[]), desk.pass(10)].concat();
+        is_sent = effects.iter().any(|line| line.starts_with("report"));
+        tries += u32::from(is_sent);
+    }
+    // 1 s, doubled up to 60 s: within five minutes, with polls every ten seconds.
+    assert!((5..=12).contains(&tries), "{tries} tries");
+}
+
+#[test]
 fn a_manager_that_is_back_gets_what_is_owed_at_once() {
     let mut desk = Desk::new().reporting();
     for _ in 0..8 {
         desk.reported(TASK, Err(ReportError::Unanswered("timed out".into())));
+        desk.answer(Answer::Poll(Err(CallError::Failed("timed out".into()))));
         desk.pass(60);
     }
     desk.reported(TASK, Err(ReportError::Unanswered("timed out".into())));
