@@ -103,6 +103,22 @@ async fn a_delegate_that_starts_is_alive_and_not_ready() {
 }
 
 #[tokio::test]
+async fn a_spool_of_logs_that_is_nearly_full_degrades() {
+    for (percent, said) in [(79, &[][..]), (80, &["logs take 80 % of logs.all_max_mib: beyond that lines go missing"])]
+    {
+        let vitals = Vitals::new();
+        vitals.watch_spool(move || percent);
+        let metrics = Metrics::start(&Place::new().config, &vitals).expect("metrics");
+        let (listener, address) = health::http::bind(([127, 0, 0, 1], 0).into()).expect("a listener");
+        let page = axum::Router::new();
+        std::thread::spawn(health::http::serve(listener, vitals, metrics, page, std::future::pending()));
+        let (_, body) = get(address, "/readyz").await;
+        let body: Value = serde_json::from_str(&body).expect("JSON");
+        assert_eq!(body["degradations"], serde_json::json!(said));
+    }
+}
+
+#[tokio::test]
 async fn nobody_holds_the_door_by_saying_nothing() {
     use tokio::io::AsyncReadExt;
     let vitals = Vitals::new();

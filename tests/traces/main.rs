@@ -10,5 +10,6 @@ mod dev;
 mod hangs;
 mod joins;
 mod kills;
+mod logs;
 mod samples;
 mod stages;
