@@ -7,7 +7,6 @@ mod route;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
@@ -15,7 +14,7 @@ pub use self::route::Route;
 pub use crate::kit::keeper::Limits;
 pub(super) use crate::kit::toml::value::RESULT_BYTES_MAX;
 use crate::{
-    config::{Complaint, Complaints, FILE_BYTES_MAX, Source, read_text},
+    config::Complaints,
     kit::toml::{
         Page, Section,
         value::{self, duration, path, slots},
@@ -57,14 +56,7 @@ impl Config {
     /// # Errors
     /// Every mistake in it, each with its place, reason and fix.
     pub fn load(file: &Path) -> Result<Self, Complaints> {
-        match read_text(file, FILE_BYTES_MAX) {
-            Ok(text) => Self::parse(&text, file),
-            Err(reason) => {
-                let source = Source::File(file.into());
-                let fix = Some("name a readable TOML file by --config".to_owned());
-                Err(Complaints::new(vec![Complaint { source, key: None, reason, fix, nearest: None }], Vec::new()))
-            }
-        }
+        crate::kit::toml::load(file, Self::read)
     }
 
     /// As [`Config::load`], of a text; `file` is how complaints call it.
@@ -72,18 +64,7 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn parse(text: &str, file: &Path) -> Result<Self, Complaints> {
-        let page = Page::new(Arc::from(file), text);
-        let config = page.document(text).and_then(|table| {
-            let mut root = Section::new(&page, "", &table);
-            let config = Self::read(&page, &mut root);
-            root.finish();
-            config
-        });
-        let complaints = page.into_complaints();
-        match config {
-            Some(config) if complaints.is_empty() => Ok(config),
-            _ => Err(Complaints::new(complaints, Vec::new())),
-        }
+        crate::kit::toml::parse(text, file, Self::read)
     }
 
     /// `None` only with a complaint.
